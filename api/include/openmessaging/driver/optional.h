@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Abilities that not every broker has. A connection that has one returns it
+// from Query(); what it does not return is unsupported.
+
+#ifndef OPENMESSAGING_DRIVER_OPTIONAL_H_
+#define OPENMESSAGING_DRIVER_OPTIONAL_H_
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "openmessaging/driver/call.h"
+#include "openmessaging/driver/consumer.h"
+#include "openmessaging/key_value.h"
+#include "openmessaging/message.h"
+#include "openmessaging/queue_info.h"
+
+namespace openmessaging {
+inline namespace v0 {
+namespace driver {
+
+// Makes and lists queues. Names are checked already.
+class Admin {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.Admin/0";
+
+  // Errors: 1406 it exists, 1415 partitions, 1416 queues over the limit.
+  virtual absl::Status CreateQueue(std::string_view queue,
+                                   const QueueOptions& options,
+                                   TimePoint deadline) = 0;
+  // Errors: 1404. Returns once sends answer 1404 too.
+  virtual absl::Status DeleteQueue(std::string_view queue,
+                                   TimePoint deadline) = 0;
+  virtual absl::StatusOr<std::vector<QueueInfo>> ListQueues(
+      std::string_view name_space, TimePoint deadline) = 0;
+  // Errors: 1404.
+  virtual absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue,
+                                                  TimePoint deadline) = 0;
+
+ protected:
+  ~Admin() = default;
+};
+
+// One position in one partition.
+//
+// Threads: Interrupt from any thread, the rest is serialised by the portable
+// layer.
+class StreamReader {
+ public:
+  virtual ~StreamReader() = default;
+
+  // Delivers up to `max` messages from the position on, with empty receipts,
+  // and moves it behind them. Waits for the first until `deadline`.
+  virtual absl::Status Read(size_t max, TimePoint deadline,
+                            DeliverySink& sink) = 0;
+  virtual absl::Status Seek(int64_t offset, TimePoint deadline) = 0;
+  // Ends the Read in progress, or else the next one.
+  virtual void Interrupt() = 0;
+};
+
+// Reads partitions by position; no group is touched, nothing is settled.
+class StreamSource {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.StreamSource/0";
+
+  // The offsets that can be read: first inclusive, end exclusive.
+  struct Range {
+    int64_t first = 0;
+    int64_t end = 0;
+  };
+
+  // Errors: 1404.
+  virtual absl::StatusOr<int32_t> PartitionsOf(std::string_view queue,
+                                               TimePoint deadline) = 0;
+  virtual absl::StatusOr<Range> RangeOf(std::string_view queue,
+                                        int32_t partition,
+                                        TimePoint deadline) = 0;
+  // Returns: the offset of the first message not older than the time.
+  virtual absl::StatusOr<int64_t> OffsetAt(
+      std::string_view queue, int32_t partition,
+      std::chrono::milliseconds since_1970_utc, TimePoint deadline) = 0;
+  virtual absl::StatusOr<std::unique_ptr<StreamReader>> Open(
+      std::string_view queue, int32_t partition, int64_t offset,
+      TimePoint deadline) = 0;
+
+ protected:
+  ~StreamSource() = default;
+};
+
+// Prepared messages and their checks. An id is good in every process.
+class TransactionSource {
+ public:
+  static constexpr std::string_view kInterface =
+      "openmessaging.TransactionSource/0";
+
+  enum class Decision : uint8_t { kCommit, kRollback };
+
+  struct Undecided {
+    std::string transaction_id{};
+    Message message{};
+    int32_t checks = 0;
+  };
+
+  // Stores the message invisibly. Returns: its transaction id.
+  virtual absl::StatusOr<std::string> Prepare(const Message& message,
+                                              std::string_view producer_group,
+                                              const CallContext& context) = 0;
+  // Errors: 1605 the opposite was decided before.
+  virtual absl::Status Resolve(std::string_view transaction_id,
+                               Decision decision, TimePoint deadline) = 0;
+  // Takes prepared messages that are due for a check by this group. Waits for
+  // the first until `deadline`. Calls of several members never share one.
+  virtual absl::StatusOr<std::vector<Undecided>> TakeUndecided(
+      std::string_view producer_group, size_t max, TimePoint deadline) = 0;
+  // Ends every TakeUndecided in progress.
+  virtual void Interrupt() = 0;
+
+ protected:
+  ~TransactionSource() = default;
+};
+
+// Sends and settlements that take effect together.
+class LocalTransactions {
+ public:
+  static constexpr std::string_view kInterface =
+      "openmessaging.LocalTransactions/0";
+
+  // Applies all or nothing; the receipts may be of any consumer of this
+  // connection. Errors: 1602 receipts that the broker cannot settle apart from
+  // earlier ones.
+  virtual absl::StatusOr<std::vector<SendResult>> CommitLocal(
+      std::span<const Message> sends, std::span<const Settlement> settlements,
+      const CallContext& context) = 0;
+
+ protected:
+  ~LocalTransactions() = default;
+};
+
+// Moves or ends groups as a whole.
+class GroupControl {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.GroupControl/0";
+
+  // Everything below `offset` counts as settled, all else as new.
+  // Errors: 1602 the group has members, where the broker moves only idle ones.
+  virtual absl::Status Seek(std::string_view queue, std::string_view group,
+                            int32_t partition, int64_t offset,
+                            TimePoint deadline) = 0;
+  virtual absl::Status DeleteGroup(std::string_view queue,
+                                   std::string_view group,
+                                   TimePoint deadline) = 0;
+
+ protected:
+  ~GroupControl() = default;
+};
+
+// Withdraws a delayed message that is not due yet.
+class DelayControl {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.DelayControl/0";
+
+  // Errors: 1404 no such message, or one of another process where the broker
+  // wants more than its id; 1602 delivered or due already.
+  virtual absl::Status Cancel(std::string_view queue, const MessageId& id,
+                              TimePoint deadline) = 0;
+
+ protected:
+  ~DelayControl() = default;
+};
+
+}  // namespace driver
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_DRIVER_OPTIONAL_H_

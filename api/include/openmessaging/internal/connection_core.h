@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ConnectionCore is the connection that an access point, its producers and its
+// consumers share.
+
+#ifndef OPENMESSAGING_INTERNAL_CONNECTION_CORE_H_
+#define OPENMESSAGING_INTERNAL_CONNECTION_CORE_H_
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "openmessaging/attributes.h"
+#include "openmessaging/capability.h"
+#include "openmessaging/driver/connection.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/mutex.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/url.h"
+
+namespace openmessaging {
+inline namespace v0 {
+namespace internal {
+
+// What is known of one queue whose name was checked.
+struct QueueFacts {
+  std::string name;
+  Capabilities capabilities;
+};
+
+// The portable settings of a connection; a driver never sees them.
+struct ConnectionSettings {
+  // Bounds every call. Where nobody set it, calls that have a timeout of their
+  // own go by that alone.
+  std::optional<std::chrono::milliseconds> operation_timeout{};
+
+  // A message may ask for what its queue cannot give.
+  bool lenient = false;
+};
+
+// Closes the driver's connection when the last that uses it is gone: clients
+// hold a reference until they have closed their driver's half.
+//
+// Threads: every method from any thread.
+class ConnectionCore {
+ public:
+  static constexpr std::chrono::milliseconds kDefaultTimeout{3000};
+
+  ConnectionCore(std::shared_ptr<driver::Driver> driver,
+                 std::unique_ptr<driver::Connection> connection, Url url,
+                 Attributes attributes, const ConnectionSettings& settings)
+      : driver_(std::move(driver)),
+        connection_(std::move(connection)),
+        url_(std::move(url)),
+        attributes_(std::move(attributes)),
+        settings_(settings) {}
+  ConnectionCore(const ConnectionCore&) = delete;
+  ConnectionCore& operator=(const ConnectionCore&) = delete;
+  ~ConnectionCore() {
+    // There is nobody left to tell.
+    connection_->Close(DeadlineAfter(operation_timeout())).IgnoreError();
+  }
+
+  driver::Connection& connection() const { return *connection_; }
+  const Url& url() const { return url_; }
+  const Attributes& attributes() const { return attributes_; }
+  bool lenient() const { return settings_.lenient; }
+
+  std::chrono::milliseconds operation_timeout() const {
+    return settings_.operation_timeout.value_or(kDefaultTimeout);
+  }
+  // Returns: a client's own timeout within the bound of the connection.
+  std::chrono::milliseconds Bounded(std::chrono::milliseconds timeout) const {
+    return std::min(timeout, settings_.operation_timeout.value_or(timeout));
+  }
+
+  // Checks the name of a queue and asks what it can do; both only once. Costs a
+  // comparison of texts while a thread stays with one queue.
+  // Errors: 1418 the name; what the driver says.
+  // Lifetime: good as long as the connection, or, where there are more names
+  // than a store can have queues, until this thread asks again.
+  absl::StatusOr<const QueueFacts*> FactsOf(std::string_view queue,
+                                            TimePoint deadline) {
+    const Last& last = LastOfThread();
+    if (last.connection == id_ && last.facts->name == queue) return last.facts;
+    return FactsOfSlow(queue, deadline);
+  }
+
+ private:
+  // What this thread asked last; ids are never used again, so the pointer is
+  // good while its connection asks.
+  struct Last {
+    uint64_t connection = 0;
+    const QueueFacts* facts = nullptr;
+  };
+
+  static Last& LastOfThread() {
+    static constinit thread_local Last last{};
+    return last;
+  }
+
+  // One counter in all shared objects, else ids of two would meet in one Last.
+  __attribute__((visibility("default"))) static uint64_t NextId() {
+    static std::atomic<uint64_t> id{0};
+    return id.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
+  absl::StatusOr<const QueueFacts*> FactsOfSlow(std::string_view queue,
+                                                TimePoint deadline);
+
+  const uint64_t id_ = NextId();
+  // In the order in which they must live: a driver outlives its connections.
+  const std::shared_ptr<driver::Driver> driver_;
+  const std::unique_ptr<driver::Connection> connection_;
+  const Url url_;
+  const Attributes attributes_;
+  const ConnectionSettings settings_;
+
+  // Keys are views of the names in the values, which never move nor end.
+  Mutex mutex_;
+  absl::flat_hash_map<absl::string_view, std::unique_ptr<const QueueFacts>>
+      facts_ ABSL_GUARDED_BY(mutex_);
+};
+
+inline absl::StatusOr<const QueueFacts*> ConnectionCore::FactsOfSlow(
+    std::string_view queue, TimePoint deadline) {
+  const absl::string_view key(queue.data(), queue.size());
+  {
+    const MutexLock lock(mutex_);
+    const auto found = facts_.find(key);
+    if (found != facts_.end()) {
+      LastOfThread() = {id_, found->second.get()};
+      return found->second.get();
+    }
+  }
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  absl::StatusOr<Capabilities> answer =
+      connection_->CapabilitiesOf(queue, deadline);
+  if (!answer.ok()) return answer.status();
+
+  const MutexLock lock(mutex_);
+  if (facts_.size() >= static_cast<size_t>(kMaxQueues) &&
+      !facts_.contains(key)) {
+    static thread_local QueueFacts unlisted;
+    LastOfThread() = {};
+    unlisted = {std::string(queue), *answer};
+    return &unlisted;
+  }
+  auto facts = std::make_unique<const QueueFacts>(
+      QueueFacts{std::string(queue), *answer});
+  const absl::string_view name(facts->name.data(), facts->name.size());
+  // Of two that asked at once the first answer stands.
+  const auto at = facts_.try_emplace(name, std::move(facts)).first;
+  LastOfThread() = {id_, at->second.get()};
+  return at->second.get();
+}
+
+}  // namespace internal
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_INTERNAL_CONNECTION_CORE_H_

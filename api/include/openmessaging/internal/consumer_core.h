@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ConsumerCore is the portable half of a consumer, behind its handle and behind
+// every delivery that it made.
+
+#ifndef OPENMESSAGING_INTERNAL_CONSUMER_CORE_H_
+#define OPENMESSAGING_INTERNAL_CONSUMER_CORE_H_
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "openmessaging/capability.h"
+#include "openmessaging/driver/consumer.h"
+#include "openmessaging/internal/client_core.h"
+#include "openmessaging/internal/connection_core.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/mutex.h"
+#include "openmessaging/internal/revoked_sources.h"
+#include "openmessaging/internal/sync_call.h"
+#include "openmessaging/internal/turn.h"
+#include "openmessaging/internal/utf8.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/receipt.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging {
+inline namespace v0 {
+namespace internal {
+
+// Takes turns at the driver, keeps the list of bound queues, and settles.
+//
+// Threads: every method from any thread; settling takes no lock.
+// Invariants:
+//   (1) Receive, Bind and Unbind of the driver run in turn_ only;
+//   (2) what the driver reported beside messages is in deferred_ until the next
+//       Receive tells it.
+class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
+ public:
+  ConsumerCore(std::shared_ptr<ConnectionCore> connection,
+               driver::ConsumerOptions options, bool autostart,
+               std::chrono::milliseconds operation_timeout)
+      : ClientCore("consumer", autostart, connection->operation_timeout()),
+        connection_(std::move(connection)),
+        options_(std::move(options)),
+        operation_timeout_(connection_->Bounded(operation_timeout)) {}
+
+  std::chrono::milliseconds operation_timeout() const {
+    return operation_timeout_;
+  }
+
+  absl::Status Bind(std::string_view queue);
+  absl::Status Unbind(std::string_view queue);
+  std::vector<std::string> bound_queues() const {
+    const MutexLock lock(mutex_);
+    return bound_;
+  }
+
+  // Receives up to `max` messages into `sink`, which counts them: none where
+  // nothing came in time.
+  template <typename Sink>
+  absl::Status Receive(size_t max, std::chrono::milliseconds timeout,
+                       Sink& sink);
+
+  absl::Status Settle(const driver::Settlement& settlement);
+  // Fills one status for each settlement; those whose status is an error
+  // already are left out.
+  void Settle(std::span<const driver::Settlement> batch,
+              std::span<absl::Status> results);
+
+  // Errors: 1603 unless receipts of the queue are good on every consumer.
+  absl::Status CheckForeign(std::string_view queue);
+
+  void Revoking(std::span<const uint64_t> sources,
+                TimePoint /*deadline*/) override {
+    Lost(sources);
+  }
+  void Lost(std::span<const uint64_t> sources) override {
+    for (const uint64_t source : sources) revoked_.Add(source);
+  }
+
+ private:
+  // Gives the turn back.
+  class TurnGuard {
+   public:
+    explicit TurnGuard(Turn& turn) : turn_(turn) {}
+    ~TurnGuard() { turn_.Give(); }
+    TurnGuard(const TurnGuard&) = delete;
+    TurnGuard& operator=(const TurnGuard&) = delete;
+
+   private:
+    Turn& turn_;
+  };
+
+  absl::Status Open(TimePoint deadline) override;
+  void Close(TimePoint deadline) override;
+  void Interrupt() override { driver_->Interrupt(); }
+
+  bool IsBound(std::string_view queue) const {
+    const MutexLock lock(mutex_);
+    return std::find(bound_.begin(), bound_.end(), queue) != bound_.end();
+  }
+  // Errors: 1418 where the queue has leases, but none of the wanted length.
+  absl::Status CheckLease(std::string_view queue,
+                          const Capabilities& capabilities) const;
+  // Takes the turn to change what is bound.
+  bool TakeTurnToBind(TimePoint deadline) {
+    return turn_.TakeFirst(deadline, [this] { driver_->Interrupt(); });
+  }
+  // Receives once, the turn being taken. An interrupt ends it without any.
+  template <typename Sink>
+  absl::Status ReceiveInTurn(size_t max, TimePoint deadline, Sink& sink);
+  absl::Status NothingReceived() const {
+    return IsStopping() ? ClosedStatus("receive") : absl::OkStatus();
+  }
+  absl::Status CheckSettlement(const driver::Settlement& settlement) const;
+  template <typename Object>
+  absl::Status NoTurn(std::string_view operation, const Object& object) const;
+
+  // Constant after construction.
+  const std::shared_ptr<ConnectionCore> connection_;
+  const driver::ConsumerOptions options_;
+  const std::chrono::milliseconds operation_timeout_;
+
+  // Written by Open before the state says started, and by Close after the last
+  // call has left.
+  std::unique_ptr<driver::Consumer> driver_;
+
+  Turn turn_;
+  // By whoever has the turn.
+  absl::Status deferred_;
+
+  // Changed in turn and under mutex_; bound_count_ is its size.
+  mutable Mutex mutex_;
+  std::vector<std::string> bound_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<size_t> bound_count_{0};
+
+  // The verbs that some queue bound so far can do, one bit each; kAnyVerb
+  // before the first Bind, when only the driver can know.
+  static constexpr uint32_t kAnyVerb = uint32_t{1} << 31;
+  std::atomic<uint32_t> verbs_{kAnyVerb};
+
+  RevokedSources revoked_;
+};
+
+inline constexpr std::array kVerbCapabilities = {
+    Capability::kIndividualAck, Capability::kCumulativeAck,
+    Capability::kNack,          Capability::kNackDelay,
+    Capability::kReject,        Capability::kExtend};
+
+inline uint32_t VerbBit(driver::Verb verb) {
+  return uint32_t{1} << static_cast<unsigned>(verb);
+}
+
+inline uint32_t VerbsOf(const Capabilities& capabilities) {
+  uint32_t verbs = 0;
+  for (unsigned i = 0; i < kVerbCapabilities.size(); ++i) {
+    if (capabilities.Has(kVerbCapabilities[i])) verbs |= uint32_t{1} << i;
+  }
+  return verbs;
+}
+
+inline absl::Status ConsumerCore::Open(TimePoint deadline) {
+  auto opened =
+      connection_->connection().CreateConsumer(options_, *this, deadline);
+  if (!opened.ok()) return opened.status();
+  driver_ = *std::move(opened);
+  return absl::OkStatus();
+}
+
+inline void ConsumerCore::Close(TimePoint deadline) {
+  if (!driver_) return;
+  // What is unsettled comes back to the group whether this fails or not.
+  driver_->Close(deadline).IgnoreError();
+  driver_.reset();
+}
+
+template <typename Object>
+absl::Status ConsumerCore::NoTurn(std::string_view operation,
+                                  const Object& object) const {
+  return MakeStatus(Code::kTimeout, operation, " \"", Printable(object),
+                    "\": another call of this consumer did not end within ",
+                    operation_timeout_.count(),
+                    " ms; expected a free consumer (operation_timeout)");
+}
+
+inline absl::Status ConsumerCore::CheckLease(
+    std::string_view queue, const Capabilities& capabilities) const {
+  if (!capabilities.Has(Capability::kLease)) return absl::OkStatus();
+  const auto least = capabilities.limits().min_lease.value_or(options_.lease);
+  const auto most = capabilities.limits().max_lease.value_or(options_.lease);
+  if (options_.lease >= least && options_.lease <= most) {
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kBadParameter, "bind \"", queue, "\": lease is ",
+                    options_.lease.count(), " ms; expected ",
+                    options_.lease < least ? "at least " : "at most ",
+                    (options_.lease < least ? least : most).count(),
+                    " ms (limit of the queue, OMS-CONS-001)");
+}
+
+inline absl::Status ConsumerCore::Bind(std::string_view queue) {
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  if (absl::Status status = Enter("bind", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  if (IsBound(queue)) return absl::OkStatus();
+  const auto facts = connection_->FactsOf(queue, deadline);
+  if (!facts.ok()) return facts.status();
+  if (absl::Status status = CheckLease(queue, (*facts)->capabilities);
+      !status.ok()) {
+    return status;
+  }
+  const uint32_t verbs = VerbsOf((*facts)->capabilities);
+
+  if (!TakeTurnToBind(deadline)) return NoTurn("bind", queue);
+  const TurnGuard turn(turn_);
+  if (IsStopping()) return ClosedStatus("bind");
+  if (IsBound(queue)) return absl::OkStatus();
+  absl::Status status = driver_->Bind(queue, driver::BindOptions(), deadline);
+  if (!status.ok()) return status;
+  {
+    const MutexLock lock(mutex_);
+    bound_.emplace_back(queue);
+  }
+  const uint32_t known = verbs_.load(std::memory_order_relaxed);
+  verbs_.store(known == kAnyVerb ? verbs : known | verbs,
+               std::memory_order_release);
+  bound_count_.fetch_add(1, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+inline absl::Status ConsumerCore::Unbind(std::string_view queue) {
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  if (absl::Status status = Enter("unbind", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  if (!IsBound(queue)) return absl::OkStatus();
+
+  if (!TakeTurnToBind(deadline)) return NoTurn("unbind", queue);
+  const TurnGuard turn(turn_);
+  if (IsStopping()) return ClosedStatus("unbind");
+  if (!IsBound(queue)) return absl::OkStatus();
+  absl::Status status = driver_->Unbind(queue, deadline);
+  if (!status.ok()) return status;
+  const MutexLock lock(mutex_);
+  bound_.erase(std::find(bound_.begin(), bound_.end(), queue));
+  bound_count_.fetch_sub(1, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+template <typename Sink>
+absl::Status ConsumerCore::Receive(size_t max,
+                                   std::chrono::milliseconds timeout,
+                                   Sink& sink) {
+  if (absl::Status status = Enter("receive", kNoWait); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  // The first look waits for nothing and needs no clock. The time is counted
+  // from its end, so that no call ends early.
+  std::optional<TimePoint> deadline;
+  if (!turn_.Take(kNoWait)) {
+    deadline = DeadlineAfter(timeout);
+    if (!turn_.Take(*deadline)) return NothingReceived();
+  }
+  while (true) {
+    {
+      const TurnGuard turn(turn_);
+      absl::Status status =
+          ReceiveInTurn(max, deadline.value_or(kNoWait), sink);
+      if (!status.ok() || sink.count() > 0) return status;
+      if (!deadline) {
+        deadline = DeadlineAfter(timeout);
+        if (*deadline == kNoWait) return NothingReceived();
+        status = ReceiveInTurn(max, *deadline, sink);
+        if (!status.ok() || sink.count() > 0) return status;
+      }
+    }
+    // Interrupted, by a Bind or before this call: others go first.
+    if (HasPassed(*deadline) || !turn_.Take(*deadline)) {
+      return NothingReceived();
+    }
+  }
+}
+
+template <typename Sink>
+absl::Status ConsumerCore::ReceiveInTurn(size_t max, TimePoint deadline,
+                                         Sink& sink) {
+  if (IsStopping()) return ClosedStatus("receive");
+  if (bound_count_.load(std::memory_order_acquire) == 0) {
+    return MakeStatus(Code::kIllegalState,
+                      "receive: no queue is bound; expected a call of Bind "
+                      "before (OMS-CONS-004)");
+  }
+  if (!deferred_.ok()) return std::exchange(deferred_, absl::OkStatus());
+  absl::Status status = driver_->Receive(max, deadline, sink);
+  if (sink.count() > 0) {
+    deferred_ = std::move(status);
+    return absl::OkStatus();
+  }
+  if (IsStopping()) return ClosedStatus("receive");
+  if (OmsCode(status) == Code::kCancelled) return absl::OkStatus();
+  return status;
+}
+
+inline absl::Status ConsumerCore::CheckSettlement(
+    const driver::Settlement& settlement) const {
+  const Receipt& receipt = settlement.receipt;
+  if (receipt.empty()) {
+    return MakeStatus(Code::kReceiptInvalid,
+                      "settle: the receipt is empty; expected the receipt of a "
+                      "delivery (OMS-CONS-009)");
+  }
+  const uint32_t verbs = verbs_.load(std::memory_order_acquire);
+  if (verbs != kAnyVerb && (verbs & VerbBit(settlement.verb)) == 0) {
+    const auto capability =
+        kVerbCapabilities[static_cast<size_t>(settlement.verb)];
+    return MakeStatus(Code::kUnsupported, "settle: no bound queue supports ",
+                      Name(capability),
+                      "; expected another way to settle (OMS-CONS-014)");
+  }
+  if (settlement.duration.count() < 0) {
+    return MakeStatus(Code::kBadParameter, "settle: duration is ",
+                      settlement.duration.count(),
+                      " ms; expected 0 or more (OMS-CONS-008)");
+  }
+  if (revoked_.Contains(receipt.source())) {
+    return MakeStatus(Code::kReceiptExpired, "settle \"", receipt.ToString(),
+                      "\": its source was given to another consumer, which "
+                      "gets the message again; expected a receipt of a later "
+                      "delivery (OMS-CONS-012)");
+  }
+  return absl::OkStatus();
+}
+
+inline absl::Status ConsumerCore::CheckForeign(std::string_view queue) {
+  if (IsStopping()) return ClosedStatus("settle");
+  const auto facts =
+      connection_->FactsOf(queue, DeadlineAfter(operation_timeout_));
+  if (facts.ok() && (*facts)->capabilities.Has(Capability::kSharedReceipt)) {
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kReceiptInvalid, "settle \"", Printable(queue),
+                    "\": the delivery is another consumer's; expected one that "
+                    "this consumer received (OMS-CONS-009)");
+}
+
+inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  if (absl::Status status = Enter("settle", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  if (absl::Status status = CheckSettlement(settlement); !status.ok()) {
+    return status;
+  }
+  SyncCallHandle<SyncSettle> call(1);
+  driver_->Settle({&settlement, 1}, {.deadline = deadline}, *call);
+  if (!call->Wait(deadline) && call.Leave()) {
+    return MakeStatus(Code::kTimeout, "settle: no answer within ",
+                      operation_timeout_.count(),
+                      " ms, it may have been settled; expected an answer in "
+                      "time (operation_timeout, OMS-CONS-020)");
+  }
+  return std::move(call->result(0));
+}
+
+inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
+                                 std::span<absl::Status> results) {
+  if (batch.empty()) return;
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  if (absl::Status status = Enter("settle", deadline); !status.ok()) {
+    for (absl::Status& result : results) result = status;
+    return;
+  }
+  const CallGuard guard(*this);
+  std::vector<driver::Settlement> checked;
+  std::vector<size_t> positions;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (results[i].ok()) results[i] = CheckSettlement(batch[i]);
+    if (!results[i].ok()) continue;
+    checked.push_back(batch[i]);
+    positions.push_back(i);
+  }
+  if (checked.empty()) return;
+
+  SyncCallHandle<SyncSettle> call(checked.size());
+  driver_->Settle(checked, {.deadline = deadline}, *call);
+  const bool complete = call->Wait(deadline);
+  std::vector<bool> known(checked.size());
+  for (size_t i = 0; i < checked.size(); ++i) {
+    known[i] = complete || call->IsReady(i);
+    if (known[i]) results[positions[i]] = std::move(call->result(i));
+  }
+  const bool left = !complete && call.Leave();
+  for (size_t i = 0; i < checked.size(); ++i) {
+    if (known[i]) continue;
+    results[positions[i]] =
+        left ? MakeStatus(Code::kTimeout, "settle: no answer within ",
+                          operation_timeout_.count(),
+                          " ms, it may have been settled; expected an answer "
+                          "in time (operation_timeout, OMS-CONS-020)")
+             : std::move(call->result(i));
+  }
+}
+
+}  // namespace internal
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_INTERNAL_CONSUMER_CORE_H_

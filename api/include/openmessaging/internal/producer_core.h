@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ProducerCore is the portable half of a producer, behind its handle.
+
+#ifndef OPENMESSAGING_INTERNAL_PRODUCER_CORE_H_
+#define OPENMESSAGING_INTERNAL_PRODUCER_CORE_H_
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "openmessaging/driver/producer.h"
+#include "openmessaging/internal/client_core.h"
+#include "openmessaging/internal/connection_core.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/message_check.h"
+#include "openmessaging/internal/sync_call.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/message.h"
+#include "openmessaging/send_result.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging {
+inline namespace v0 {
+
+// Fixed for the life of a producer. Every default is safe to ship.
+struct ProducerOptions {
+  // Longest time one Send may wait, retries included. Zero means one attempt
+  // that waits for nothing.
+  std::chrono::milliseconds send_timeout{3000};
+
+  // Largest body accepted, in bytes, at most kMaxBodyBytes. Checked before the
+  // driver is called.
+  size_t max_body_bytes = kDefaultMaxBodyBytes;
+
+  // Start with the first Send; otherwise Send answers 1602 before Start.
+  bool autostart = true;
+
+  // The producer group, whose members answer for each other's undecided
+  // transactions; empty: none.
+  std::string group{};
+};
+
+namespace internal {
+
+// The waits between attempts: 1 ms doubling to 100 ms, each shortened by up to
+// a half at random, so that senders that failed together do not come back
+// together.
+class Backoff {
+ public:
+  std::chrono::microseconds Next() {
+    state_ ^= state_ << 13;  // Marsaglia's xorshift: no lock, no allocation.
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    const auto half = ceiling_ / 2;
+    const auto wait =
+        half + std::chrono::microseconds(
+                   state_ % (static_cast<uint64_t>(half.count()) + 1));
+    ceiling_ = std::min(ceiling_ * 2, kMaximum);
+    return wait;
+  }
+
+ private:
+  static constexpr std::chrono::microseconds kMaximum{100'000};
+
+  std::chrono::microseconds ceiling_{1000};
+  uint64_t state_ =
+      (reinterpret_cast<uintptr_t>(this) ^
+       static_cast<uint64_t>(
+           std::chrono::steady_clock::now().time_since_epoch().count())) |
+      1;
+};
+
+// Checks messages, sends them through the driver, and sends again what was
+// certainly not stored.
+//
+// Threads: every method from any thread.
+class ProducerCore final : public ClientCore {
+ public:
+  ProducerCore(std::shared_ptr<ConnectionCore> connection,
+               ProducerOptions options)
+      : ClientCore("producer", options.autostart,
+                   connection->operation_timeout()),
+        connection_(std::move(connection)),
+        options_(std::move(options)),
+        send_timeout_(connection_->Bounded(options_.send_timeout)) {}
+
+  absl::StatusOr<SendResult> Send(const Message& message);
+  std::vector<absl::StatusOr<SendResult>> Send(
+      std::span<const Message> messages);
+
+ private:
+  using Results = std::vector<absl::StatusOr<SendResult>>;
+  using Call = SyncCallHandle<SyncSend>;
+
+  // What the checks say of a message that may be sent.
+  struct Plan {
+    CapabilitySet ignored{};
+    // The driver must get a copy: StripMessage.
+    bool strip = false;
+    size_t max_batch_messages = 0;  // 0: no limit.
+  };
+
+  using Slot = std::optional<absl::StatusOr<SendResult>>;
+
+  absl::Status Open(TimePoint deadline) override;
+  void Close(TimePoint deadline) override;
+
+  absl::StatusOr<Plan> Check(const Message& message, TimePoint deadline);
+  // Sends what was checked, again and again where that is allowed.
+  absl::StatusOr<SendResult> SendChecked(const Message& message,
+                                         TimePoint deadline);
+  void SendChunks(std::span<const Message> batch, size_t max_messages,
+                  TimePoint deadline, std::span<Slot> results);
+  void SendChunk(std::span<const Message> chunk, TimePoint deadline,
+                 std::span<Slot> results);
+  // Hands a batch to the driver and waits. Returns: false when it was left to
+  // the driver, which has not completed all of it in time.
+  bool Attempt(std::span<const Message> batch, TimePoint deadline, Call& call);
+  // Waits before the next attempt. Returns: OK when it may be made; otherwise
+  // the status to report instead of `failed`.
+  absl::Status WaitToRetry(const absl::Status& failed, TimePoint deadline,
+                           Backoff& backoff);
+
+  // Returns: whether the message was certainly not stored, and may be if it is
+  // sent again.
+  static bool MaySendAgain(const absl::Status& status) {
+    const StatusDetail detail = DetailOf(status);
+    return detail.retriable && detail.outcome == Outcome::kNotStored;
+  }
+  absl::Status TimedOut(const Message& message) const {
+    return SendError(Code::kTimeout, message.destination(), "no answer within ",
+                     send_timeout_.count(),
+                     " ms, the message may have been stored; expected an "
+                     "answer in time (send_timeout, OMS-PROD-009)");
+  }
+
+  // Constant after construction.
+  const std::shared_ptr<ConnectionCore> connection_;
+  const ProducerOptions options_;
+  const std::chrono::milliseconds send_timeout_;
+
+  // Written by Open before the state says started, and by Close after the last
+  // call has left.
+  std::unique_ptr<driver::Producer> driver_;
+};
+
+inline absl::Status ProducerCore::Open(TimePoint deadline) {
+  auto opened = connection_->connection().CreateProducer(
+      {.group = options_.group}, deadline);
+  if (!opened.ok()) return opened.status();
+  driver_ = *std::move(opened);
+  return absl::OkStatus();
+}
+
+inline void ProducerCore::Close(TimePoint deadline) {
+  if (!driver_) return;
+  // What was left undone is in the results of the sends.
+  driver_->Close(deadline).IgnoreError();
+  driver_.reset();
+}
+
+inline absl::StatusOr<ProducerCore::Plan> ProducerCore::Check(
+    const Message& message, TimePoint deadline) {
+  const std::string_view queue = message.destination();
+  if (queue.empty()) {
+    return MakeStatus(Code::kBadParameter,
+                      "send: the message has no destination; expected the name "
+                      "of a queue (OMS-PROD-002)");
+  }
+  const auto facts = connection_->FactsOf(queue, deadline);
+  if (!facts.ok()) return facts.status();
+  const Capabilities& capabilities = (*facts)->capabilities;
+  const auto scan = ScanMessage(message);
+  if (!scan.ok()) return scan.status();
+  absl::Status sizes = CheckSizes(message, *scan, options_.max_body_bytes,
+                                  capabilities.limits());
+  if (!sizes.ok()) return sizes;
+  const auto ignored =
+      CheckDemands(message, *scan, capabilities, connection_->lenient());
+  if (!ignored.ok()) return ignored.status();
+  return Plan{*ignored, scan->has_driver_fields || !ignored->empty(),
+              capabilities.limits().max_batch_messages.value_or(0)};
+}
+
+inline bool ProducerCore::Attempt(std::span<const Message> batch,
+                                  TimePoint deadline, Call& call) {
+  driver_->Send(batch,
+                {.deadline = deadline,
+                 .caller_waits = true,
+                 .born_timestamp_ms = CoarseSystemMilliseconds()},
+                *call);
+  return call->Wait(deadline);
+}
+
+inline absl::Status ProducerCore::WaitToRetry(const absl::Status& failed,
+                                              TimePoint deadline,
+                                              Backoff& backoff) {
+  const TimePoint until = std::chrono::steady_clock::now() + backoff.Next();
+  if (until >= deadline) return failed;
+  if (!SleepUnlessStopped(until)) return absl::OkStatus();
+  return MakeStatus(
+      Code::kClosed,
+      "send: the producer was stopped before the message could "
+      "be sent again; the last failure was: ",
+      std::string_view(failed.message().data(), failed.message().size()));
+}
+
+inline absl::StatusOr<SendResult> ProducerCore::Send(const Message& message) {
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = Enter("send", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  const auto plan = Check(message, deadline);
+  if (!plan.ok()) return plan.status();
+  if (!plan->strip) return SendChecked(message, deadline);
+  auto result = SendChecked(StripMessage(message, plan->ignored), deadline);
+  if (result.ok()) result->ignored = plan->ignored;
+  return result;
+}
+
+inline absl::StatusOr<SendResult> ProducerCore::SendChecked(
+    const Message& message, TimePoint deadline) {
+  std::optional<Backoff> backoff;
+  while (true) {
+    Call call(1);
+    if (!Attempt({&message, 1}, deadline, call) && call.Leave()) {
+      return TimedOut(message);
+    }
+    absl::StatusOr<SendResult> result = std::move(call->result(0));
+    if (result.ok() || !MaySendAgain(result.status())) return result;
+    if (!backoff) backoff.emplace();
+    absl::Status stop = WaitToRetry(result.status(), deadline, *backoff);
+    if (!stop.ok()) return stop;
+  }
+}
+
+inline ProducerCore::Results ProducerCore::Send(
+    std::span<const Message> messages) {
+  if (messages.empty()) return {};
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = Enter("send", deadline); !status.ok()) {
+    return Results(messages.size(), absl::StatusOr<SendResult>(status));
+  }
+  const CallGuard guard(*this);
+
+  std::vector<absl::StatusOr<Plan>> plans;
+  plans.reserve(messages.size());
+  bool as_they_are = true;
+  size_t max_messages = messages.size();
+  for (const Message& message : messages) {
+    const auto& plan = plans.emplace_back(Check(message, deadline));
+    as_they_are = as_they_are && plan.ok() && !plan->strip;
+    if (plan.ok() && plan->max_batch_messages != 0) {
+      max_messages = std::min(max_messages, plan->max_batch_messages);
+    }
+  }
+
+  std::vector<Slot> slots(messages.size());
+  if (as_they_are) {
+    SendChunks(messages, max_messages, deadline, slots);
+  } else {
+    std::vector<Message> checked;
+    for (size_t i = 0; i < messages.size(); ++i) {
+      if (!plans[i].ok()) continue;
+      checked.push_back(plans[i]->strip
+                            ? StripMessage(messages[i], plans[i]->ignored)
+                            : messages[i]);
+    }
+    std::vector<Slot> sent(checked.size());
+    SendChunks(checked, max_messages, deadline, sent);
+    auto next = sent.begin();
+    for (size_t i = 0; i < messages.size(); ++i) {
+      slots[i] = plans[i].ok() ? *std::move(*next++) : plans[i].status();
+      if (slots[i]->ok()) (*slots[i])->ignored = plans[i]->ignored;
+    }
+  }
+
+  Results results;
+  results.reserve(slots.size());
+  for (Slot& slot : slots) results.push_back(*std::move(slot));
+  return results;
+}
+
+inline void ProducerCore::SendChunks(std::span<const Message> batch,
+                                     size_t max_messages, TimePoint deadline,
+                                     std::span<Slot> results) {
+  for (size_t at = 0; at < batch.size(); at += max_messages) {
+    const size_t size = std::min(max_messages, batch.size() - at);
+    SendChunk(batch.subspan(at, size), deadline, results.subspan(at, size));
+  }
+}
+
+inline void ProducerCore::SendChunk(std::span<const Message> chunk,
+                                    TimePoint deadline,
+                                    std::span<Slot> results) {
+  std::optional<Backoff> backoff;
+  while (true) {
+    Call call(chunk.size());
+    const bool complete = Attempt(chunk, deadline, call);
+    bool may_send_again = true;
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      if (!complete && !call->IsReady(i)) {
+        may_send_again = false;
+        continue;
+      }
+      results[i] = std::move(call->result(i));
+      may_send_again = may_send_again && !results[i]->ok() &&
+                       MaySendAgain(results[i]->status());
+    }
+    // Those that were late are known after all if the driver ended by now.
+    const bool left = !complete && call.Leave();
+    for (size_t i = 0; i < chunk.size(); ++i) {
+      if (results[i]) continue;
+      results[i] = left ? absl::StatusOr<SendResult>(TimedOut(chunk[i]))
+                        : std::move(call->result(i));
+    }
+    // A part of the batch is never sent again: it would end up behind messages
+    // that came after it.
+    if (!may_send_again) return;
+    if (!backoff) backoff.emplace();
+    absl::Status stop = WaitToRetry(results[0]->status(), deadline, *backoff);
+    if (!stop.ok()) {
+      // Stopped: all report that; out of time: each keeps its own failure.
+      if (OmsCode(stop) == Code::kClosed) {
+        for (auto& result : results) result = stop;
+      }
+      return;
+    }
+    for (auto& result : results) result.reset();
+  }
+}
+
+}  // namespace internal
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_INTERNAL_PRODUCER_CORE_H_

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Turn is a lock that is fair and that a thread can stop waiting for.
+
+#ifndef OPENMESSAGING_INTERNAL_TURN_H_
+#define OPENMESSAGING_INTERNAL_TURN_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/base/thread_annotations.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/mutex.h"
+
+namespace openmessaging {
+inline namespace v0 {
+namespace internal {
+
+// Lets one thread at a time receive, in the order in which they came. It is
+// handed to the next in the queue rather than let go, because a thread that
+// receives in a loop would otherwise starve the others.
+//
+// Threads: any. Without a contender, taking and giving it is one atomic
+// operation each.
+// Invariants:
+//   (1) waiters_ is empty unless state_ is kContended;
+//   (2) state_ becomes kFree only while waiters_ is empty.
+class Turn {
+ public:
+  Turn() = default;
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  // Returns: false at `deadline`.
+  bool Take(TimePoint deadline) {
+    if (TryTake()) return true;
+    if (HasPassed(deadline)) return false;
+    return TakeSlow(deadline, /*first=*/false, [] {});
+  }
+
+  // Takes it before all that wait with Take. Where somebody has it, calls
+  // `interrupt()`, which makes that one give it up soon; what it has to do can
+  // be done later. No lock is held meanwhile.
+  template <typename Interrupt>
+  bool TakeFirst(TimePoint deadline, Interrupt interrupt) {
+    if (TryTake()) return true;
+    return TakeSlow(deadline, /*first=*/true, interrupt);
+  }
+
+  void Give() {
+    uint32_t taken = kTaken;
+    if (state_.compare_exchange_strong(taken, kFree, std::memory_order_release,
+                                       std::memory_order_relaxed)) {
+      return;
+    }
+    const MutexLock lock(mutex_);
+    if (waiters_ == nullptr) {
+      state_.store(kFree, std::memory_order_release);
+      return;
+    }
+    Waiter* const next = waiters_;
+    waiters_ = next->next;
+    next->has_turn = true;
+    next->condition.NotifyAll();
+  }
+
+ private:
+  static constexpr uint32_t kFree = 0;
+  static constexpr uint32_t kTaken = 1;
+  static constexpr uint32_t kContended = 2;
+
+  // On the stack of the thread that waits; all of it under mutex_.
+  struct Waiter {
+    bool first;
+    bool has_turn = false;
+    Waiter* next = nullptr;
+    Condition condition{};
+  };
+
+  bool TryTake() {
+    uint32_t free = kFree;
+    return state_.compare_exchange_strong(
+        free, kTaken, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+
+  template <typename Interrupt>
+  bool TakeSlow(TimePoint deadline, bool first, Interrupt interrupt) {
+    mutex_.Lock();
+    if (state_.exchange(kContended, std::memory_order_acquire) == kFree) {
+      mutex_.Unlock();
+      return true;
+    }
+    Waiter self{first};
+    Enqueue(self);
+    if (first) {
+      mutex_.Unlock();
+      interrupt();
+      mutex_.Lock();
+    }
+    while (!self.has_turn) {
+      if (!self.condition.WaitUntil(mutex_, deadline) && !self.has_turn) {
+        Remove(self);
+        break;
+      }
+    }
+    const bool has_turn = self.has_turn;
+    mutex_.Unlock();
+    return has_turn;
+  }
+
+  void Enqueue(Waiter& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Waiter** at = &waiters_;
+    while (*at != nullptr && (!self.first || (*at)->first)) at = &(*at)->next;
+    self.next = *at;
+    *at = &self;
+  }
+
+  void Remove(const Waiter& self) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Waiter** at = &waiters_;
+    while (*at != &self) at = &(*at)->next;
+    *at = self.next;
+  }
+
+  std::atomic<uint32_t> state_{kFree};
+  Mutex mutex_;
+  Waiter* waiters_ ABSL_GUARDED_BY(mutex_) = nullptr;
+};
+
+}  // namespace internal
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_INTERNAL_TURN_H_

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MessagingAccessPoint is where everything begins: a URL chooses the broker,
+// and producers, consumers and the resource manager come from here.
+
+#ifndef OPENMESSAGING_MESSAGING_ACCESS_POINT_H_
+#define OPENMESSAGING_MESSAGING_ACCESS_POINT_H_
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "openmessaging/attributes.h"
+#include "openmessaging/capability.h"
+#include "openmessaging/driver/connection.h"
+#include "openmessaging/driver/registry.h"
+#include "openmessaging/internal/connection_core.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/internal/utf8.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/message.h"
+#include "openmessaging/producer.h"
+#include "openmessaging/pull_consumer.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/resource_manager.h"
+#include "openmessaging/status.h"
+#include "openmessaging/url.h"
+
+namespace openmessaging {
+inline namespace v0 {
+
+// One connection to a broker or a store. Obtain one from Connect().
+//
+// Two attributes are for this layer, every other one for the driver:
+//   operation.timeout  longest time of any call, `3s` where nobody says so;
+//                      a longer timeout of a client is cut to it
+//   lenient            `on`: a message that asks for what its queue cannot give
+//                      is sent without it, and SendResult::ignored says so
+//
+// Threads: every method may be called from any thread at any time.
+// Lifetime: a copyable handle; copies share the connection. It ends with the
+// last of them and of the clients made from them, in whatever order.
+class MessagingAccessPoint {
+ public:
+  // Makes a connection, without network input or output: a broker that is not
+  // there shows in the first call. `attributes` override those of the URL.
+  // `registry` knows the drivers; nullptr: those that the program links.
+  //
+  // Errors:
+  //   kInvalidArgument  10000: no such driver; the text lists those there are
+  //   kInvalidArgument  10001: not a URL, or not one for that driver
+  //   kInvalidArgument  1418: an unknown attribute or a bad value
+  //   kInvalidArgument  10002: the driver's specification version is malformed
+  //   kUnimplemented    10003: it is of another major version
+  //   ... and what opening a local store can say
+  // Implements: OMS-MAP-001, 002, 003.
+  [[nodiscard]] static absl::StatusOr<MessagingAccessPoint> Connect(
+      std::string_view url, const Attributes& attributes = {},
+      driver::Registry* registry = nullptr);
+
+  // Returns: the version of the specification that this library implements.
+  std::string_view version() const { return kSpecificationVersion; }
+
+  // Returns: those of the URL and of the call. ToString() prints no secret.
+  // Implements: OMS-MAP-004.
+  const Attributes& attributes() const { return connection_->attributes(); }
+  const Url& url() const { return connection_->url(); }
+
+  // Asks what a queue can do; a queue that does not exist is answered for its
+  // kind. The answer does not change while the connection lasts.
+  // Blocks: the first time, up to operation.timeout.
+  // Errors: 1418 not a name; 1410, 1503 no answer.
+  // Implements: OMS-MAP-005.
+  [[nodiscard]] absl::StatusOr<Capabilities> capabilities(
+      std::string_view queue) const;
+
+  // Make a client, which starts with its first call or its Start().
+  // Errors: kInvalidArgument 1418: an option is wrong.
+  // Implements: OMS-MAP-009.
+  [[nodiscard]] absl::StatusOr<Producer> CreateProducer(
+      const ProducerOptions& options = {}) const;
+  [[nodiscard]] absl::StatusOr<PullConsumer> CreatePullConsumer(
+      const PullConsumerOptions& options = {}) const;
+
+  ResourceManager resource_manager() const {
+    return ResourceManager(connection_);
+  }
+
+  // Finds a driver's own interface or native handle, T::kInterface being its
+  // name. Returns: nullptr where there is none.
+  // Lifetime: as long as the connection.
+  // Implements: OMS-MAP-006.
+  template <typename T>
+  T* native() const {
+    return driver::QueryInterface<T>(connection_->connection());
+  }
+
+ private:
+  explicit MessagingAccessPoint(
+      std::shared_ptr<internal::ConnectionCore> connection)
+      : connection_(std::move(connection)) {}
+
+  std::shared_ptr<internal::ConnectionCore> connection_;
+};
+
+namespace internal {
+
+// Reads the first number of `1.2.3`. Returns: -1 where it is not of that form.
+inline int MajorVersion(std::string_view version) {
+  std::array<int, 3> numbers{};
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const size_t dot =
+        i + 1 < numbers.size() ? version.find('.') : version.size();
+    if (dot == std::string_view::npos ||
+        !ParseInteger(version.substr(0, dot), numbers[i]) || numbers[i] < 0) {
+      return -1;
+    }
+    version.remove_prefix(std::min(dot + 1, version.size()));
+  }
+  return numbers[0];
+}
+
+// Errors: 10002, 10003.
+inline absl::Status CheckSpecification(const driver::DriverInfo& info) {
+  const std::string_view version = info.specification;
+  const int major = MajorVersion(version);
+  if (major < 0) {
+    return MakeStatus(Code::kIllegalVersion,
+                      "connect \"oms:", Printable(info.name),
+                      "\": the driver is written for "
+                      "specification \"",
+                      Printable(version), "\"; expected a version such as ",
+                      kSpecificationVersion, " (OMS-MAP-002)");
+  }
+  if (major != MajorVersion(kSpecificationVersion)) {
+    return MakeStatus(Code::kIncompatibleVersion,
+                      "connect \"oms:", Printable(info.name),
+                      "\": the driver is written for "
+                      "specification ",
+                      version,
+                      "; expected the same major "
+                      "version as ",
+                      kSpecificationVersion, " (OMS-MAP-002)");
+  }
+  return absl::OkStatus();
+}
+
+// Checks an option that is a time.
+inline absl::Status CheckTimeout(std::string_view operation,
+                                 std::string_view option,
+                                 std::chrono::milliseconds value,
+                                 int64_t minimum_ms) {
+  if (value.count() >= minimum_ms) return absl::OkStatus();
+  return MakeStatus(Code::kBadParameter, operation, ": ", option, " is ",
+                    value.count(), " ms; expected ", minimum_ms,
+                    " or more (OMS-MAP-009)");
+}
+
+}  // namespace internal
+
+inline absl::StatusOr<MessagingAccessPoint> MessagingAccessPoint::Connect(
+    std::string_view url, const Attributes& attributes,
+    driver::Registry* registry) {
+  constexpr std::string_view kTimeout = "operation.timeout";
+  constexpr std::string_view kLenient = "lenient";
+
+  auto parsed = Url::Parse(url);
+  if (!parsed.ok()) return parsed.status();
+  Attributes merged = parsed->attributes();
+  merged.OverrideWith(attributes);
+
+  internal::ConnectionSettings settings;
+  if (merged.Contains(kTimeout)) {
+    const auto timeout = merged.GetDuration(kTimeout);
+    if (!timeout.ok()) return timeout.status();
+    absl::Status status =
+        internal::CheckTimeout("connect", kTimeout, *timeout, 1);
+    if (!status.ok()) return status;
+    settings.operation_timeout = *timeout;
+  }
+  const auto lenient = merged.GetBool(kLenient, false);
+  if (!lenient.ok()) return lenient.status();
+  settings.lenient = *lenient;
+
+  if (registry == nullptr) registry = &driver::Registry::Default();
+  auto found = registry->Find(parsed->driver());
+  if (!found.ok()) return found.status();
+  absl::Status compatible = internal::CheckSpecification((*found)->Info());
+  if (!compatible.ok()) return compatible;
+
+  Attributes for_driver = merged;
+  for_driver.Remove(kTimeout);
+  for_driver.Remove(kLenient);
+  auto connection = (*found)->Connect(
+      *parsed, for_driver,
+      internal::DeadlineAfter(settings.operation_timeout.value_or(
+          internal::ConnectionCore::kDefaultTimeout)));
+  if (!connection.ok()) return connection.status();
+  return MessagingAccessPoint(std::make_shared<internal::ConnectionCore>(
+      *std::move(found), *std::move(connection), *std::move(parsed),
+      std::move(merged), settings));
+}
+
+inline absl::StatusOr<Capabilities> MessagingAccessPoint::capabilities(
+    std::string_view queue) const {
+  const auto facts = connection_->FactsOf(
+      queue, internal::DeadlineAfter(connection_->operation_timeout()));
+  if (!facts.ok()) return facts.status();
+  return (*facts)->capabilities;
+}
+
+inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
+    const ProducerOptions& options) const {
+  constexpr std::string_view kOperation = "create producer";
+  absl::Status status = internal::CheckTimeout(kOperation, "send_timeout",
+                                               options.send_timeout, 0);
+  if (!status.ok()) return status;
+  if (options.max_body_bytes > kMaxBodyBytes) {
+    return MakeStatus(Code::kBadParameter, kOperation, ": max_body_bytes is ",
+                      options.max_body_bytes, "; expected at most ",
+                      kMaxBodyBytes, " (OMS-MAP-009)");
+  }
+  if (!options.group.empty()) {
+    status = CheckGroupName(options.group);
+    if (!status.ok()) return status;
+  }
+  return Producer(
+      std::make_shared<internal::ProducerCore>(connection_, options));
+}
+
+inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
+    const PullConsumerOptions& options) const {
+  constexpr std::string_view kOperation = "create pull consumer";
+  absl::Status status = CheckGroupName(options.group);
+  if (!status.ok()) return status;
+  status = internal::CheckTimeout(kOperation, "lease", options.lease, 1);
+  if (!status.ok()) return status;
+  status = internal::CheckTimeout(kOperation, "operation_timeout",
+                                  options.operation_timeout, 1);
+  if (!status.ok()) return status;
+  driver::ConsumerOptions for_driver;
+  for_driver.group = options.group;
+  for_driver.start = options.start;
+  for_driver.lease = options.lease;
+  return PullConsumer(std::make_shared<internal::ConsumerCore>(
+      connection_, std::move(for_driver), options.autostart,
+      options.operation_timeout));
+}
+
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_MESSAGING_ACCESS_POINT_H_

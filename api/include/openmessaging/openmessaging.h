@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// All that an application needs. json.h is apart, because it needs a library
+// that not every application has.
+
+#ifndef OPENMESSAGING_OPENMESSAGING_H_
+#define OPENMESSAGING_OPENMESSAGING_H_
+
+// IWYU pragma: begin_exports
+#include "openmessaging/attributes.h"
+#include "openmessaging/capability.h"
+#include "openmessaging/delivery.h"
+#include "openmessaging/key_value.h"
+#include "openmessaging/lifecycle.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/message.h"
+#include "openmessaging/message_id.h"
+#include "openmessaging/messaging_access_point.h"
+#include "openmessaging/producer.h"
+#include "openmessaging/pull_consumer.h"
+#include "openmessaging/queue_info.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/receipt.h"
+#include "openmessaging/resource_manager.h"
+#include "openmessaging/send_result.h"
+#include "openmessaging/status.h"
+#include "openmessaging/url.h"
+#include "openmessaging/value.h"
+// IWYU pragma: end_exports
+
+#endif  // OPENMESSAGING_OPENMESSAGING_H_

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Producer sends messages to queues. Build messages with message.h; receive
+// them with pull_consumer.h. The promises are in spec/producer.md.
+
+#ifndef OPENMESSAGING_PRODUCER_H_
+#define OPENMESSAGING_PRODUCER_H_
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
+#include "openmessaging/lifecycle.h"
+#include "openmessaging/message.h"
+#include "openmessaging/send_result.h"
+
+namespace openmessaging {
+inline namespace v0 {
+
+// Sends messages to the queues of one access point. Obtain one from
+// MessagingAccessPoint::CreateProducer(); ProducerOptions says how it behaves.
+//
+// Threads: every method may be called from any thread at any time.
+// Lifetime: a movable handle; it keeps its connection alive. One that was moved
+// from may only be assigned to or destroyed. The destructor stops, but cannot
+// report; call Stop() to learn what was left undone.
+class Producer {
+ public:
+  Producer(Producer&&) = default;
+  Producer& operator=(Producer&& other) noexcept;
+  ~Producer() { End(); }
+
+  // Sends one message. Its bytes are only read, and not kept after the call.
+  // What was certainly not stored is sent again, after 1 ms doubling to 100 ms,
+  // while `send_timeout` allows.
+  //
+  // Blocks: up to ProducerOptions::send_timeout.
+  // Errors:
+  //   kInvalidArgument     1418: no destination or a bad one, a bad value
+  //   kInvalidArgument     1411, 1412, 1413: properties, header, body too large
+  //   kNotFound            1404: the queue does not exist
+  //   kUnimplemented       1600: it asks for what the queue cannot give
+  //   kResourceExhausted   1502: the broker is full; not stored, retriable
+  //   kUnavailable         1503: no broker; not stored, retriable
+  //   kDeadlineExceeded    1410: no answer in time; it may have been stored
+  //   kFailedPrecondition  1601, 1602: stopped, not started
+  // Implements: OMS-PROD-001, 002, 005, 006, 009 to 015.
+  [[nodiscard]] absl::StatusOr<SendResult> Send(const Message& message) {
+    return core_->Send(message);
+  }
+
+  // Sends `messages` in order, in as few batches as the driver allows. One that
+  // fails its checks does not keep the others back. A batch is sent again only
+  // when nothing of it was stored and all of it may succeed: the order holds.
+  //
+  // Blocks: up to ProducerOptions::send_timeout.
+  // Returns: one result for each message, same order, same count.
+  // Errors: those above, in the result of the message that they concern.
+  // Implements: OMS-PROD-003, 004, 017.
+  [[nodiscard]] std::vector<absl::StatusOr<SendResult>> Send(
+      std::span<const Message> messages) {
+    return core_->Send(messages);
+  }
+
+  // Starts. Idempotent, and only needed where autostart is off, or to learn
+  // early whether there is a broker.
+  // Blocks: up to the attribute operation.timeout.
+  // Errors: 1601 after Stop; 1401, 1403, 1409, 1410, 1503: try again.
+  // Implements: OMS-PROD-014.
+  [[nodiscard]] absl::Status Start() {
+    return core_->Start(internal::DeadlineAfter(core_->start_timeout()));
+  }
+
+  // Refuses new sends with 1601, waits for those in progress, releases the
+  // driver. Idempotent. A send that waits to be tried again ends at once.
+  // Returns: how many calls were still in progress at `deadline`; the last of
+  // them releases the driver.
+  // Implements: OMS-PROD-007, 008.
+  size_t Stop(std::chrono::steady_clock::time_point deadline) {
+    return core_->Stop(deadline);
+  }
+
+  LifecycleState state() const { return core_->state(); }
+
+ private:
+  friend class MessagingAccessPoint;
+  explicit Producer(std::shared_ptr<internal::ProducerCore> core)
+      : core_(std::move(core)) {}
+
+  void End() {
+    if (!core_) return;
+    core_->Stop(internal::DeadlineAfter(core_->start_timeout()));
+    core_.reset();
+  }
+
+  std::shared_ptr<internal::ProducerCore> core_;
+};
+
+inline Producer& Producer::operator=(Producer&& other) noexcept {
+  if (this != &other) {
+    End();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_PRODUCER_H_

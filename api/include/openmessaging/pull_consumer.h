@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PullConsumer receives messages when it is asked to. What it hands out is in
+// delivery.h. The promises are in spec/consumer.md.
+
+#ifndef OPENMESSAGING_PULL_CONSUMER_H_
+#define OPENMESSAGING_PULL_CONSUMER_H_
+
+#include <cassert>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "openmessaging/delivery.h"
+#include "openmessaging/driver/consumer.h"
+#include "openmessaging/internal/consumer_core.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/lifecycle.h"
+#include "openmessaging/message.h"
+#include "openmessaging/receipt.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging {
+inline namespace v0 {
+
+// Fixed for the life of a consumer. Every default is safe to ship.
+struct PullConsumerOptions {
+  // Members of one group share its messages; each group gets all of them.
+  std::string group{"default"};
+
+  // How long a delivery may stay unsettled before somebody else gets it, where
+  // the broker leases.
+  std::chrono::milliseconds lease{30000};
+
+  // Where a group that does not exist yet begins.
+  StartPosition start = StartPosition::kEarliest;
+
+  // Start with the first call; otherwise calls answer 1602 before Start.
+  bool autostart = true;
+
+  // Longest time to bind or to settle.
+  std::chrono::milliseconds operation_timeout{3000};
+};
+
+// Receives messages of the queues that it binds. Obtain one from
+// MessagingAccessPoint::CreatePullConsumer().
+//
+// Threads: every method may be called from any thread at any time. Threads that
+// receive at once take turns, in the order in which they came.
+// Lifetime: a movable handle; it keeps its connection alive. One that was moved
+// from may only be assigned to or destroyed. The destructor stops, but cannot
+// report; call Stop() to learn what was left undone.
+class PullConsumer {
+ public:
+  PullConsumer(PullConsumer&&) = default;
+  PullConsumer& operator=(PullConsumer&& other) noexcept;
+  ~PullConsumer() { End(); }
+
+  // Begins to receive from `queue` as well. Again: nothing happens, and it is
+  // OK. A Receive in progress goes on and sees the queue.
+  //
+  // Blocks: up to PullConsumerOptions::operation_timeout.
+  // Errors:
+  //   kInvalidArgument     1418: not a name of a queue
+  //   kNotFound            1404: the queue does not exist
+  //   kAlreadyExists       1408: bound exclusively by another consumer
+  //   kDeadlineExceeded    1410: no answer in time
+  //   kFailedPrecondition  1601, 1602: stopped, not started
+  // Implements: OMS-CONS-001, 013.
+  [[nodiscard]] absl::Status Bind(std::string_view queue) {
+    return core_->Bind(queue);
+  }
+
+  // Ends it; what is unsettled of that queue goes back to the group. OK where
+  // it was not bound.
+  // Blocks, Errors: as Bind().
+  // Implements: OMS-CONS-007.
+  [[nodiscard]] absl::Status Unbind(std::string_view queue) {
+    return core_->Unbind(queue);
+  }
+
+  // Returns: the queues that are bound, in the order of their binding.
+  std::vector<std::string> bound_queues() const {
+    return core_->bound_queues();
+  }
+
+  // Receives one message.
+  //
+  // Blocks: up to `timeout`; with zero it only looks.
+  // Returns: nothing where nothing came in time, which is not an error.
+  // Errors:
+  //   kFailedPrecondition  1601: the consumer is or was stopped meanwhile
+  //   kFailedPrecondition  1602: no queue is bound, or not started
+  //   kDataLoss            1609: a damaged message was skipped
+  //   kUnavailable         1503: the broker is gone; try again
+  // Implements: OMS-CONS-002 to 005, 010, 018.
+  [[nodiscard]] absl::StatusOr<std::optional<Delivery>> Receive(
+      std::chrono::milliseconds timeout);
+
+  // Receives up to `max` messages: waits for the first, for none of the others.
+  // Blocks, Errors: as Receive(); also 1418: `max` is zero.
+  // Implements: OMS-CONS-006.
+  [[nodiscard]] absl::StatusOr<std::vector<Delivery>> ReceiveBatch(
+      size_t max, std::chrono::milliseconds timeout);
+
+  // As above, into deliveries of the caller's, which are emptied first. Used
+  // again and again, the same ones make it work without an allocation.
+  // Returns: how many were filled, from the front.
+  [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
+      std::span<Delivery> into, std::chrono::milliseconds timeout);
+
+  // Settle one delivery or its receipt; see Delivery for what they mean and for
+  // their errors. A receipt of another consumer is good only where the queue
+  // has the capability shared-receipt; else it answers 1603.
+  // Implements: OMS-CONS-008, 009, 010, 012, 014, 020.
+  [[nodiscard]] absl::Status Ack(const Delivery& delivery) {
+    return Settle(delivery, driver::Verb::kAck);
+  }
+  [[nodiscard]] absl::Status Ack(const Receipt& receipt) {
+    return core_->Settle({receipt, driver::Verb::kAck});
+  }
+  [[nodiscard]] absl::Status Nack(const Delivery& delivery) {
+    return Settle(delivery, driver::Verb::kNack);
+  }
+  [[nodiscard]] absl::Status Nack(const Receipt& receipt) {
+    return core_->Settle({receipt, driver::Verb::kNack});
+  }
+  [[nodiscard]] absl::Status Nack(const Delivery& delivery,
+                                  std::chrono::milliseconds delay) {
+    return Settle(delivery, driver::Verb::kNackDelay, delay);
+  }
+  [[nodiscard]] absl::Status Nack(const Receipt& receipt,
+                                  std::chrono::milliseconds delay) {
+    return core_->Settle({receipt, driver::Verb::kNackDelay, delay});
+  }
+
+  // Settle many at once. Returns: one status for each, in their order.
+  // Implements: OMS-CONS-015.
+  [[nodiscard]] std::vector<absl::Status> Ack(
+      std::span<const Delivery> deliveries) {
+    return Settle(deliveries, driver::Verb::kAck);
+  }
+  [[nodiscard]] std::vector<absl::Status> Nack(
+      std::span<const Delivery> deliveries) {
+    return Settle(deliveries, driver::Verb::kNack);
+  }
+
+  // Starts. Idempotent, and only needed where autostart is off, or to learn
+  // early whether there is a broker.
+  // Blocks: up to the attribute operation.timeout.
+  // Errors: 1601 after Stop; 1401, 1403, 1410, 1503, 1600: try again.
+  // Implements: OMS-CONS-016.
+  [[nodiscard]] absl::Status Start();
+
+  // Refuses new calls with 1601, wakes a Receive that waits, which answers 1601
+  // too, and gives what is unsettled back. Idempotent.
+  // Returns: how many calls were still in progress at `deadline`; the last of
+  // them releases the driver.
+  // Implements: OMS-CONS-010, 011.
+  size_t Stop(std::chrono::steady_clock::time_point deadline) {
+    return core_->Stop(deadline);
+  }
+
+  LifecycleState state() const { return core_->state(); }
+
+ private:
+  friend class MessagingAccessPoint;
+
+  // Takes what the driver delivers into the caller's deliveries.
+  class SpanSink;
+  class VectorSink;
+
+  explicit PullConsumer(std::shared_ptr<internal::ConsumerCore> core)
+      : core_(std::move(core)) {}
+
+  absl::Status Settle(const Delivery& delivery, driver::Verb verb,
+                      std::chrono::milliseconds duration = {});
+  std::vector<absl::Status> Settle(std::span<const Delivery> deliveries,
+                                   driver::Verb verb);
+  void End() {
+    if (!core_) return;
+    core_->Stop(internal::DeadlineAfter(core_->operation_timeout()));
+    core_.reset();
+  }
+
+  std::shared_ptr<internal::ConsumerCore> core_;
+};
+
+class PullConsumer::SpanSink final : public driver::DeliverySink {
+ public:
+  SpanSink(std::span<Delivery> into,
+           const std::shared_ptr<internal::ConsumerCore>& core)
+      : into_(into), core_(core) {}
+
+  void Deliver(Message message, const Receipt& receipt) override {
+    assert(count_ < into_.size() && "a driver delivered more than was asked");
+    if (count_ == into_.size()) return;
+    internal::DeliveryAccess::Fill(into_[count_++], std::move(message), receipt,
+                                   core_);
+  }
+  size_t count() const { return count_; }
+
+ private:
+  const std::span<Delivery> into_;
+  const std::shared_ptr<internal::ConsumerCore>& core_;
+  size_t count_ = 0;
+};
+
+class PullConsumer::VectorSink final : public driver::DeliverySink {
+ public:
+  explicit VectorSink(const std::shared_ptr<internal::ConsumerCore>& core)
+      : core_(core) {}
+
+  void Deliver(Message message, const Receipt& receipt) override {
+    internal::DeliveryAccess::Fill(deliveries_.emplace_back(),
+                                   std::move(message), receipt, core_);
+  }
+  size_t count() const { return deliveries_.size(); }
+  std::vector<Delivery>& deliveries() { return deliveries_; }
+
+ private:
+  const std::shared_ptr<internal::ConsumerCore>& core_;
+  std::vector<Delivery> deliveries_;
+};
+
+inline PullConsumer& PullConsumer::operator=(PullConsumer&& other) noexcept {
+  if (this != &other) {
+    End();
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+inline absl::StatusOr<std::optional<Delivery>> PullConsumer::Receive(
+    std::chrono::milliseconds timeout) {
+  absl::StatusOr<std::optional<Delivery>> result{
+      std::optional<Delivery>(std::in_place)};
+  SpanSink sink({&**result, 1}, core_);
+  absl::Status status = core_->Receive(1, timeout, sink);
+  if (!status.ok()) return status;
+  if (sink.count() == 0) result->reset();
+  return result;
+}
+
+inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
+    size_t max, std::chrono::milliseconds timeout) {
+  VectorSink sink(core_);
+  absl::Status status =
+      max != 0 ? core_->Receive(max, timeout, sink)
+               : MakeStatus(Code::kBadParameter,
+                            "receive: a batch of 0 messages was asked for; "
+                            "expected 1 or more (OMS-CONS-006)");
+  if (!status.ok()) return status;
+  return std::move(sink.deliveries());
+}
+
+inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
+    std::span<Delivery> into, std::chrono::milliseconds timeout) {
+  if (into.empty()) {
+    return MakeStatus(Code::kBadParameter,
+                      "receive: there is room for 0 messages; expected 1 or "
+                      "more (OMS-CONS-006)");
+  }
+  // Before the call begins: what they drop may run the application's code or
+  // close another connection, which must not happen inside the driver.
+  for (Delivery& delivery : into) {
+    internal::DeliveryAccess::Clear(delivery, core_);
+  }
+  SpanSink sink(into, core_);
+  absl::Status status = core_->Receive(into.size(), timeout, sink);
+  if (!status.ok()) return status;
+  return sink.count();
+}
+
+inline absl::Status PullConsumer::Start() {
+  return core_->Start(internal::DeadlineAfter(core_->start_timeout()));
+}
+
+inline absl::Status PullConsumer::Settle(const Delivery& delivery,
+                                         driver::Verb verb,
+                                         std::chrono::milliseconds duration) {
+  const auto& core = internal::DeliveryAccess::CoreOf(delivery);
+  if (core && core != core_) {
+    absl::Status status = core_->CheckForeign(delivery.message().destination());
+    if (!status.ok()) return status;
+  }
+  return core_->Settle({delivery.receipt(), verb, duration});
+}
+
+inline std::vector<absl::Status> PullConsumer::Settle(
+    std::span<const Delivery> deliveries, driver::Verb verb) {
+  std::vector<absl::Status> results(deliveries.size());
+  std::vector<driver::Settlement> batch;
+  batch.reserve(deliveries.size());
+  for (size_t i = 0; i < deliveries.size(); ++i) {
+    const auto& core = internal::DeliveryAccess::CoreOf(deliveries[i]);
+    if (core && core != core_) {
+      results[i] = core_->CheckForeign(deliveries[i].message().destination());
+    }
+    batch.push_back({deliveries[i].receipt(), verb});
+  }
+  core_->Settle(batch, results);
+  return results;
+}
+
+}  // namespace v0
+}  // namespace openmessaging
+#endif  // OPENMESSAGING_PULL_CONSUMER_H_

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ResourceManager over the fake driver.
+
+#include "openmessaging/resource_manager.h"
+
+#include <atomic>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "doctest/doctest.h"
+#include "fake_driver.h"
+#include "openmessaging/messaging_access_point.h"
+
+namespace openmessaging {
+namespace {
+
+using fake::Script;
+using fake::World;
+
+TEST_CASE("OMS-MAP-010: a driver that cannot manage queues says so") {
+  World world;
+  world.broker->Set([](Script& script) { script.admin = false; });
+  ResourceManager manager = world.bus->resource_manager();
+
+  const absl::Status created = manager.CreateQueue("new");
+
+  CHECK(OmsCode(created) == Code::kUnsupported);
+  CHECK(std::string(created.message()) ==
+        "create queue \"new\": driver fake cannot manage queues; expected the "
+        "broker's own tools (OMS-MAP-010)");
+  CHECK(OmsCode(manager.DeleteQueue("orders")) == Code::kUnsupported);
+  CHECK(OmsCode(manager.ListQueues().status()) == Code::kUnsupported);
+  CHECK(OmsCode(manager.DescribeQueue("orders").status()) ==
+        Code::kUnsupported);
+}
+
+TEST_CASE("OMS-MAP-011: names and options are checked before the driver") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  for (const std::string_view bad : {"", "a b", "oms.mine", "a://", "://b"}) {
+    CHECK(OmsCode(manager.CreateQueue(bad)) == Code::kBadParameter);
+    CHECK(OmsCode(manager.DeleteQueue(bad)) == Code::kBadParameter);
+    CHECK(OmsCode(manager.DescribeQueue(bad).status()) == Code::kBadParameter);
+  }
+  CHECK(OmsCode(manager.ListQueues("a b").status()) == Code::kBadParameter);
+  CHECK(OmsCode(manager.CreateQueue("q", {.partitions = 0})) ==
+        Code::kBadParameter);
+  CHECK(OmsCode(manager.CreateQueue("q", {.partitions = kMaxPartitions + 1})) ==
+        Code::kTooManyPartitions);
+  CHECK(manager.CreateQueue("q", {.partitions = kMaxPartitions}).ok());
+}
+
+TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  CHECK(manager.CreateQueue("new", {.partitions = 4}).ok());
+  CHECK(OmsCode(manager.CreateQueue("new")) == Code::kQueueExists);
+  CHECK(manager.CreateQueue("eu://new").ok());
+
+  CHECK(manager.DescribeQueue("new")->options.partitions == 4);
+  const auto in_default = manager.ListQueues();
+  REQUIRE(in_default.ok());
+  REQUIRE(in_default->size() == 2);
+  CHECK((*in_default)[0].name == "new");
+  CHECK((*in_default)[1].name == "orders");
+  CHECK(manager.ListQueues("eu")->at(0).name == "eu://new");
+  CHECK(manager.DeleteQueue("new").ok());
+  CHECK(OmsCode(manager.DeleteQueue("new")) == Code::kQueueNotFound);
+  CHECK(OmsCode(manager.DescribeQueue("new").status()) == Code::kQueueNotFound);
+  Producer producer = world.MakeProducer();
+  CHECK(OmsCode(producer.Send(Message("new", "x")).status()) ==
+        Code::kQueueNotFound);
+}
+
+TEST_CASE("OMS-MAP-012: of eight that create one queue one succeeds") {
+  World world;
+  std::atomic<int> created{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      const absl::Status status =
+          world.bus->resource_manager().CreateQueue("new");
+      if (status.ok()) {
+        created.fetch_add(1);
+      } else {
+        CHECK(OmsCode(status) == Code::kQueueExists);
+      }
+    });
+  }
+
+  for (std::thread& thread : threads) thread.join();
+
+  CHECK(created.load() == 1);
+}
+
+}  // namespace
+}  // namespace openmessaging
