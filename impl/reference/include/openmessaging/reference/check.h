@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CheckStore reads a file store from outside and says whether it is sound.
+
+#ifndef OPENMESSAGING_REFERENCE_CHECK_H_
+#define OPENMESSAGING_REFERENCE_CHECK_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace openmessaging::reference {
+
+// One thing worth saying of one place.
+struct CheckFinding {
+  // Relative to the store's directory.
+  std::string file{};
+  // In the log; the bytes of a segment begin at its base position.
+  uint64_t position = 0;
+  std::string what{};
+  // False: a note about a sound store, for example a torn tail.
+  bool damage = false;
+};
+
+struct CheckReport {
+  std::vector<CheckFinding> findings{};
+  uint64_t segments = 0;
+  uint64_t records = 0;
+  uint64_t messages = 0;
+  uint64_t bytes = 0;  // Of the log.
+  bool in_use = false;
+
+  bool damaged() const;
+  // Returns: a line for each finding, then one with the counts.
+  std::string ToText() const;
+};
+
+// Reads STORE, the segments and the checkpoints of `directory`. Takes no lock
+// and writes nothing, so a store in use is not disturbed.
+// Errors: 1404 no such directory, 1418 not a store, 1403, 1501; 10003 another
+// format.
+absl::StatusOr<CheckReport> CheckStore(const std::string& directory);
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_CHECK_H_

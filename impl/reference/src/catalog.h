@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Catalog knows the queues and groups of a store. Their names and options are
+// records of the log; ctl holds where those records are.
+
+#ifndef OPENMESSAGING_REFERENCE_CATALOG_H_
+#define OPENMESSAGING_REFERENCE_CATALOG_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "control_file.h"
+#include "env/environment.h"
+#include "log.h"
+#include "openmessaging/driver/consumer.h"
+#include "openmessaging/internal/mutex.h"
+#include "openmessaging/queue_info.h"
+#include "segment_map.h"
+#include "slot_lock.h"
+
+namespace openmessaging::reference {
+
+// One queue as this process sees it. Constant once made.
+struct Queue {
+  uint32_t id = 0;
+  std::string name{};
+  uint32_t partitions = 0;
+  const CatalogEntry* entry = nullptr;
+  QueueState* state = nullptr;
+
+  bool live() const { return entry->live.Load() != 0; }
+};
+
+// One group of one queue. Constant once made.
+struct Group {
+  uint32_t id = 0;
+  std::string name{};
+  std::shared_ptr<const Queue> queue{};
+  const CatalogEntry* entry = nullptr;
+  GroupState* state = nullptr;
+
+  bool live() const { return entry->live.Load() != 0 && queue->live(); }
+};
+
+// What a GROUP record says beside the name: the first offset of each partition.
+// `next`, of a record that is appended again: the next offsets, so that they
+// survive the retirement of every message.
+std::string EncodeQueueRecord(std::string_view name, uint32_t partitions,
+                              const std::vector<uint64_t>& next);
+std::string EncodeGroupRecord(std::string_view name,
+                              const std::vector<uint64_t>& start);
+bool DecodeQueueRecord(std::string_view body, std::string& name,
+                       uint32_t& partitions,
+                       std::vector<uint64_t>* next = nullptr);
+bool DecodeGroupRecord(std::string_view body, std::string& name,
+                       std::vector<uint64_t>& start);
+
+// Threads: every method may be called from any thread at any time.
+class Catalog {
+ public:
+  Catalog(const Environment* environment, Control* control,
+          SegmentMap* segments, const Liveness* liveness);
+
+  // The log needs the catalog to be made first.
+  void set_log(Log* log) { log_ = log; }
+
+  // Changes whenever a queue or group is made or deleted, by anybody.
+  uint32_t version() const {
+    return control_->header().catalog.version.Load();
+  }
+
+  // Errors: 1404 no such queue, 1609 its record is damaged.
+  absl::StatusOr<std::shared_ptr<const Queue>> FindQueue(
+      std::string_view name, TimePoint deadline);
+  absl::StatusOr<std::vector<std::shared_ptr<const Queue>>> Queues(
+      TimePoint deadline);
+  // Returns: the groups that have received something, of all queues.
+  absl::StatusOr<std::vector<std::shared_ptr<const Group>>> Groups(
+      TimePoint deadline);
+
+  // Durable when it returns. Errors: 1406, 1416, 1502.
+  absl::Status CreateQueue(std::string_view name, const QueueOptions& options,
+                           TimePoint deadline);
+  absl::Status DeleteQueue(std::string_view name, TimePoint deadline);
+
+  // Finds a group of a queue, or makes it.
+  absl::StatusOr<std::shared_ptr<const Group>> OpenGroup(
+      const std::shared_ptr<const Queue>& queue, std::string_view name,
+      StartPosition start, TimePoint deadline);
+
+  // Gives one partition of a group its window.
+  absl::Status EnsureWindow(Cursor& cursor, TimePoint deadline);
+
+  // For LogListener, under the append lock.
+  void Publish(const RecordHeader& header);
+  PartitionState* FindPartition(uint32_t queue_partition);
+
+  // Appends the newest record of everything that lives below `position` again.
+  absl::Status Renew(uint64_t position, TimePoint deadline);
+
+  CatalogEntry* entry(uint32_t index) const;
+  uint32_t count() const { return control_->header().catalog.count.Load(); }
+  // Room for one more entry; under the catalog lock or alone.
+  absl::Status EnsurePage();
+
+ private:
+  class Locked;
+
+  // Brings the maps up to date.
+  absl::Status Refresh(TimePoint deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Load(uint32_t index, TimePoint deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::string> ReadBody(uint64_t position);
+  // Reads the newest record of an entry, which retirement may move meanwhile.
+  absl::StatusOr<std::string> ReadRecord(const CatalogEntry& entry);
+  // Allocates the state of an entry that has none.
+  absl::Status EnsureState(CatalogEntry& entry, uint32_t partitions,
+                           const std::vector<uint64_t>* start,
+                           TimePoint deadline);
+  absl::Status AppendRecord(RecordType type, uint32_t queue_id, uint64_t id,
+                            uint8_t flags, std::string_view body,
+                            TimePoint deadline);
+
+  const Environment* const environment_;
+  Control* const control_;
+  SegmentMap* const segments_;
+  Log* log_ = nullptr;
+  SlotLock lock_;
+
+  internal::Mutex mutex_;
+  uint32_t seen_version_ ABSL_GUARDED_BY(mutex_) = ~uint32_t{0};
+  uint32_t seen_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, std::shared_ptr<const Queue>, std::less<>> queues_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<uint32_t, std::shared_ptr<const Queue>> queues_by_id_
+      ABSL_GUARDED_BY(mutex_);
+  std::map<std::pair<uint32_t, std::string>, std::shared_ptr<const Group>>
+      groups_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_CATALOG_H_

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "openmessaging/reference/check.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "checkpoint.h"
+#include "env/storage.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/key_value.h"
+#include "openmessaging/status.h"
+#include "scanner.h"
+
+namespace openmessaging::reference {
+namespace {
+
+absl::StatusOr<StoreFile> ReadStoreFile(Storage& storage,
+                                        const std::string& directory) {
+  auto file = storage.Open("STORE", Access::kRead);
+  if (!file.ok() && OmsCode(file.status()) == Code::kQueueNotFound) {
+    return MakeStatus(Code::kBadParameter, "check \"",
+                      std::string_view(directory),
+                      "\": it holds no store; expected a directory with a "
+                      "file STORE");
+  }
+  if (!file.ok()) return file.status();
+  const auto bytes = (*file)->ReadAll(sizeof(StoreFile));
+  if (!bytes.ok()) return bytes.status();
+  StoreFile store;
+  if (bytes->size() < 16) return store;
+  std::memcpy(&store, bytes->data(), std::min(bytes->size(), sizeof(store)));
+  if (store.magic == StoreFile::kMagic &&
+      (store.major != kFormatMajor || store.incompatible != 0)) {
+    return MakeStatus(Code::kIncompatibleVersion, "check \"",
+                      std::string_view(directory), "\": its format is ",
+                      store.major, ".", store.minor,
+                      "; this library reads format ", kFormatMajor);
+  }
+  return store;
+}
+
+}  // namespace
+
+bool CheckReport::damaged() const {
+  return std::any_of(findings.begin(), findings.end(),
+                     [](const CheckFinding& finding) { return finding.damage; });
+}
+
+std::string CheckReport::ToText() const {
+  std::string text;
+  for (const CheckFinding& finding : findings) {
+    text += internal::Concat(finding.damage ? "damaged: " : "note: ",
+                             std::string_view(finding.file), " at position ",
+                             finding.position, ": ",
+                             std::string_view(finding.what), '\n');
+  }
+  text += internal::Concat(damaged() ? "damaged" : "sound", ": ", segments,
+                           segments == 1 ? " segment, " : " segments, ",
+                           records, records == 1 ? " record, " : " records, ",
+                           messages, messages == 1 ? " message, " : " messages, ",
+                           bytes, " bytes of log", in_use ? ", in use" : "",
+                           '\n');
+  return text;
+}
+
+absl::StatusOr<CheckReport> CheckStore(const std::string& directory) {
+  DirectoryOptions options;
+  options.create = false;
+  options.read_only = true;
+  auto storage = OpenDirectory(directory, options);
+  if (!storage.ok()) return storage.status();
+  const auto store = ReadStoreFile(**storage, directory);
+  if (!store.ok()) return store.status();
+  CheckReport report;
+  if (store->magic != StoreFile::kMagic ||
+      Crc32c(0, &*store, offsetof(StoreFile, checksum)) != store->checksum) {
+    report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
+    return report;
+  }
+  // Opening locks would make the file where it is missing.
+  if ((*storage)->Open("LOCK", Access::kRead).ok()) {
+    const auto locks = (*storage)->OpenLocks("LOCK");
+    const auto held =
+        locks.ok() ? (*locks)->HeldElsewhere(kSlotByte, store->options.slots)
+                   : absl::StatusOr<bool>(false);
+    report.in_use = held.ok() && *held;
+  }
+  auto store_file = (*storage)->Open("STORE", Access::kRead);
+  if (!store_file.ok()) return store_file.status();
+  const auto place = (*store_file)->Identity();
+  const auto checkpoint = ReadCheckpoint(**storage, store->uuid);
+  ScanOptions scan_options;
+  scan_options.boot_hash = Environment::OfMachine().clock->BootHash();
+  scan_options.same_place =
+      place.ok() && *place == FileIdentity{store->device, store->inode};
+  scan_options.witness = checkpoint ? checkpoint->end : 0;
+  auto scan = LogScan::Load(**storage, store->uuid, scan_options);
+  if (!scan.ok()) return scan.status();
+  uint64_t retired_to = 0;
+  scan->ForEach(0, [&](const ScannedSegment& /*segment*/,
+                       const RecordHeader& header, const char* record,
+                       bool payload_ok) {
+    ++report.records;
+    const RecordType type = CommitWord::Type(header.commit);
+    if (type == RecordType::kMessage) ++report.messages;
+    if (type == RecordType::kRetire && payload_ok) {
+      const auto body = KeyValueView::Parse(
+          {record + sizeof(header),
+           CommitWord::Length(header.commit) - sizeof(header)});
+      if (body.ok()) {
+        retired_to = std::max(
+            retired_to,
+            static_cast<uint64_t>(body->GetOr<int64_t>("first", 0)));
+      }
+    }
+  });
+  report.segments = scan->segments().size();
+  if (!scan->segments().empty()) {
+    const ScannedSegment& first = scan->segments().front();
+    report.bytes = scan->end() - first.header.base;
+    if (first.header.base > retired_to) {
+      report.findings.push_back({first.name, first.header.base,
+                                 "segments before this one are missing, and "
+                                 "no record says that they were retired",
+                                 true});
+    }
+  } else if (checkpoint && !report.in_use) {
+    report.findings.push_back(
+        {"log", 0, "there is no segment, but the store was used", true});
+  }
+  for (const ScanFinding& finding : scan->findings()) {
+    report.findings.push_back(
+        {finding.file, finding.position, finding.what, finding.damage});
+  }
+  return report;
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "consumer.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+using std::chrono::nanoseconds;
+using std::chrono::steady_clock;
+
+// Taken under one hold of a cursor's lock.
+constexpr size_t kMaxTake = 64;
+// A sleep is bounded: whoever should wake us may have died before.
+constexpr nanoseconds kMaxSleep{50'000'000};
+// How long another's flush is waited for before looking around again.
+constexpr std::chrono::milliseconds kFlushWait{10};
+// Worth spinning before a sleep, which costs two system calls and a wake-up.
+constexpr int kSpins = 100;
+
+inline void Relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+ReferenceConsumer::ReferenceConsumer(std::shared_ptr<Store> store,
+                                     const driver::ConsumerOptions& options,
+                                     const ConsumerSettings& settings)
+    : store_(std::move(store)),
+      options_(options),
+      settings_(settings),
+      receipts_(store_->uuid()),
+      sleeper_(&store_->control(), &store_->environment(),
+               &store_->liveness()) {}
+
+absl::Status ReferenceConsumer::Bind(std::string_view queue,
+                                     const driver::BindOptions& /*options*/,
+                                     TimePoint deadline) {
+  if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
+  Catalog& catalog = store_->catalog();
+  auto found = catalog.FindQueue(queue, deadline);
+  if (!found.ok() && OmsCode(found.status()) == Code::kQueueNotFound &&
+      settings_.auto_create) {
+    const auto made = catalog.CreateQueue(queue, {}, deadline);
+    if (!made.ok() && OmsCode(made) != Code::kQueueExists) return made;
+    found = catalog.FindQueue(queue, deadline);
+  }
+  if (!found.ok()) return found.status();
+  auto group =
+      catalog.OpenGroup(*found, options_.group, options_.start, deadline);
+  if (!group.ok()) return group.status();
+  auto bound = std::make_shared<BoundQueue>();
+  bound->name = std::string(queue);
+  bound->queue = *found;
+  bound->group = *group;
+  for (uint32_t p = 0; p < (*found)->partitions; ++p) {
+    bound->partitions.push_back(
+        std::make_unique<BoundPartition>(store_.get(), *found, *group, p));
+  }
+  bound_.push_back(bound);
+  queue_states_.push_back((*found)->state);
+  const internal::MutexLock lock(mutex_);
+  by_id_[(*found)->id] = std::move(bound);
+  return absl::OkStatus();
+}
+
+void ReferenceConsumer::Release(BoundQueue& bound) {
+  for (const auto& partition : bound.partitions) partition->ReturnHeld();
+  RingBells(store_->control(), store_->environment(), store_->liveness(),
+            *bound.queue->state);
+}
+
+absl::Status ReferenceConsumer::Unbind(std::string_view queue,
+                                       TimePoint /*deadline*/) {
+  const auto found =
+      std::find_if(bound_.begin(), bound_.end(),
+                   [&](const auto& bound) { return bound->name == queue; });
+  if (found == bound_.end()) return absl::OkStatus();
+  const std::shared_ptr<BoundQueue> bound = *found;
+  queue_states_.erase(queue_states_.begin() + (found - bound_.begin()));
+  bound_.erase(found);
+  // Settle still finds it, and answers that the deliveries went back.
+  Release(*bound);
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
+                                         BoundPartition& partition, size_t max,
+                                         int64_t now_ns, TimePoint deadline,
+                                         driver::DeliverySink& sink,
+                                         Look& look) {
+  if (partition.window() == nullptr) {
+    const internal::MutexLock lock(mutex_);
+    const auto ready = partition.EnsureWindow(deadline);
+    if (!ready.ok()) return ready.status();
+    if (!*ready) return absl::OkStatus();
+  }
+  GroupWindow& window = *partition.window();
+  std::array<HandOut, kMaxTake> outs;
+  const TakeResult taken = window.Take(
+      std::min(max, outs.size()), now_ns,
+      std::chrono::duration_cast<nanoseconds>(options_.lease).count(),
+      store_->log().durable(), outs.data(), deadline);
+  look.flush_to = std::max(look.flush_to, taken.flush_to);
+  if (taken.lost) {
+    look.damage = MakeStatus(
+        Code::kDamaged, "receive from \"", std::string_view(bound.name),
+        "\": ", taken.lost_count,
+        taken.lost_count == 1 ? " message" : " messages", " of partition ",
+        PartitionOf(partition.queue_partition()), " from offset ", *taken.lost,
+        " on cannot be found in the store; skipped");
+  }
+  for (const HandOut& out : std::span(outs).first(taken.count)) {
+    partition.Remember(out);
+    auto message = partition.Load(out);
+    if (!message.ok()) {
+      const Code code = OmsCode(message.status());
+      if (code == Code::kDamaged || code == Code::kQueueNotFound) {
+        window.Ack(out.offset, out.word).IgnoreError();
+      } else {
+        // Not the message's fault (no descriptor, no memory): it is for
+        // whoever can read it.
+        window.Return(out.offset, out.word);
+      }
+      look.damage = message.status();
+      continue;
+    }
+    sink.Deliver(*std::move(message),
+                 receipts_.Make({bound.group->id, partition.queue_partition(),
+                                 out.offset, out.word.bits(), 0}));
+    ++look.count;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
+                                           driver::DeliverySink& sink,
+                                           Look& look) {
+  const int64_t now_ns = store_->environment().clock->BootNs();
+  // Begins at another place each time, so that no partition starves.
+  const size_t queues = bound_.size();
+  const size_t first = turn_++;
+  for (size_t q = 0; q < queues; ++q) {
+    BoundQueue& bound = *bound_[(first + q) % queues];
+    if (!bound.queue->live()) {
+      return MakeStatus(Code::kQueueNotFound, "receive from \"",
+                        std::string_view(bound.name),
+                        "\": the queue was deleted");
+    }
+    const size_t partitions = bound.partitions.size();
+    for (size_t p = 0; p < partitions; ++p) {
+      BoundPartition& partition = *bound.partitions[(first + p) % partitions];
+      if (!partition.MayHave(now_ns)) continue;
+      if (auto s = TakeFrom(bound, partition, max - look.count, now_ns,
+                            deadline, sink, look);
+          !s.ok()) {
+        return s;
+      }
+      if (look.count == max || !look.damage.ok()) return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
+                                        driver::DeliverySink& sink) {
+  if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
+  if (!pending_damage_.ok()) {
+    return std::exchange(pending_damage_, absl::OkStatus());
+  }
+  while (!interrupted_.exchange(false)) {
+    Look look;
+    absl::Status status = LookAround(max, deadline, sink, look);
+    if (look.count > 0) {
+      // Delivered messages come first; the error is for the next call.
+      pending_damage_ = status.ok() ? look.damage : status;
+      return absl::OkStatus();
+    }
+    if (!status.ok()) return status;
+    if (!look.damage.ok()) return look.damage;
+    if (look.flush_to != 0) {
+      // Its sender leads that flush, unless it died.
+      const auto flushed = store_->log().WaitDurable(
+          look.flush_to, std::min(deadline, steady_clock::now() + kFlushWait));
+      if (!flushed.ok() && OmsCode(flushed) != Code::kFlushTimeout) {
+        return flushed;
+      }
+      if (flushed.ok()) continue;
+    }
+    if (steady_clock::now() >= deadline) return absl::OkStatus();
+    Wait(deadline);
+  }
+  return absl::OkStatus();
+}
+
+bool ReferenceConsumer::SomethingMayBeThere(int64_t now_ns) {
+  for (const auto& bound : bound_) {
+    for (const auto& partition : bound->partitions) {
+      if (partition->MayHave(now_ns)) return true;
+    }
+  }
+  return false;
+}
+
+int64_t ReferenceConsumer::NextLookNs() const {
+  int64_t next = INT64_MAX;
+  for (const auto& bound : bound_) {
+    for (const auto& partition : bound->partitions) {
+      next = std::min(next, partition->NextLookNs());
+    }
+  }
+  return next;
+}
+
+void ReferenceConsumer::Wait(TimePoint deadline) {
+  Clock& clock = *store_->environment().clock;
+  for (int spin = 0; spin < kSpins || settings_.spin; ++spin) {
+    if (interrupted_.load(std::memory_order_relaxed)) return;
+    if (SomethingMayBeThere(0)) return;
+    if (settings_.spin && spin % 64 == 63 &&
+        (steady_clock::now() >= deadline ||
+         SomethingMayBeThere(clock.BootNs()))) {
+      return;
+    }
+    Relax();
+  }
+  sleeper_.Prepare(queue_states_);
+  const int64_t now_ns = clock.BootNs();
+  if (!interrupted_.load() && !SomethingMayBeThere(now_ns)) {
+    const int64_t look_ns = NextLookNs();
+    nanoseconds limit = std::min(kMaxSleep, nanoseconds(look_ns - now_ns));
+    if (deadline != TimePoint::max()) {
+      limit = std::min<nanoseconds>(limit, deadline - steady_clock::now());
+    }
+    if (limit.count() > 0) sleeper_.Sleep(limit);
+  }
+  sleeper_.Leave(queue_states_);
+}
+
+absl::Status ReferenceConsumer::SettleOne(const driver::Settlement& settlement,
+                                          TimePoint deadline) {
+  const auto token = receipts_.Read(settlement.receipt);
+  std::shared_ptr<BoundQueue> bound;
+  GroupWindow* window = nullptr;
+  if (token) {
+    const internal::MutexLock lock(mutex_);
+    const auto found = by_id_.find(QueueOf(token->queue_partition));
+    const uint32_t partition = PartitionOf(token->queue_partition);
+    if (found != by_id_.end() && found->second->group->id == token->group &&
+        partition < found->second->partitions.size()) {
+      bound = found->second;
+      // A receipt may come from another process before anything was received.
+      const auto ready = bound->partitions[partition]->EnsureWindow(deadline);
+      if (!ready.ok()) return ready.status();
+      window = bound->partitions[partition]->window();
+    }
+  }
+  if (window == nullptr) {
+    return MakeStatus(Code::kReceiptInvalid,
+                      "settle: the receipt is not of a delivery to this "
+                      "store, queue and group; bind the queue in the group "
+                      "that received it");
+  }
+  auto status =
+      SettleWord(settlement, token->offset, DeliveryWord(token->word), *window,
+                 *bound, deadline);
+  // Attempts are part of what the log is told, so a nack counts as well.
+  if (status.ok() && !store_->volatile_storage()) {
+    MarkDirty(*bound->group->state, window->cursor());
+  }
+  return status;
+}
+
+absl::Status ReferenceConsumer::SettleWord(
+    const driver::Settlement& settlement, uint64_t offset, DeliveryWord word,
+    GroupWindow& window, const BoundQueue& bound, TimePoint deadline) {
+  switch (settlement.verb) {
+    case driver::Verb::kAck:
+      return window.Ack(offset, word);
+    case driver::Verb::kNack:
+      return window.Nack(offset, word, 0, deadline);
+    case driver::Verb::kNackDelay: {
+      const int64_t now_ns = store_->environment().clock->BootNs();
+      const int64_t delay_ns =
+          std::chrono::duration_cast<nanoseconds>(
+              std::clamp(settlement.duration, std::chrono::milliseconds(0),
+                         std::chrono::milliseconds(INT64_MAX / 4'000'000)))
+              .count();
+      auto status = window.Nack(offset, word, now_ns + delay_ns, deadline);
+      if (delay_ns == 0) {
+        RingBells(store_->control(), store_->environment(),
+                  store_->liveness(), *bound.queue->state);
+      }
+      return status;
+    }
+    default:
+      return MakeStatus(Code::kUnsupported,
+                        "settle: the driver does not support this verb");
+  }
+}
+
+void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
+                               const driver::CallContext& context,
+                               driver::SettleCompletion& done) {
+  const absl::Status usable = store_->CheckUsable();
+  for (size_t i = 0; i < batch.size(); ++i) {
+    absl::Status status =
+        usable.ok() ? SettleOne(batch[i], context.deadline) : usable;
+    if (status.ok()) {
+      done.Settled(i, Receipt());
+    } else {
+      done.Failed(i, std::move(status));
+    }
+  }
+}
+
+void ReferenceConsumer::Interrupt() {
+  interrupted_.store(true);
+  sleeper_.Ring();
+}
+
+absl::Status ReferenceConsumer::Close(TimePoint /*deadline*/) {
+  if (store_->CheckUsable().ok()) {
+    for (const auto& bound : bound_) Release(*bound);
+  }
+  bound_.clear();
+  queue_states_.clear();
+  const internal::MutexLock lock(mutex_);
+  by_id_.clear();
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The reference driver's consumer.
+
+#ifndef OPENMESSAGING_REFERENCE_CONSUMER_H_
+#define OPENMESSAGING_REFERENCE_CONSUMER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "bells.h"
+#include "group_window.h"
+#include "openmessaging/driver/consumer.h"
+#include "openmessaging/internal/message_holder.h"
+#include "openmessaging/internal/mutex.h"
+#include "receipt_token.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+
+// Keeps the segment of received messages mapped; one for each queue, segment
+// and consumer.
+struct SegmentHolder final : internal::MessageHolder {
+  SegmentHolder(std::shared_ptr<Segment> segment_in,
+                std::shared_ptr<const Queue> queue_in, const Store& store);
+
+  const std::shared_ptr<Segment> segment;
+  const std::shared_ptr<const Queue> queue;
+};
+
+// One partition of a bound queue.
+class BoundPartition {
+ public:
+  BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
+                 std::shared_ptr<const Group> group, uint32_t partition);
+  ~BoundPartition();
+  BoundPartition(const BoundPartition&) = delete;
+  BoundPartition& operator=(const BoundPartition&) = delete;
+
+  // Makes the window once something could be received. Returns: whether there
+  // is one. Under the consumer's mutex.
+  absl::StatusOr<bool> EnsureWindow(TimePoint deadline);
+  // May be called from any thread once EnsureWindow returned true.
+  GroupWindow* window() const {
+    return ready_.load(std::memory_order_acquire);
+  }
+
+  bool MayHave(int64_t now_ns);
+  // When a look may find something without an append; boot time.
+  int64_t NextLookNs() const;
+
+  // Builds the message of a hand-out. Errors: 1609 the record is damaged.
+  absl::StatusOr<Message> Load(const HandOut& out);
+  void Remember(const HandOut& out);
+  void ReturnHeld();
+
+  uint32_t queue_partition() const { return queue_partition_; }
+
+ private:
+  absl::Status UseSegment(uint64_t position);
+  absl::Status Verify(const RecordHeader& header, const char* record,
+                      const HandOut& out) const;
+
+  Store* const store_;
+  const std::shared_ptr<const Queue> queue_;
+  const std::shared_ptr<const Group> group_;
+  const uint32_t queue_partition_;
+  PartitionState* const state_;
+  Cursor* const cursor_;
+  std::optional<GroupWindow> window_;
+  std::atomic<GroupWindow*> ready_{nullptr};
+  // The words that this consumer was handed, by place in the window.
+  std::vector<uint64_t> held_;
+  SegmentHolder* holder_ = nullptr;
+};
+
+struct BoundQueue {
+  std::string name{};
+  std::shared_ptr<const Queue> queue{};
+  std::shared_ptr<const Group> group{};
+  std::vector<std::unique_ptr<BoundPartition>> partitions{};
+};
+
+struct ConsumerSettings {
+  bool auto_create = false;
+  bool spin = false;  // Never sleep.
+};
+
+// Threads: as driver::Consumer says.
+class ReferenceConsumer final : public driver::Consumer {
+ public:
+  ReferenceConsumer(std::shared_ptr<Store> store,
+                    const driver::ConsumerOptions& options,
+                    const ConsumerSettings& settings);
+
+  absl::Status Bind(std::string_view queue, const driver::BindOptions& options,
+                    TimePoint deadline) override;
+  absl::Status Unbind(std::string_view queue, TimePoint deadline) override;
+  absl::Status Receive(size_t max, TimePoint deadline,
+                       driver::DeliverySink& sink) override;
+  void Settle(std::span<const driver::Settlement> batch,
+              const driver::CallContext& context,
+              driver::SettleCompletion& done) override;
+  void Interrupt() override;
+  absl::Status Close(TimePoint deadline) override;
+
+ private:
+  // What one look over all partitions found.
+  struct Look {
+    size_t count = 0;
+    uint64_t flush_to = 0;
+    absl::Status damage{};
+  };
+
+  absl::Status LookAround(size_t max, TimePoint deadline,
+                          driver::DeliverySink& sink, Look& look);
+  absl::Status TakeFrom(BoundQueue& bound, BoundPartition& partition,
+                        size_t max, int64_t now_ns, TimePoint deadline,
+                        driver::DeliverySink& sink, Look& look);
+  void Wait(TimePoint deadline);
+  bool SomethingMayBeThere(int64_t now_ns);
+  int64_t NextLookNs() const;
+  absl::Status SettleOne(const driver::Settlement& settlement,
+                         TimePoint deadline);
+  absl::Status SettleWord(const driver::Settlement& settlement,
+                          uint64_t offset, DeliveryWord word,
+                          GroupWindow& window, const BoundQueue& bound,
+                          TimePoint deadline);
+  void Release(BoundQueue& bound);
+
+  const std::shared_ptr<Store> store_;
+  const driver::ConsumerOptions options_;
+  const ConsumerSettings settings_;
+  const ReceiptCodec receipts_;
+  Sleeper sleeper_;
+  std::atomic<bool> interrupted_{false};
+
+  // Receive's own; it is serialised with Bind and Unbind.
+  std::vector<std::shared_ptr<BoundQueue>> bound_;
+  std::vector<QueueState*> queue_states_;
+  size_t turn_ = 0;
+  absl::Status pending_damage_;
+
+  // For Settle, which comes from other threads.
+  internal::Mutex mutex_;
+  std::map<uint32_t, std::shared_ptr<BoundQueue>> by_id_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_CONSUMER_H_

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The layout of ctl, the state that living processes share. It is derived: the
+// log rebuilds it. Everything is reached by offsets, since each process maps
+// the file somewhere else. A word of zero is the initial state everywhere.
+
+#ifndef OPENMESSAGING_REFERENCE_CONTROL_H_
+#define OPENMESSAGING_REFERENCE_CONTROL_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "env/shared.h"
+#include "format.h"
+
+namespace openmessaging::reference {
+
+inline constexpr size_t kCacheLine = 64;
+inline constexpr uint64_t kPage = 4096;
+
+// A lock between processes; slot_lock.h has the protocol.
+struct LockWord {
+  Shared<uint32_t> owner;
+};
+
+enum class ControlState : uint32_t {
+  kBuilding = 0,  // Never believed.
+  kLive = 1,      // In use, or left by a crash.
+  kClean = 2,     // Closed; rebuilt from the checkpoint all the same.
+};
+
+// Page 0 of ctl.
+struct ControlHeader {
+  static constexpr uint64_t kMagic = 0x304c5443'53534d4f;
+
+  uint64_t magic;
+  uint32_t format;
+  Shared<uint32_t> state;  // ControlState
+  StoreUuid uuid;
+  uint64_t boot_hash;
+  uint64_t device;  // Of ctl itself.
+  uint64_t inode;
+  Shared<uint32_t> poisoned;  // A flush failed; nothing more is promised.
+  uint32_t epoch;             // Of this opening.
+  StoreOptions options;
+  uint64_t slots;     // Offsets of the fixed areas.
+  uint64_t bells;
+  uint64_t segments;
+  Shared<uint64_t> bump;  // First free byte of ctl.
+  Shared<uint64_t> size;  // Bytes that the file has.
+
+  // What an append changes, under `append`.
+  struct alignas(kCacheLine) Append {
+    LockWord lock;
+    uint32_t reserved;
+    // The bytes being written; end 0 = none.
+    Shared<uint64_t> intent_begin;
+    Shared<uint64_t> intent_end;
+    Shared<uint64_t> tail;      // Where the next record goes.
+    Shared<uint64_t> sequence;  // Of the last record.
+    // Low half: checksum chain of this segment; high half: tail / 32 that it
+    // belongs to, so that an heir knows whether a record is in it already.
+    Shared<uint64_t> chain;
+    Shared<uint32_t> current;  // Ordinal of the segment at the tail.
+    Shared<uint32_t> index_bump;  // Next extent of idx that was never used.
+    Shared<uint32_t> index_free;  // First extent of the free list; 0 = none.
+    Shared<uint32_t> next_queue;
+    Shared<uint32_t> next_group;
+  } append;
+
+  // Read by every receiver and flush.
+  struct alignas(kCacheLine) Committed {
+    Shared<uint64_t> end;  // Every record below it is whole.
+  } committed;
+
+  struct alignas(kCacheLine) Flush {
+    LockWord lock;
+    Shared<uint32_t> bell;  // Rung after each flush.
+    Shared<uint32_t> waiters;
+    uint32_t reserved;
+    Shared<uint64_t> durable;  // Every byte below it is on disk.
+    Shared<uint64_t> flushes;
+  } flush;
+
+  // Queues and groups, and preparing segments; rare.
+  struct alignas(kCacheLine) Catalog {
+    LockWord lock;
+    LockWord prepare;  // Makes segments, grows idx.
+    LockWord retire;   // Removes them.
+    Shared<uint32_t> version;
+    Shared<uint32_t> count;  // Entries.
+    Shared<uint64_t> first_page;
+    Shared<uint64_t> index_extents;  // That idx has room for.
+    Shared<uint32_t> first_segment;  // Ordinals [first, end) are in the table.
+    Shared<uint32_t> end_segment;
+  } catalog;
+};
+static_assert(sizeof(ControlHeader) <= kPage);
+
+// One process (one open handle). The byte lock kSlotByte + index tells whether
+// it lives.
+struct alignas(kCacheLine) Slot {
+  Shared<uint32_t> generation;  // 20 bits, never 0; raised by each owner.
+  Shared<uint32_t> pid;         // For people.
+  Shared<int64_t> opened_boot_ns;
+};
+
+inline constexpr uint64_t kGateByte = 0;
+inline constexpr uint64_t kSlotByte = 16;
+
+// Where one receiver sleeps.
+struct alignas(kCacheLine) Bell {
+  Shared<uint32_t> rings;     // Futex word.
+  Shared<uint32_t> answered;  // `rings` when its owner last woke.
+  Shared<uint32_t> owner;     // As in a lock word; 0 = free.
+};
+inline constexpr uint32_t kBellWords = 4;  // Bitmaps of up to 256 bells.
+inline constexpr uint32_t kMaxBells = kBellWords * 64;
+
+// One segment; the table is a ring by ordinal.
+struct SegmentEntry {
+  Shared<uint64_t> base;
+  Shared<uint64_t> capacity;
+  Shared<uint64_t> salt;
+  Shared<uint32_t> epoch;
+  Shared<uint32_t> used;  // 1: the file is there.
+};
+
+// One queue or group. The record in the log has its name and options.
+struct CatalogEntry {
+  Shared<uint64_t> record;  // Position of its newest QUEUE or GROUP record.
+  Shared<uint64_t> state;   // Offset of QueueState or GroupState; 0 = not yet.
+  Shared<uint32_t> id;
+  Shared<uint32_t> queue;   // Of a group: its queue's id.
+  Shared<uint32_t> kind;    // 1 queue, 2 group.
+  Shared<uint32_t> live;    // 0 after deletion.
+};
+
+struct CatalogPage {
+  static constexpr uint32_t kEntries = 127;
+  Shared<uint64_t> next;
+  std::array<uint64_t, 3> reserved;
+  std::array<CatalogEntry, kEntries> entries;
+};
+static_assert(sizeof(CatalogPage) == kPage);
+
+// The offsets of one partition.
+struct alignas(kCacheLine) PartitionState {
+  Shared<uint64_t> next_offset;   // Of the next message; release = visible.
+  Shared<uint64_t> first_offset;  // Oldest that is still stored.
+  Shared<uint32_t> first_extent;  // 0 = none.
+  Shared<uint32_t> last_extent;
+};
+
+struct alignas(kCacheLine) QueueState {
+  uint32_t id;
+  uint32_t partitions;
+  // Who sleeps until something comes; a bit for each bell.
+  alignas(kCacheLine) std::array<Shared<uint64_t>, kBellWords> sleepers;
+
+  PartitionState* partition(uint32_t index) {
+    return reinterpret_cast<PartitionState*>(this + 1) + index;
+  }
+  static uint64_t Bytes(uint32_t partitions) {
+    return sizeof(QueueState) + sizeof(PartitionState) * partitions;
+  }
+};
+
+// How far one group is in one partition. Members change it under `lock`, except
+// that settling changes only words of the window and `dirty`.
+struct alignas(kCacheLine) Cursor {
+  LockWord lock;
+  Shared<uint32_t> dirty;        // Settled since the last ACK-RANGE.
+  Shared<uint64_t> next;         // First offset never handed out.
+  Shared<uint64_t> floor;        // Everything below is settled.
+  Shared<int64_t> next_scan_ns;  // Something may be due again; boot time.
+  Shared<uint64_t> window;       // Offset of the window in ctl; 0 = not yet.
+  Shared<uint32_t> token;        // Counts deliveries.
+};
+
+struct alignas(kCacheLine) GroupState {
+  uint32_t id;
+  uint32_t queue;
+  uint32_t partitions;
+  Shared<uint32_t> dirty;  // A cursor may be.
+
+  Cursor* cursor(uint32_t index) {
+    return reinterpret_cast<Cursor*>(this + 1) + index;
+  }
+  static uint64_t Bytes(uint32_t partitions) {
+    return sizeof(GroupState) + sizeof(Cursor) * partitions;
+  }
+};
+
+// Says that a cursor's settlements are not in the log yet. Both flags are looked
+// at each time, so that one that a kill kept from being set is set by the next.
+inline void MarkDirty(GroupState& group, Cursor& cursor) {
+  if (cursor.dirty.LoadRelaxed() == 0) cursor.dirty.Exchange(1);
+  if (group.dirty.LoadRelaxed() == 0) group.dirty.Exchange(1);
+}
+
+// The window: `options.window` words, then as many due times (boot time, ns).
+inline uint64_t WindowBytes(uint32_t window) {
+  return uint64_t{window} * (sizeof(uint64_t) + sizeof(int64_t));
+}
+
+// idx: extents of one page each. Extent 0 is never used.
+struct IndexEntry {
+  Shared<uint64_t> place;  // position/32 in the low 48 bits, flags above.
+  Shared<uint64_t> check;  // Low: key hash; high: binds it to its place.
+};
+struct IndexExtent {
+  static constexpr uint32_t kEntries = 254;
+  Shared<uint32_t> next;
+  Shared<uint32_t> queue_partition;
+  Shared<uint64_t> first_offset;
+  std::array<uint64_t, 2> reserved;
+  std::array<IndexEntry, kEntries> entries;
+};
+static_assert(sizeof(IndexExtent) == kPage);
+
+// How many bytes of ctl the fixed areas take.
+struct ControlLayout {
+  explicit ControlLayout(const StoreOptions& options)
+      : slots(kPage),
+        bells(slots + AlignUp(sizeof(Slot) * options.slots, kPage)),
+        segments(bells + AlignUp(sizeof(Bell) * options.bells, kPage)),
+        end(segments +
+            AlignUp(sizeof(SegmentEntry) * options.max_segments, kPage)) {}
+
+  uint64_t slots;
+  uint64_t bells;
+  uint64_t segments;
+  uint64_t end;
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_CONTROL_H_

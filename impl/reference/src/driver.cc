@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The driver and its connections: from URLs to stores.
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "consumer.h"
+#include "env/storage.h"
+#include "openmessaging/driver/connection.h"
+#include "openmessaging/driver/optional.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/reference/driver.h"
+#include "openmessaging/status.h"
+#include "producer.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+namespace {
+
+constexpr std::string_view kVersion = "0.1.0";
+constexpr std::string_view kSpecification = "1.0.0";
+
+Capabilities CapabilitiesOfStore(const Store& store) {
+  Capabilities all;
+  for (const Capability native :
+       {Capability::kIndividualAck, Capability::kNack, Capability::kNackDelay,
+        Capability::kDeliveryCount, Capability::kPromptRelease,
+        Capability::kGroups, Capability::kPartitions,
+        Capability::kExplicitPartition, Capability::kAdmin,
+        Capability::kTypedProperties, Capability::kLease,
+        Capability::kSharedReceipt, Capability::kSettleConfirmed,
+        Capability::kStartEarliest}) {
+    all.Set(native, Support::kNative);
+  }
+  if (!store.volatile_storage()) {
+    all.Set(Capability::kDurable, Support::kNative);
+  }
+  all.mutable_limits().max_partitions = kMaxPartitions;
+  all.mutable_limits().max_body_bytes = kMaxBodyBytes;
+  return all;
+}
+
+struct ConnectionSettings {
+  bool auto_create = false;
+  bool spin = false;
+};
+
+class ReferenceConnection final : public driver::Connection,
+                                  public driver::Admin {
+ public:
+  ReferenceConnection(std::shared_ptr<Store> store,
+                      const ConnectionSettings& settings)
+      : store_(std::move(store)), settings_(settings) {}
+
+  absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view /*queue*/,
+                                              TimePoint /*deadline*/) override {
+    return CapabilitiesOfStore(*store_);
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
+      const driver::ProducerOptions& /*options*/,
+      TimePoint /*deadline*/) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return std::make_unique<ReferenceProducer>(store_, settings_.auto_create);
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
+      const driver::ConsumerOptions& options,
+      driver::ConsumerEvents& /*events*/, TimePoint /*deadline*/) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    if (options.broadcast || options.exclusive || options.ordered) {
+      return MakeStatus(Code::kUnsupported, "create consumer in group \"",
+                        std::string_view(options.group),
+                        "\": broadcast, exclusive and ordered consumers are "
+                        "not supported");
+    }
+    return std::make_unique<ReferenceConsumer>(
+        store_, options,
+        ConsumerSettings{settings_.auto_create, settings_.spin});
+  }
+
+  void* Query(std::string_view interface_name) override {
+    if (interface_name == driver::Admin::kInterface) {
+      return static_cast<driver::Admin*>(this);
+    }
+    return nullptr;
+  }
+
+  absl::Status Close(TimePoint deadline) override {
+    return store_->Close(deadline);
+  }
+
+  // driver::Admin
+  absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,
+                           TimePoint deadline) override {
+    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    return store_->catalog().CreateQueue(queue, options, deadline);
+  }
+
+  absl::Status DeleteQueue(std::string_view queue,
+                           TimePoint deadline) override {
+    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    return store_->catalog().DeleteQueue(queue, deadline);
+  }
+
+  absl::StatusOr<std::vector<QueueInfo>> ListQueues(
+      std::string_view name_space, TimePoint deadline) override {
+    if (!name_space.empty()) return NoNamespaces(name_space);
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    const auto queues = store_->catalog().Queues(deadline);
+    if (!queues.ok()) return queues.status();
+    std::vector<QueueInfo> infos;
+    for (const auto& queue : *queues) infos.push_back(InfoOf(*queue));
+    return infos;
+  }
+
+  absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue,
+                                          TimePoint deadline) override {
+    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    const auto found = store_->catalog().FindQueue(queue, deadline);
+    if (!found.ok()) return found.status();
+    return InfoOf(**found);
+  }
+
+ private:
+  static QueueInfo InfoOf(const Queue& queue) {
+    QueueInfo info;
+    info.name = queue.name;
+    info.options.partitions = static_cast<int32_t>(queue.partitions);
+    return info;
+  }
+  static absl::Status NoNamespaces(std::string_view name) {
+    return MakeStatus(Code::kUnsupported, "use namespace \"", name,
+                      "\": this driver has no namespaces (namespaces)");
+  }
+  absl::Status CheckNamed(std::string_view queue) const {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    const QueueName name = SplitQueueName(queue);
+    return name.name_space.empty() ? absl::OkStatus()
+                                   : NoNamespaces(name.name_space);
+  }
+
+  const std::shared_ptr<Store> store_;
+  const ConnectionSettings settings_;
+};
+
+// Shared attributes of both storages.
+constexpr std::array<std::string_view, 8> kKnownAttributes = {
+    "auto-create",   "wait",        "slots",  "window",
+    "first-segment", "max-segment", "bells",  "max-segments"};
+
+absl::Status BadAttribute(std::string_view name, std::string_view value,
+                          std::string_view expected) {
+  return MakeStatus(Code::kBadParameter, "set attribute \"", name, "\": \"",
+                    value, "\" is not one of its values; expected ", expected);
+}
+
+absl::StatusOr<ConnectionSettings> ReadSettings(const Attributes& attributes) {
+  ConnectionSettings settings;
+  if (const auto create = attributes.Find("auto-create")) {
+    if (*create != "queue" && *create != "off") {
+      return BadAttribute("auto-create", *create, "queue or off");
+    }
+    settings.auto_create = *create == "queue";
+  }
+  if (const auto wait = attributes.Find("wait")) {
+    if (*wait != "spin" && *wait != "block") {
+      return BadAttribute("wait", *wait, "block or spin");
+    }
+    settings.spin = *wait == "spin";
+  }
+  return settings;
+}
+
+// How a store is made if it does not exist yet.
+absl::StatusOr<StoreOptions> ReadCreation(const Attributes& attributes) {
+  StoreOptions options;
+  const auto first =
+      attributes.GetSize("first-segment", options.first_segment_bytes);
+  if (!first.ok()) return first.status();
+  const auto max = attributes.GetSize("max-segment", options.max_segment_bytes);
+  if (!max.ok()) return max.status();
+  constexpr size_t kLeast = size_t{4} << 10;
+  constexpr size_t kMost = size_t{1} << 30;
+  if (*first < kLeast || *max < *first || *max > kMost) {
+    return MakeStatus(Code::kBadParameter, "set attributes \"first-segment\", "
+                      "\"max-segment\": ", *first, " and ", *max,
+                      " bytes; expected 4KiB <= first-segment <= max-segment "
+                      "<= 1GiB");
+  }
+  options.first_segment_bytes = AlignUp(*first, kPage);
+  options.max_segment_bytes = AlignUp(*max, kPage);
+  struct Count {
+    std::string_view name;
+    uint32_t* value;
+    int64_t least;
+    int64_t most;
+  };
+  for (const Count& count :
+       {Count{"slots", &options.slots, 2, 1024},
+        Count{"bells", &options.bells, 1, int64_t{kMaxBells}},
+        Count{"window", &options.window, 16, 32768},
+        Count{"max-segments", &options.max_segments, 4, 65536}}) {
+    const auto value = attributes.GetInteger(count.name, *count.value);
+    if (!value.ok()) return value.status();
+    if (*value < count.least || *value > count.most) {
+      return MakeStatus(Code::kBadParameter, "set attribute \"", count.name,
+                        "\": ", *value, "; expected ", count.least, " to ",
+                        count.most);
+    }
+    *count.value = static_cast<uint32_t>(*value);
+  }
+  return options;
+}
+
+class ReferenceDriver final : public driver::Driver {
+ public:
+  explicit ReferenceDriver(bool memory) : memory_(memory) {}
+
+  driver::DriverInfo Info() const override {
+    driver::DriverInfo info;
+    info.name = memory_ ? "memory" : "file";
+    info.version = kVersion;
+    info.specification = kSpecification;
+    return info;
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Connection>> Connect(
+      const Url& url, const Attributes& attributes,
+      TimePoint deadline) override {
+    if (auto s = attributes.CheckKnown(kKnownAttributes); !s.ok()) return s;
+    const auto settings = ReadSettings(attributes);
+    if (!settings.ok()) return settings.status();
+    StoreOpenOptions options;
+    auto creation = ReadCreation(attributes);
+    if (!creation.ok()) return creation.status();
+    options.create = *creation;
+    auto storage = memory_ ? MemoryOf(url) : DirectoryOf(url);
+    if (!storage.ok()) return storage.status();
+    auto store = Store::Open(*std::move(storage), &Environment::OfMachine(),
+                             options, deadline);
+    if (!store.ok()) return store.status();
+    return std::make_unique<ReferenceConnection>(*std::move(store), *settings);
+  }
+
+ private:
+  static absl::StatusOr<std::shared_ptr<Storage>> DirectoryOf(const Url& url) {
+    if (auto s = url.CheckHasPath(); !s.ok()) return s;
+    auto storage = OpenDirectory(url.path(), DirectoryOptions{});
+    if (!storage.ok()) return storage.status();
+    return std::shared_ptr<Storage>(*std::move(storage));
+  }
+  static absl::StatusOr<std::shared_ptr<Storage>> MemoryOf(const Url& url) {
+    if (url.hosts().size() != 1 || url.hosts()[0].port) {
+      return MakeStatus(Code::kIllegalUrl, "parse url \"",
+                        std::string_view(url.ToString()),
+                        "\": it names no memory store; expected "
+                        "oms:memory://name");
+    }
+    return OpenMemory(url.hosts()[0].host);
+  }
+
+  const bool memory_;
+};
+
+}  // namespace
+
+std::shared_ptr<driver::Driver> MakeFileDriver() {
+  return std::make_shared<ReferenceDriver>(false);
+}
+
+std::shared_ptr<driver::Driver> MakeMemoryDriver() {
+  return std::make_shared<ReferenceDriver>(true);
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Storage in a directory. Trust ends at the user id: every name is opened below
+// the directory's descriptor without following links, and must be a regular
+// file of this user with one link. Rejected: POSIX record locks (closing any
+// descriptor of the file drops them) and flock (one lock a file).
+
+#include <fcntl.h>
+#include <dirent.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "env/storage.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+// Owns a descriptor.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Descriptor() { Close(); }
+
+  int get() const { return fd_; }
+  bool ok() const { return fd_ >= 0; }
+  void Close() {
+    if (fd_ >= 0) close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+std::string ErrorText(int error) {
+  std::array<char, 128> buffer;
+  // The GNU form returns the text.
+  return strerror_r(error, buffer.data(), buffer.size());
+}
+
+bool IsNoSpace(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+absl::Status SystemError(std::string_view operation, std::string_view object,
+                         int error) {
+  if (error == ENOENT) {
+    return MakeStatus(Code::kQueueNotFound, operation, " \"", object,
+                      "\": no such file or directory");
+  }
+  if (error == EACCES || error == EPERM || error == EROFS) {
+    return MakeStatus(Code::kForbidden, operation, " \"", object, "\": ",
+                      std::string_view(ErrorText(error)),
+                      "; expected a directory that this user may write");
+  }
+  const Code code =
+      IsNoSpace(error) ? Code::kStorageBusy : Code::kStorageError;
+  return MakeStatus(code, operation, " \"", object, "\": ",
+                    std::string_view(ErrorText(error)));
+}
+
+// Calls again after EINTR. Returns: what the call returned last.
+template <typename Call>
+auto Retry(Call call) {
+  auto result = call();
+  while (result == -1 && errno == EINTR) result = call();
+  return result;
+}
+
+class MappedRegion final : public Region {
+ public:
+  MappedRegion(char* data, size_t size) : Region(data, size) {}
+  ~MappedRegion() override { munmap(data(), size()); }
+};
+
+class DirectoryFile final : public File {
+ public:
+  DirectoryFile(Descriptor fd, std::string path)
+      : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  absl::StatusOr<uint64_t> Size() const override {
+    struct stat info{};
+    if (fstat(fd_.get(), &info) != 0) return SystemError("stat", path_, errno);
+    return static_cast<uint64_t>(info.st_size);
+  }
+
+  absl::StatusOr<FileIdentity> Identity() const override {
+    struct stat info{};
+    if (fstat(fd_.get(), &info) != 0) return SystemError("stat", path_, errno);
+    return FileIdentity{static_cast<uint64_t>(info.st_dev),
+                        static_cast<uint64_t>(info.st_ino)};
+  }
+
+  absl::StatusOr<std::unique_ptr<Region>> Map(Access access,
+                                              size_t size) override {
+    const int protection =
+        access == Access::kWrite ? PROT_READ | PROT_WRITE : PROT_READ;
+    void* const data =
+        mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+    if (data == MAP_FAILED) return SystemError("map", path_, errno);
+    return std::make_unique<MappedRegion>(static_cast<char*>(data), size);
+  }
+
+  absl::Status Grow(uint64_t size) override {
+    static constexpr std::array<char, size_t{256} << 10> kZeros{};
+    auto at = Size();
+    if (!at.ok()) return at.status();
+    // Beyond the limit a write would raise SIGXFSZ, which kills.
+    struct rlimit limit{};
+    if (size > *at && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
+      return SystemError("grow", path_, EFBIG);
+    }
+    uint64_t offset = *at;
+    while (offset < size) {
+      const size_t count = std::min<uint64_t>(size - offset, kZeros.size());
+      const ssize_t written = Retry([&] {
+        return pwrite(fd_.get(), kZeros.data(), count,
+                      static_cast<off_t>(offset));
+      });
+      if (written <= 0) {
+        const int error = written == 0 ? EIO : errno;
+        // Half a growth is taken back, so that the next try starts clean.
+        if (ftruncate(fd_.get(), static_cast<off_t>(*at)) != 0) {
+          return SystemError("shrink", path_, errno);
+        }
+        return SystemError("grow", path_, error);
+      }
+      offset += static_cast<uint64_t>(written);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> ReadAll(size_t limit) const override {
+    std::string bytes;
+    std::array<char, 65536> buffer;
+    while (bytes.size() < limit) {
+      const size_t want = std::min(buffer.size(), limit - bytes.size());
+      const ssize_t count = Retry([&] {
+        return pread(fd_.get(), buffer.data(), want,
+                     static_cast<off_t>(bytes.size()));
+      });
+      if (count < 0) return SystemError("read", path_, errno);
+      if (count == 0) break;
+      bytes.append(buffer.data(), static_cast<size_t>(count));
+    }
+    return bytes;
+  }
+
+  absl::Status WriteAll(std::string_view bytes) override {
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t count = Retry([&] {
+        return pwrite(fd_.get(), bytes.data() + done, bytes.size() - done,
+                      static_cast<off_t>(done));
+      });
+      if (count <= 0) {
+        return SystemError("write", path_, count == 0 ? EIO : errno);
+      }
+      done += static_cast<size_t>(count);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Sync() override {
+    // EINTR too ends a flush whose outcome nobody knows: no retry.
+    if (fdatasync(fd_.get()) != 0) {
+      const int error = errno;
+      return MakeStatus(Code::kStorageError, "flush \"",
+                        std::string_view(path_), "\": ",
+                        std::string_view(ErrorText(error)));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const Descriptor fd_;
+  const std::string path_;
+};
+
+// Open-file-description locks: they live with this descriptor, not with the
+// process, and no other descriptor's end drops them.
+class DirectoryLocks final : public ByteLocks {
+ public:
+  DirectoryLocks(Descriptor fd, std::string path)
+      : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  absl::StatusOr<bool> TryLock(uint64_t byte) override {
+    struct flock lock = Range(byte, 1);
+    lock.l_type = F_WRLCK;
+    if (Retry([&] { return fcntl(fd_.get(), F_OFD_SETLK, &lock); }) == 0) {
+      return true;
+    }
+    if (errno == EAGAIN || errno == EACCES) return false;
+    return SystemError("lock", path_, errno);
+  }
+
+  absl::Status Unlock(uint64_t byte) override {
+    struct flock lock = Range(byte, 1);
+    lock.l_type = F_UNLCK;
+    if (Retry([&] { return fcntl(fd_.get(), F_OFD_SETLK, &lock); }) != 0) {
+      return SystemError("unlock", path_, errno);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<bool> HeldElsewhere(uint64_t first,
+                                     uint64_t count) const override {
+    struct flock lock = Range(first, count);
+    lock.l_type = F_WRLCK;
+    if (Retry([&] { return fcntl(fd_.get(), F_OFD_GETLK, &lock); }) != 0) {
+      return SystemError("ask the locks of", path_, errno);
+    }
+    return lock.l_type != F_UNLCK;
+  }
+
+  // The lock lives until its last descriptor is closed, so the child's copy
+  // would keep its dead parent alive.
+  void AbandonAfterFork() override { fd_.Close(); }
+
+ private:
+  static struct flock Range(uint64_t first, uint64_t count) {
+    struct flock lock{};
+    lock.l_whence = SEEK_SET;
+    lock.l_start = static_cast<off_t>(first);
+    lock.l_len = static_cast<off_t>(count);
+    return lock;
+  }
+
+  Descriptor fd_;
+  const std::string path_;
+};
+
+class DirectoryStorage final : public Storage {
+ public:
+  DirectoryStorage(Descriptor fd, std::string path, uint64_t device)
+      : fd_(std::move(fd)), path_(std::move(path)), device_(device) {}
+
+  bool IsVolatile() const override { return false; }
+  uint64_t MaxBytes() const override { return 0; }
+  std::string Describe() const override { return path_; }
+
+  absl::StatusOr<std::unique_ptr<File>> Open(std::string_view name,
+                                             Access access) override {
+    return OpenFile(name, access == Access::kWrite ? O_RDWR : O_RDONLY);
+  }
+  absl::StatusOr<std::unique_ptr<File>> Create(
+      std::string_view name) override {
+    auto fd = OpenDescriptor(name, O_RDWR | O_CREAT);
+    if (!fd.ok()) return fd.status();
+    // Not O_TRUNC: what is refused above must keep what it has.
+    if (ftruncate(fd->get(), 0) != 0) {
+      return SystemError("empty", PathOf(name), errno);
+    }
+    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
+  }
+
+  absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
+      std::string_view name) override {
+    auto fd = OpenDescriptor(name, O_RDWR | O_CREAT);
+    if (!fd.ok()) return fd.status();
+    return std::make_unique<DirectoryLocks>(std::move(*fd), PathOf(name));
+  }
+
+  absl::Status MakeDirectory(std::string_view name) override {
+    if (mkdirat(fd_.get(), std::string(name).c_str(), 0700) != 0 &&
+        errno != EEXIST) {
+      return SystemError("make directory", PathOf(name), errno);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Rename(std::string_view from, std::string_view to) override {
+    if (renameat(fd_.get(), std::string(from).c_str(), fd_.get(),
+                 std::string(to).c_str()) != 0) {
+      return SystemError("rename", PathOf(from), errno);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Remove(std::string_view name) override {
+    if (unlinkat(fd_.get(), std::string(name).c_str(), 0) != 0 &&
+        errno != ENOENT) {
+      return SystemError("remove", PathOf(name), errno);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status SyncDirectory(std::string_view name) override {
+    const Descriptor fd(openat(fd_.get(), NameOrSelf(name).c_str(),
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!fd.ok() || fsync(fd.get()) != 0) {
+      return SystemError("flush directory", PathOf(name), errno);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::string>> List(
+      std::string_view directory) const override {
+    const int fd = openat(fd_.get(), NameOrSelf(directory).c_str(),
+                          O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return SystemError("list", PathOf(directory), errno);
+    DIR* const stream = fdopendir(fd);
+    if (stream == nullptr) {
+      const int error = errno;
+      close(fd);
+      return SystemError("list", PathOf(directory), error);
+    }
+    std::vector<std::string> names;
+    while (const dirent* const entry = readdir(stream)) {
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    closedir(stream);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+ private:
+  static std::string NameOrSelf(std::string_view name) {
+    return name.empty() ? "." : std::string(name);
+  }
+  std::string PathOf(std::string_view name) const {
+    return name.empty() ? path_ : path_ + '/' + std::string(name);
+  }
+
+  absl::StatusOr<Descriptor> OpenDescriptor(std::string_view name, int flags) {
+    const std::string path = PathOf(name);
+    Descriptor fd(Retry([&] {
+      return openat(fd_.get(), std::string(name).c_str(),
+                    flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    }));
+    if (!fd.ok()) {
+      if (errno == ELOOP) {
+        return MakeStatus(Code::kForbidden, "open \"", std::string_view(path),
+                          "\": it is a symbolic link; expected a regular file");
+      }
+      return SystemError("open", path, errno);
+    }
+    struct stat info{};
+    if (fstat(fd.get(), &info) != 0) return SystemError("stat", path, errno);
+    if (!S_ISREG(info.st_mode) || info.st_nlink > 1 ||
+        info.st_uid != geteuid() ||
+        static_cast<uint64_t>(info.st_dev) != device_) {
+      return MakeStatus(Code::kForbidden, "open \"", std::string_view(path),
+                        "\": it is not a regular file of this user with one "
+                        "link on the directory's device");
+    }
+    return fd;
+  }
+
+  absl::StatusOr<std::unique_ptr<File>> OpenFile(std::string_view name,
+                                                 int flags) {
+    auto fd = OpenDescriptor(name, flags);
+    if (!fd.ok()) return fd.status();
+    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
+  }
+
+  const Descriptor fd_;
+  const std::string path_;
+  const uint64_t device_;
+};
+
+// Magic numbers of statfs(2) whose locks or mappings are not those of one
+// machine.
+bool IsNetworkFileSystem(int64_t type) {
+  constexpr std::array<int64_t, 7> kTypes = {
+      0x6969,      // NFS
+      0xff534d42,  // CIFS
+      0xfe534d42,  // SMB2
+      0x517b,      // SMB
+      0x01021997,  // 9P
+      0x65735546,  // FUSE
+      0x00c36400,  // Ceph
+  };
+  return std::find(kTypes.begin(), kTypes.end(), type & 0xffffffff) !=
+         kTypes.end();
+}
+
+absl::Status CheckTrust(int fd, std::string_view path, uint64_t& device) {
+  struct stat info{};
+  if (fstat(fd, &info) != 0) return SystemError("stat", path, errno);
+  device = static_cast<uint64_t>(info.st_dev);
+  if (info.st_uid != geteuid()) {
+    return MakeStatus(Code::kForbidden, "open store \"", path,
+                      "\": the directory belongs to user ", info.st_uid,
+                      "; expected this user, ", geteuid());
+  }
+  if ((info.st_mode & 0022) != 0) {
+    return MakeStatus(Code::kForbidden, "open store \"", path,
+                      "\": others may write the directory; expected mode 0700 "
+                      "or one that lets only its owner write");
+  }
+  struct statfs system{};
+  if (fstatfs(fd, &system) != 0) return SystemError("stat", path, errno);
+  if (IsNetworkFileSystem(system.f_type)) {
+    return MakeStatus(Code::kForbidden, "open store \"", path,
+                      "\": it lies on a network file system; expected a local "
+                      "one, whose locks and mappings all processes share");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Storage>> OpenDirectory(
+    const std::string& path, const DirectoryOptions& options) {
+  if (options.create && !options.read_only &&
+      mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    const int error = errno;
+    if (error == ENOENT) {
+      return MakeStatus(Code::kBadParameter, "open store \"",
+                        std::string_view(path),
+                        "\": its parent directory does not exist; only the "
+                        "last directory of the path is made");
+    }
+    if (error == ENOTDIR || error == ENAMETOOLONG || error == ELOOP) {
+      return MakeStatus(Code::kBadParameter, "open store \"",
+                        std::string_view(path), "\": ",
+                        std::string_view(ErrorText(error)),
+                        "; expected a path below an existing directory");
+    }
+    return SystemError("make store", path, error);
+  }
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.ok()) {
+    if (errno == ENOTDIR) {
+      return MakeStatus(Code::kBadParameter, "open store \"",
+                        std::string_view(path),
+                        "\": it is not a directory; expected a directory or "
+                        "the name of a new one");
+    }
+    return SystemError("open store", path, errno);
+  }
+  uint64_t device = 0;
+  if (auto status = CheckTrust(fd.get(), path, device); !status.ok()) {
+    return status;
+  }
+  return std::make_unique<DirectoryStorage>(std::move(fd), path, device);
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Flushing: one leader for all processes, everybody else waits for its bell.
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "log.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+// A follower looks again that often: its leader may have died.
+constexpr std::chrono::nanoseconds kLook{10'000'000};
+// So does a leader that waits for an appender to finish.
+constexpr std::chrono::nanoseconds kLookSoon{100'000};
+
+}  // namespace
+
+absl::Status Log::WaitDurable(uint64_t position, TimePoint deadline) {
+  if (storage_->IsVolatile()) return absl::OkStatus();
+  ControlHeader::Flush& flush = control_->header().flush;
+  while (durable() < position) {
+    if (poisoned()) return PoisonedError();
+    uint32_t rings = flush.bell.Load();
+    const auto led = TryFlush();
+    if (!led.ok()) return led.status();
+    if (durable() >= position) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= deadline) {
+      return MakeStatus(Code::kFlushTimeout,
+                        "flush: the message is stored, but another process's "
+                        "flush did not end before the deadline");
+    }
+    // Led here and still short: the record is visible, but its appender is not
+    // done with it.
+    if (*led) rings = flush.bell.Load();
+    flush.waiters.FetchAdd(1);
+    environment_->waiting->Wait(
+        flush.bell.word(), rings,
+        std::min<std::chrono::nanoseconds>(*led ? kLookSoon : kLook,
+                                           deadline - now));
+    flush.waiters.FetchAdd(~uint32_t{0});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Log::TryFlush() {
+  if (storage_->IsVolatile()) return true;
+  // An heir has nothing to repair: it flushes again.
+  if (flush_lock_.TryAcquire() == SlotLock::Result::kTimeout) return false;
+  absl::Status status = Lead();
+  flush_lock_.Release();
+  ControlHeader::Flush& flush = control_->header().flush;
+  flush.bell.FetchAdd(1);
+  if (flush.waiters.Load() != 0) {
+    environment_->waiting->WakeAll(flush.bell.word());
+  }
+  if (!status.ok()) return status;
+  return true;
+}
+
+absl::Status Log::Lead() {
+  if (poisoned()) return PoisonedError();
+  // What a dead appender left whole is visible already, and is flushed too.
+  Heal();
+  listener_->BeforeFlush();
+  ControlHeader& header = control_->header();
+  const uint64_t to = committed();
+  // Descriptors first, then durable: what this process flushes from there on
+  // it can also see fail.
+  std::vector<std::shared_ptr<Segment>>& segments = flushing_;
+  segments.clear();
+  for (uint32_t n = header.catalog.first_segment.Load();
+       n != header.catalog.end_segment.Load(); ++n) {
+    SegmentEntry& entry = segments_->entry(n);
+    const uint64_t base = entry.base.Load();
+    if (base + entry.capacity.Load() <= durable() || base >= to) continue;
+    auto segment = segments_->ByOrdinal(n);
+    if (!segment.ok()) return segment.status();
+    segments.push_back(std::move(*segment));
+  }
+  const uint64_t from = durable();
+  for (const std::shared_ptr<Segment>& segment : segments) {
+    if (segment->end() <= from) continue;
+    absl::Status status =
+        FillChecksums(*segment, std::max(from, segment->base()),
+                      std::min(to, segment->end()));
+    if (status.ok()) status = segment->Sync();
+    if (!status.ok()) {
+      header.poisoned.Store(1);
+      return status;
+    }
+  }
+  if (poisoned()) return PoisonedError();
+  if (to > from) header.flush.durable.Store(to);
+  header.flush.flushes.FetchAdd(1);
+  segments.clear();
+  return absl::OkStatus();
+}
+
+absl::Status Log::FillChecksums(const Segment& segment, uint64_t from,
+                                uint64_t to) {
+  uint64_t position = from;
+  while (position < to) {
+    char* const record = segment.Write(position);
+    auto& commit = At<Shared<uint64_t>>(record, 0);
+    const uint64_t word = commit.Load();
+    if (word == 0) break;  // The end of a segment that was rolled.
+    const uint32_t length = CommitWord::Length(word);
+    if (length < sizeof(RecordHeader) || length > segment.end() - position) {
+      return MakeStatus(Code::kDamaged, "flush: the record at position ",
+                        position, " has the impossible length ", length);
+    }
+    if ((word & CommitWord::kPendingBit) != 0) {
+      const uint32_t crc = Crc32c(0, record + sizeof(RecordHeader),
+                                  length - sizeof(RecordHeader));
+      At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))
+          .StoreRelaxed(crc);
+      commit.Store(word & ~CommitWord::kPendingBit);
+    }
+    position += PaddedBytes(length);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The bytes on disk: STORE, segment headers, records. All numbers are
+// little-endian. docs/design/engine.md says why, spec/file-store.md will say
+// it byte by byte.
+
+#ifndef OPENMESSAGING_REFERENCE_FORMAT_H_
+#define OPENMESSAGING_REFERENCE_FORMAT_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "checksum.h"
+
+namespace openmessaging::reference {
+
+inline constexpr uint16_t kFormatMajor = 0;
+inline constexpr uint16_t kFormatMinor = 1;
+
+inline constexpr uint64_t kRecordAlignment = 32;
+inline constexpr uint64_t kSegmentHeaderBytes = 4096;
+inline constexpr uint32_t kMaxPartitionsPerQueue = 1024;  // 10 bits.
+inline constexpr uint32_t kMaxQueueId = (1u << 22) - 1;
+
+inline constexpr uint64_t AlignUp(uint64_t value, uint64_t alignment) {
+  return (value + alignment - 1) / alignment * alignment;
+}
+
+using StoreUuid = std::array<uint8_t, 16>;
+
+// What the creator of a store chose. Fixed for its life.
+struct StoreOptions {
+  uint64_t first_segment_bytes = uint64_t{1} << 20;
+  uint64_t max_segment_bytes = uint64_t{64} << 20;
+  uint32_t slots = 1024;       // Processes at one time; at most 1,024.
+  uint32_t bells = 256;        // Receivers that may sleep at one time.
+  uint32_t window = 4096;      // Unsettled span of a group in one partition.
+  uint32_t max_segments = 4096;
+};
+
+// The file STORE: who this store is. Written once.
+struct StoreFile {
+  static constexpr uint64_t kMagic = 0x31304552'4f54534f;  // "OSTORE01"
+
+  uint64_t magic = kMagic;
+  uint16_t major = kFormatMajor;
+  uint16_t minor = kFormatMinor;
+  uint32_t bytes = 0;
+  uint32_t incompatible = 0;  // Bits that a reader must know to open it.
+  uint32_t compatible = 0;
+  StoreUuid uuid{};
+  uint64_t created_ms = 0;
+  // Of STORE itself: a copied store has others, and then nothing that a
+  // running system left behind may be believed.
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  StoreOptions options{};
+  uint32_t reserved = 0;
+  uint32_t checksum = 0;  // Of everything before it.
+};
+static_assert(sizeof(StoreFile) == 104);
+
+// The first bytes of a segment file. The first part is written when the segment
+// is prepared, the second when the log rolls into it.
+struct SegmentHeader {
+  static constexpr uint64_t kMagic = 0x31304745'53534d4f;  // "OMSSEG01"
+
+  uint64_t magic = kMagic;
+  uint16_t major = kFormatMajor;
+  uint16_t minor = kFormatMinor;
+  uint32_t header_bytes = kSegmentHeaderBytes;
+  uint32_t incompatible = 0;
+  uint32_t compatible = 0;
+  StoreUuid uuid{};
+  uint64_t base = 0;      // Position of the first record.
+  uint64_t capacity = 0;  // Bytes for records.
+  uint64_t created_ms = 0;
+  uint64_t salt = 0;
+  uint64_t boot_hash = 0;
+  uint32_t epoch = 0;
+  uint32_t checksum = 0;  // Of everything before it.
+
+  struct Roll {
+    uint64_t previous_end = 0;       // Where the segment before it ends.
+    uint64_t previous_sequence = 0;  // The last record before this segment.
+    uint64_t durable = 0;            // Everything below was on disk then.
+    uint32_t previous_chain = 0;     // Of the segment before it.
+    uint32_t checksum = 0;           // Salted, of the four before it.
+  } roll{};
+};
+static_assert(sizeof(SegmentHeader) == 120);
+
+inline uint32_t SealOf(const SegmentHeader& header) {
+  return Crc32c(0, &header, offsetof(SegmentHeader, checksum));
+}
+inline uint32_t SealOf(const SegmentHeader::Roll& roll, uint64_t salt) {
+  return Crc32c(static_cast<uint32_t>(Mix64(salt)), &roll,
+                offsetof(SegmentHeader::Roll, checksum));
+}
+
+enum class RecordType : uint8_t {
+  kMessage = 1,
+  kAckRange = 2,
+  kDelivered = 3,
+  kPrepare = 4,
+  kCommit = 5,
+  kRollback = 6,
+  kDue = 7,
+  kMoved = 8,
+  kDead = 9,
+  kQueue = 10,
+  kGroup = 11,
+  kRoute = 12,
+  kSeal = 13,
+  kRetire = 14,
+  kSeek = 15,
+  kCancel = 16,
+};
+inline constexpr uint8_t kLastRecordType = 16;
+
+// Record flags, 8 bits.
+inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
+inline constexpr uint8_t kMore = 2;   // The next record belongs to the unit.
+inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
+inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
+
+// The commit word: length 32, type 8, flags 8, low 16 bits of sequence^salt.
+struct CommitWord {
+  static uint64_t Make(uint32_t length, RecordType type, uint8_t flags,
+                       uint64_t sequence, uint64_t salt) {
+    return uint64_t{length} | (uint64_t{static_cast<uint8_t>(type)} << 32) |
+           (uint64_t{flags} << 40) | (((sequence ^ salt) & 0xffff) << 48);
+  }
+  static uint32_t Length(uint64_t word) { return static_cast<uint32_t>(word); }
+  static RecordType Type(uint64_t word) {
+    return static_cast<RecordType>((word >> 32) & 0xff);
+  }
+  static uint8_t Flags(uint64_t word) {
+    return static_cast<uint8_t>(word >> 40);
+  }
+  static constexpr uint64_t kPendingBit = uint64_t{kPayloadPending} << 40;
+};
+
+// In front of each record, 32-byte aligned. `length` of the commit word counts
+// header, fields and body, without padding.
+struct RecordHeader {
+  uint64_t commit = 0;
+  uint32_t header_checksum = 0;
+  uint32_t payload_checksum = 0;
+  uint64_t sequence = 0;
+  uint64_t position = 0;
+  uint32_t queue_partition = 0;  // Queue id 22 bits, partition 10 bits.
+  uint32_t epoch = 0;
+  uint64_t offset = 0;
+  int64_t store_ms = 0;
+  uint32_t durable_floor = 0;  // 32-byte units back; ~0 claims nothing.
+  uint32_t fields_bytes = 0;
+};
+static_assert(sizeof(RecordHeader) == 64);
+
+inline constexpr uint32_t kNoFloor = ~uint32_t{0};
+
+inline uint32_t QueuePartition(uint32_t queue, uint32_t partition) {
+  return queue << 10 | partition;
+}
+inline uint32_t QueueOf(uint32_t queue_partition) {
+  return queue_partition >> 10;
+}
+inline uint32_t PartitionOf(uint32_t queue_partition) {
+  return queue_partition & 1023;
+}
+
+// Covers the commit word without the pending flag, and everything behind the
+// checksums. Salted, so that bytes of another life of the segment never fit.
+inline uint32_t SealOf(const RecordHeader& header, uint64_t salt) {
+  const uint64_t commit = header.commit & ~CommitWord::kPendingBit;
+  const uint32_t seed =
+      Crc32c(static_cast<uint32_t>(salt ^ salt >> 32), &commit, sizeof(commit));
+  return Crc32c(seed, reinterpret_cast<const char*>(&header) + 16, 48);
+}
+
+inline uint64_t PaddedBytes(uint64_t record_bytes) {
+  return AlignUp(record_bytes, kRecordAlignment);
+}
+
+// Names of a segment's file.
+std::string SegmentName(uint64_t base, uint32_t epoch);
+bool ParseSegmentName(std::string_view name, uint64_t& base, uint32_t& epoch);
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_FORMAT_H_

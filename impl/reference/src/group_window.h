@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// GroupWindow hands out the messages of one partition to the members of one
+// group and takes their settlements.
+
+#ifndef OPENMESSAGING_REFERENCE_GROUP_WINDOW_H_
+#define OPENMESSAGING_REFERENCE_GROUP_WINDOW_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "control_file.h"
+#include "delivery_word.h"
+#include "env/environment.h"
+#include "index.h"
+#include "slot_lock.h"
+
+namespace openmessaging::reference {
+
+// One message that was handed out.
+struct HandOut {
+  uint64_t offset = 0;
+  uint64_t position = 0;
+  DeliveryWord word{};
+};
+
+// What one look at a partition found.
+struct TakeResult {
+  size_t count = 0;
+  // The next message is at durability disk and not durable yet: flush up to
+  // here and look again. 0 = none.
+  uint64_t flush_to = 0;
+  // Messages that the index does not have any more; they were skipped. The
+  // offset of the first, and how many.
+  std::optional<uint64_t> lost{};
+  uint64_t lost_count = 0;
+};
+
+// Invariants:
+//   (1) floor <= next <= floor + window; every offset below floor is settled;
+//   (2) a word is changed to leased under the cursor's lock only; from leased
+//       by a compare-and-swap of exactly the word that was handed out, so one
+//       delivery is settled at most once and a stale one never;
+//   (3) whoever dies inside the lock leaves words that are whole; the heir
+//       moves `next` over those that were handed out.
+//
+// Threads: Take by one thread of a consumer at a time; the rest from any.
+class GroupWindow {
+ public:
+  GroupWindow(const Control* control, const Environment* environment,
+              const Liveness* liveness, PartitionState* partition,
+              uint32_t queue_partition, Cursor* cursor);
+
+  // Returns: whether a look could find something; a few loads.
+  bool MayHave(int64_t now_ns) const;
+  // Returns: whether anything is handed out and unsettled.
+  bool HasUnsettled() const {
+    return cursor_->next.Load() != cursor_->floor.Load();
+  }
+
+  // Hands out up to `max` messages, those that are due again first. `durable`:
+  // what may be handed out of messages at durability disk.
+  TakeResult Take(size_t max, int64_t now_ns, int64_t lease_ns,
+                  uint64_t durable, HandOut* out, TimePoint deadline);
+
+  // Settles a delivery. OK also where the message is settled already.
+  // Errors: 1604 the message is out again under another delivery, or back;
+  // 1603 it never was handed out.
+  absl::Status Ack(uint64_t offset, DeliveryWord word);
+
+  // Gives a delivery back, to be handed out again from `due_ns` on (0: after
+  // the back-off that its attempts ask for). Errors: as Ack; 1410.
+  absl::Status Nack(uint64_t offset, DeliveryWord word, int64_t due_ns,
+                    TimePoint deadline);
+
+  // Gives back what one consumer of this process still holds.
+  void Return(uint64_t offset, DeliveryWord word);
+
+  Cursor& cursor() const { return *cursor_; }
+
+ private:
+  Shared<uint64_t>& word(uint64_t offset) const {
+    return words_[offset % window_];
+  }
+  Shared<int64_t>& due(uint64_t offset) const { return dues_[offset % window_]; }
+  DeliveryWord Load(uint64_t offset) const {
+    return DeliveryWord(word(offset).Load());
+  }
+
+  // Whether the slot's present life is the one that the word names.
+  bool IsPresentLife(DeliveryWord word) const;
+  void Repair();
+  void AdvanceFloor();
+  void LowerNextScan(int64_t time_ns);
+  // Takes what is due again.
+  void TakeDue(size_t max, int64_t now_ns, int64_t lease_ns, HandOut* out,
+               TakeResult& result);
+  void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
+               HandOut* out, TakeResult& result);
+  // Leases `offset` unless its word is no longer `found`.
+  void HandOutOne(uint64_t offset, DeliveryWord found, uint32_t attempts,
+                  int64_t now_ns, int64_t lease_ns, HandOut* out,
+                  TakeResult& result);
+  absl::Status Refusal(uint64_t offset, DeliveryWord receipt) const;
+
+  const Control* const control_;
+  const Environment* const environment_;
+  const Liveness* const liveness_;
+  PartitionState* const partition_;
+  Cursor* const cursor_;
+  const uint32_t window_;
+  Shared<uint64_t>* const words_;
+  Shared<int64_t>* const dues_;
+  SlotLock lock_;
+  IndexReader index_;
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_GROUP_WINDOW_H_

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The index finds a message's record by queue, partition and offset. It is
+// derived from the log.
+
+#ifndef OPENMESSAGING_REFERENCE_INDEX_H_
+#define OPENMESSAGING_REFERENCE_INDEX_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "control.h"
+#include "control_file.h"
+
+namespace openmessaging::reference {
+
+inline constexpr uint16_t kIndexDisk = 1;  // Not handed out before durable.
+
+// What the index knows of one message without touching its record.
+struct IndexHit {
+  uint64_t position = 0;
+  uint16_t flags = 0;
+};
+
+// Writes entries. Each is idempotent, so that the heir of a dead appender can
+// repeat them.
+//
+// Threads: under the append lock.
+class IndexWriter {
+ public:
+  explicit IndexWriter(const Control* control) : control_(control) {}
+
+  // Returns: how many more extents can be taken without growing idx.
+  uint64_t Spare() const;
+
+  // Records that `offset` of a partition lies at `position`. The offset is the
+  // partition's next one, or one that is there already.
+  // Returns: false where no extent is left.
+  bool Put(PartitionState& partition, uint32_t queue_partition,
+           uint64_t offset, uint64_t position, uint16_t flags,
+           uint32_t key_hash);
+
+  // Gives back the extents of which every entry is below `offset`.
+  void FreeBelow(PartitionState& partition, uint64_t offset);
+
+ private:
+  uint32_t Take();
+  // Returns: the extent before the last one that has `offset`; 0 for none.
+  uint32_t Earlier(const PartitionState& partition, uint64_t offset) const;
+  uint32_t ExtentFor(PartitionState& partition, uint32_t queue_partition,
+                     uint64_t offset);
+
+  const Control* const control_;
+};
+
+// Reads entries of one partition; remembers where it was, so that reading on is
+// one load.
+//
+// Threads: one at a time.
+class IndexReader {
+ public:
+  IndexReader(const Control* control, PartitionState* partition,
+              uint32_t queue_partition)
+      : control_(control),
+        partition_(partition),
+        queue_partition_(queue_partition) {}
+
+  // Returns: nothing where no entry is, or one that does not belong there.
+  std::optional<IndexHit> Find(uint64_t offset);
+
+ private:
+  bool Fits(uint32_t extent, uint64_t offset) const;
+
+  const Control* const control_;
+  PartitionState* const partition_;
+  const uint32_t queue_partition_;
+  uint32_t extent_ = 0;
+  uint64_t first_offset_ = 0;
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_INDEX_H_

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Appending. Flushing is in flush.cc, making segments in segment_maker.cc.
+
+#include "log.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "key_hash.h"
+#include "openmessaging/internal/fields.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+// Records of one claim; bounds how long the lock is held.
+constexpr size_t kMaxClaim = 256;
+
+Shared<uint64_t>& CommitAt(char* record) { return At<Shared<uint64_t>>(record, 0); }
+
+RecordHeader HeaderAt(const char* record) {
+  RecordHeader header;
+  std::memcpy(&header, record, sizeof(header));
+  return header;
+}
+
+// A chain word: checksum in the low half, the tail it belongs to in the high.
+uint64_t ChainWord(uint32_t chain, uint64_t tail) {
+  return chain | (tail / kRecordAlignment) << 32;
+}
+bool ChainIsAt(uint64_t word, uint64_t tail) {
+  return word >> 32 == (tail / kRecordAlignment & 0xffffffff);
+}
+
+absl::Status LockTimeout() {
+  StatusDetail detail = DefaultDetail(Code::kTimeout);
+  detail.outcome = Outcome::kNotStored;
+  return WithDetail(
+      MakeStatus(Code::kTimeout,
+                 "append: another process held the log's lock until the "
+                 "deadline; nothing was stored"),
+      detail);
+}
+
+}  // namespace
+
+Log::Log(Storage* storage, const Environment* environment,
+         Control* control, SegmentMap* segments,
+         const Liveness* liveness, LogListener* listener)
+    : storage_(storage),
+      environment_(environment),
+      control_(control),
+      segments_(segments),
+      liveness_(liveness),
+      listener_(listener),
+      append_lock_(&control->header().append.lock, liveness,
+                   environment->waiting),
+      flush_lock_(&control->header().flush.lock, liveness,
+                  environment->waiting),
+      prepare_lock_(&control->header().catalog.prepare, liveness,
+                    environment->waiting),
+      index_(control) {}
+
+absl::Status Log::PoisonedError() const {
+  return MakeStatus(Code::kStorageError, "use store \"",
+                    std::string_view(storage_->Describe()),
+                    "\": a flush failed; close it in every process and open "
+                    "it again");
+}
+
+void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
+                    TimePoint deadline) {
+  if (checksums()) {
+    for (Append& entry : entries) {
+      if ((entry.flags & kPayloadPending) != 0) continue;
+      uint32_t crc = 0;
+      for (const std::string_view piece : entry.pieces) {
+        crc = Crc32c(crc, piece.data(), piece.size());
+      }
+      entry.payload_checksum = crc;
+    }
+  }
+  absl::Status failure;
+  while (!entries.empty() && failure.ok()) {
+    const SlotLock::Result lock = append_lock_.Acquire(deadline);
+    if (lock == SlotLock::Result::kTimeout) {
+      failure = LockTimeout();
+      break;
+    }
+    size_t count = 0;
+    Step step = Step::kDone;
+    if (lock == SlotLock::Result::kInherited || NeedsRepair()) {
+      failure = Repair();
+    }
+    if (failure.ok()) step = AppendLocked(entries, store_ms, count);
+    append_lock_.Release();
+    entries = entries.subspan(count);
+    if (step != Step::kDone) {
+      failure = Provide(step, entries.front().bytes(), entries.size(), deadline);
+    }
+  }
+  for (Append& entry : entries) entry.status = failure;
+  PrepareAhead();
+}
+
+bool Log::NeedsRepair() const {
+  const ControlHeader::Append& append = control_->header().append;
+  const SegmentEntry& entry = segments_->entry(append.current.Load());
+  const uint64_t base = entry.base.Load();
+  const uint64_t tail = append.tail.Load();
+  return append.intent_end.Load() != 0 || tail < base ||
+         tail - base > entry.capacity.Load();
+}
+
+Log::Step Log::AppendLocked(std::span<Append> entries, int64_t store_ms,
+                            size_t& count) {
+  if (poisoned()) {
+    for (Append& entry : entries) entry.status = PoisonedError();
+    count = entries.size();
+    return Step::kDone;
+  }
+  if (entries[0].alive != nullptr && entries[0].alive->live.Load() == 0) {
+    entries[0].status = MakeStatus(
+        Code::kQueueNotFound, "append: the queue was deleted meanwhile");
+    count = 1;
+    return Step::kDone;
+  }
+  if (const Step step = UseCurrent(); step != Step::kDone) return step;
+  const uint64_t tail = control_->header().append.tail.Load();
+  uint64_t total = 0;
+  // One unit less than the capacity: a full segment's end would be its
+  // successor's base.
+  count = Fit(entries, current_->end() - kRecordAlignment - tail, total);
+  if (count == 0) {
+    if (PaddedBytes(entries[0].bytes()) >
+        current_->end() - kRecordAlignment - tail) {
+      return Roll();
+    }
+    return Step::kNeedIndex;
+  }
+  WriteClaim(entries.first(count), total, store_ms);
+  return Step::kDone;
+}
+
+size_t Log::Fit(std::span<const Append> entries, uint64_t room,
+                uint64_t& total) const {
+  uint64_t spare = index_.Spare();
+  size_t count = 0;
+  for (const Append& entry : entries.first(std::min(entries.size(), kMaxClaim))) {
+    const uint64_t bytes = PaddedBytes(entry.bytes());
+    if (bytes > room - total) break;
+    if (entry.alive != nullptr && entry.alive->live.Load() == 0) break;
+    if (entry.partition != nullptr) {
+      // A new extent may be needed where the partition changes; and one more
+      // in each run, which is shorter than an extent and a bit.
+      const bool same =
+          count > 0 && entries[count - 1].partition == entry.partition;
+      const uint64_t needed = same ? 0 : 2;
+      if (needed > spare) break;
+      spare -= needed;
+    }
+    total += bytes;
+    ++count;
+  }
+  return count;
+}
+
+Log::Step Log::UseCurrent() {
+  const uint32_t ordinal = control_->header().append.current.Load();
+  if (ordinal == current_ordinal_) return Step::kDone;
+  std::shared_ptr<Segment> segment = segments_->IfMapped(ordinal);
+  if (segment == nullptr) return Step::kNeedMapping;
+  current_ = std::move(segment);
+  current_ordinal_ = ordinal;
+  return Step::kDone;
+}
+
+Log::Step Log::Roll() {
+  ControlHeader& header = control_->header();
+  const uint32_t next = header.append.current.Load() + 1;
+  if (next == header.catalog.end_segment.Load()) return Step::kNeedSegment;
+  const std::shared_ptr<Segment> segment = segments_->IfMapped(next);
+  if (segment == nullptr) return Step::kNeedMapping;
+  SegmentHeader::Roll roll;
+  roll.previous_end = header.append.tail.Load();
+  roll.previous_sequence = header.append.sequence.Load();
+  roll.durable = durable();
+  roll.previous_chain = static_cast<uint32_t>(header.append.chain.Load());
+  roll.checksum = SealOf(roll, segment->salt());
+  segment->header()->roll = roll;
+  // An heir finds a tail outside the current segment and takes the last step.
+  header.append.current.Store(next);
+  header.append.chain.Store(ChainWord(0, segment->base()));
+  header.append.tail.Store(segment->base());
+  return Step::kNeedMapping;  // Nothing is missing; the caller looks again.
+}
+
+void Log::WriteClaim(std::span<Append> entries, uint64_t total,
+                     int64_t store_ms) {
+  ControlHeader::Append& append = control_->header().append;
+  const uint64_t begin = append.tail.Load();
+  uint64_t sequence = append.sequence.Load();
+  append.intent_begin.Store(begin);
+  append.intent_end.Store(begin + total);
+  uint64_t position = begin;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Append& entry = entries[i];
+    entry.position = position;
+    entry.sequence = ++sequence;
+    position += PaddedBytes(entry.bytes());
+    entry.end = position;
+    if (entry.partition == nullptr) continue;
+    // Batches go to one partition or round them, so the search is short.
+    entry.offset = entry.partition->next_offset.Load();
+    for (size_t k = i; k-- > 0;) {
+      if (entries[k].partition == entry.partition) {
+        entry.offset = entries[k].offset + 1;
+        break;
+      }
+    }
+  }
+  // The first record last: with its commit word the whole claim is valid.
+  for (size_t i = entries.size(); i-- > 0;) {
+    WriteRecord(entries[i], entries[i].position, store_ms);
+  }
+  Finish(begin, begin + total, entries);
+}
+
+void Log::WriteRecord(Append& entry, uint64_t position, int64_t store_ms) {
+  const uint64_t salt = current_->salt();
+  RecordHeader header;
+  header.commit =
+      CommitWord::Make(static_cast<uint32_t>(entry.bytes()), entry.type,
+                       entry.flags, entry.sequence, salt);
+  header.payload_checksum = entry.payload_checksum;
+  header.sequence = entry.sequence;
+  header.position = position;
+  header.queue_partition = entry.queue_partition;
+  header.epoch = control_->header().epoch;
+  header.offset = entry.offset;
+  header.store_ms = store_ms;
+  const uint64_t undurable = (position - durable()) / kRecordAlignment;
+  header.durable_floor =
+      undurable < kNoFloor ? static_cast<uint32_t>(undurable) : kNoFloor;
+  header.fields_bytes = static_cast<uint32_t>(entry.pieces[0].size() +
+                                              entry.pieces[1].size());
+  if (checksums()) header.header_checksum = SealOf(header, salt);
+
+  char* const out = current_->Write(position);
+  std::memcpy(out + sizeof(uint64_t),
+              reinterpret_cast<const char*>(&header) + sizeof(uint64_t),
+              sizeof(header) - sizeof(uint64_t));
+  char* payload = out + sizeof(header);
+  for (const std::string_view piece : entry.pieces) {
+    if (!piece.empty()) std::memcpy(payload, piece.data(), piece.size());
+    payload += piece.size();
+  }
+  CommitAt(out).Store(header.commit);
+}
+
+void Log::Finish(uint64_t begin, uint64_t end,
+                 std::span<const Append> entries) {
+  ControlHeader& control = control_->header();
+  uint64_t chain_word = control.append.chain.Load();
+  const bool chain_here = checksums() && ChainIsAt(chain_word, begin);
+  auto chain = static_cast<uint32_t>(chain_word);
+  uint64_t sequence = control.append.sequence.Load();
+  size_t n = 0;
+  for (uint64_t position = begin; position < end; ++n) {
+    const char* const record = current_->Read(position);
+    const RecordHeader header = HeaderAt(record);
+    const uint32_t length = CommitWord::Length(header.commit);
+    const RecordType type = CommitWord::Type(header.commit);
+    // Of a claim whose first record is whole all are, unless somebody damaged
+    // them; an heir must end all the same.
+    if (length < sizeof(RecordHeader) || length > end - position) break;
+    if (type == RecordType::kMessage) {
+      PartitionState* const partition =
+          entries.empty() ? listener_->FindPartition(header.queue_partition)
+                          : entries[n].partition;
+      if (partition != nullptr) {
+        const uint32_t key_hash =
+            entries.empty()
+                ? KeyHash(internal::FindField(
+                              {record + sizeof(header), header.fields_bytes},
+                              internal::Field::kMessageKey)
+                              .value_or(std::string_view()))
+                : entries[n].key_hash;
+        const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
+        index_.Put(*partition, header.queue_partition, header.offset, position,
+                   disk ? kIndexDisk : 0, key_hash);
+        if (partition->next_offset.Load() <= header.offset) {
+          partition->next_offset.StoreSequential(header.offset + 1);
+        }
+      }
+    } else if (type == RecordType::kQueue || type == RecordType::kGroup) {
+      listener_->Publish(header);
+    }
+    if (chain_here) {
+      chain = Crc32c(chain, &header.header_checksum,
+                     sizeof(header.header_checksum));
+    }
+    sequence = std::max(sequence, header.sequence);
+    position += PaddedBytes(length);
+  }
+  if (chain_here) control.append.chain.Store(ChainWord(chain, end));
+  control.append.sequence.Store(sequence);
+  control.append.tail.Store(end);
+  control.committed.end.Store(end);
+  control.append.intent_end.Store(0);
+}
+
+absl::Status Log::Repair() {
+  ControlHeader& control = control_->header();
+  ControlHeader::Append& append = control.append;
+  auto mapped = segments_->ByOrdinal(append.current.Load());
+  if (!mapped.ok()) return mapped.status();
+  current_ = *mapped;
+  current_ordinal_ = append.current.Load();
+  if (!current_->Contains(append.tail.Load())) {
+    // A roll that was cut.
+    append.chain.Store(ChainWord(0, current_->base()));
+    append.tail.Store(current_->base());
+  }
+  const uint64_t end = append.intent_end.Load();
+  if (end == 0) return absl::OkStatus();
+  const uint64_t begin = append.intent_begin.Load();
+  if (begin != append.tail.Load() && end == append.tail.Load()) {
+    // All was done but the last two stores.
+    control.committed.end.Store(end);
+    append.intent_end.Store(0);
+    return absl::OkStatus();
+  }
+  if (begin < current_->base() || end > current_->end() || begin >= end) {
+    append.intent_end.Store(0);
+    return absl::OkStatus();
+  }
+  const RecordHeader header = HeaderAt(current_->Read(begin));
+  const bool valid = header.commit != 0 && header.position == begin &&
+                     SealOf(header, current_->salt()) == header.header_checksum;
+  if (valid) {
+    Finish(begin, end, {});
+  } else {
+    std::memset(current_->Write(begin), 0, end - begin);
+    append.tail.Store(begin);
+    append.intent_end.Store(0);
+  }
+  return absl::OkStatus();
+}
+
+void Log::Heal() {
+  if (control_->header().append.intent_end.Load() == 0) return;
+  if (append_lock_.TryAcquire() == SlotLock::Result::kTimeout) return;
+  // A failure leaves the intent, and so the next append repairs.
+  Repair().IgnoreError();
+  append_lock_.Release();
+}
+
+void Log::FreeIndex(PartitionState& partition, uint64_t offset) {
+  const SlotLock::Result lock = append_lock_.Acquire(TimePoint::max());
+  const bool whole = lock != SlotLock::Result::kInherited && !NeedsRepair();
+  if (whole || Repair().ok()) {
+    index_.FreeBelow(partition, offset);
+  }
+  append_lock_.Release();
+}
+
+absl::Status Log::Provide(Step step, uint64_t bytes, size_t records,
+                          TimePoint deadline) {
+  switch (step) {
+    case Step::kDone:
+      break;
+    case Step::kNeedSegment:
+      return PrepareSegment(bytes, deadline);
+    case Step::kNeedIndex:
+      return GrowIndex(2 * std::min(records, kMaxClaim), deadline);
+    case Step::kNeedMapping: {
+      const ControlHeader& header = control_->header();
+      const uint32_t current = header.append.current.Load();
+      auto segment = segments_->ByOrdinal(current);
+      if (segment.ok() && current + 1 != header.catalog.end_segment.Load()) {
+        segment = segments_->ByOrdinal(current + 1);
+      }
+      return segment.status();
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Log::GrowIndex(uint64_t spare, TimePoint deadline) {
+  if (prepare_lock_.Acquire(deadline) == SlotLock::Result::kTimeout) {
+    return LockTimeout();
+  }
+  absl::Status status;
+  if (index_.Spare() < spare) {
+    const uint64_t room = control_->header().catalog.index_extents.Load();
+    // An eighth more: few growths, little waste.
+    status = control_->GrowIndex(
+        room + spare + std::min<uint64_t>(room / 8, 4096));
+  }
+  prepare_lock_.Release();
+  return status;
+}
+
+}  // namespace openmessaging::reference

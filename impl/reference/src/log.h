@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Log is the one sequence of records that holds every durable fact of a store:
+// appending to it, rolling to new segments, flushing it.
+
+#ifndef OPENMESSAGING_REFERENCE_LOG_H_
+#define OPENMESSAGING_REFERENCE_LOG_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "control_file.h"
+#include "env/environment.h"
+#include "format.h"
+#include "index.h"
+#include "segment_map.h"
+#include "slot_lock.h"
+
+namespace openmessaging::reference {
+
+// One record to append, and where it went.
+struct Append {
+  RecordType type = RecordType::kMessage;
+  uint8_t flags = 0;
+  uint32_t queue_partition = 0;
+  uint32_t key_hash = 0;
+  // Of a message: where its offset comes from. Otherwise `offset` is written
+  // as given.
+  PartitionState* partition = nullptr;
+  // Checked under the lock: nothing is appended to a deleted queue. May be
+  // null.
+  const CatalogEntry* alive = nullptr;
+  // Fields, in two parts, then the body.
+  std::array<std::string_view, 3> pieces{};
+
+  // Results.
+  uint64_t offset = 0;
+  uint64_t position = 0;
+  uint64_t end = 0;
+  uint64_t sequence = 0;
+  absl::Status status{};
+
+  // Filled in by the log unless it is pending.
+  uint32_t payload_checksum = 0;
+
+  uint64_t bytes() const {
+    return sizeof(RecordHeader) + pieces[0].size() + pieces[1].size() +
+           pieces[2].size();
+  }
+};
+
+// What the log asks of those above it.
+class LogListener {
+ public:
+  // Publishes a QUEUE or GROUP record in ctl. Under the append lock; an heir
+  // repeats it, so it must be idempotent.
+  virtual void Publish(const RecordHeader& header) = 0;
+
+  // Returns: the offsets of a partition; nullptr for an unknown queue. Under
+  // the append lock, by an heir only.
+  virtual PartitionState* FindPartition(uint32_t queue_partition) = 0;
+
+  // Appends what is acknowledged but not logged yet. By the flush leader,
+  // before it looks how far the log goes.
+  virtual void BeforeFlush() = 0;
+
+  // Retires segments that nothing needs, if it can. Before a new one is made,
+  // with no lock held but perhaps the flush lock.
+  virtual void BeforePrepare() = 0;
+
+ protected:
+  ~LogListener() = default;
+};
+
+// Invariants:
+//   (1) bytes below committed never change while their segment exists, except
+//       a payload checksum and its pending flag, which the flush leader sets;
+//   (2) committed only grows and ends a record; durable <= committed;
+//   (3) an append is invisible until its commit word is stored, and a dead
+//       appender's heir either finishes it or erases it;
+//   (4) sequences are dense along the log.
+//
+// Threads: every method may be called from any thread at any time.
+class Log {
+ public:
+  Log(Storage* storage, const Environment* environment, Control* control,
+      SegmentMap* segments, const Liveness* liveness, LogListener* listener);
+
+  // Appends in order, each result in its entry's status. Records of one call
+  // are claimed together as far as a segment has room; a crash may cut between
+  // claims. Makes no system call with the append lock held.
+  // Errors in the entries: 1410 (not stored) the lock was not free in time;
+  // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment.
+  void AppendAll(std::span<Append> entries, int64_t store_ms,
+                 TimePoint deadline);
+
+  // Returns once everything below `position` is on disk. Whoever finds the
+  // flush lock free leads the flush for all; the others wait.
+  // Errors: 1504 not in time, 1501 a flush failed: the store is poisoned.
+  absl::Status WaitDurable(uint64_t position, TimePoint deadline);
+
+  // As above, but does not wait for another's flush. Returns: false if one
+  // is in progress.
+  absl::StatusOr<bool> TryFlush();
+
+  // Finishes or erases what a dead appender left. Call it with nobody else
+  // alive, or as heir of the append lock.
+  absl::Status Repair();
+
+  // Finishes or erases an append that a dead process began, if there is one and
+  // nobody alive is appending. Makes system calls only then.
+  void Heal();
+
+  // Prepares the next segment if there is none. `bytes`: what must fit in.
+  absl::Status PrepareSegment(uint64_t bytes, TimePoint deadline);
+
+  // Gives index extents below `offset` back; takes the append lock.
+  void FreeIndex(PartitionState& partition, uint64_t offset);
+
+  uint64_t committed() const {
+    return control_->header().committed.end.Load();
+  }
+  uint64_t durable() const { return control_->header().flush.durable.Load(); }
+  bool poisoned() const { return control_->header().poisoned.Load() != 0; }
+  bool checksums() const { return !storage_->IsVolatile(); }
+  absl::Status PoisonedError() const;
+
+  // The table entry and file of a fresh segment; used by recovery too.
+  absl::Status MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
+                           const SegmentHeader::Roll* roll);
+  uint64_t NextCapacity(uint64_t last_capacity, uint64_t bytes) const;
+
+ private:
+  // What happens under the append lock decides what to do without it.
+  enum class Step { kDone, kNeedSegment, kNeedIndex, kNeedMapping };
+
+  // Whether a dead owner's work stands unfinished, perhaps because its heir
+  // could not repair it. Under the append lock.
+  bool NeedsRepair() const;
+  Step AppendLocked(std::span<Append> entries, int64_t store_ms,
+                    size_t& count);
+  // How many of `entries` one claim can take.
+  size_t Fit(std::span<const Append> entries, uint64_t room,
+             uint64_t& total) const;
+  void WriteClaim(std::span<Append> entries, uint64_t total, int64_t store_ms);
+  void WriteRecord(Append& entry, uint64_t position, int64_t store_ms);
+  // Makes the records in [begin, end) visible; idempotent. `entries`: the ones
+  // just written; empty for an heir.
+  void Finish(uint64_t begin, uint64_t end, std::span<const Append> entries);
+  Step Roll();
+  Step UseCurrent();
+  absl::Status Provide(Step step, uint64_t bytes, size_t records,
+                       TimePoint deadline);
+  absl::Status GrowIndex(uint64_t spare, TimePoint deadline);
+  void PrepareAhead();
+  absl::Status Lead();
+  absl::Status FillChecksums(const Segment& segment, uint64_t from,
+                             uint64_t to);
+
+  Storage* const storage_;
+  const Environment* const environment_;
+  Control* const control_;
+  SegmentMap* const segments_;
+  const Liveness* const liveness_;
+  LogListener* const listener_;
+  SlotLock append_lock_;
+  SlotLock flush_lock_;
+  SlotLock prepare_lock_;
+  IndexWriter index_;
+
+  // The segment at the tail as of the last append here; under the append lock.
+  std::shared_ptr<Segment> current_;
+  uint32_t current_ordinal_ = ~uint32_t{0};
+
+  // What a flush works on; under the flush lock. Kept for its room.
+  std::vector<std::shared_ptr<Segment>> flushing_;
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_LOG_H_

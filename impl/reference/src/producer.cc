@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "producer.h"
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bells.h"
+#include "key_hash.h"
+#include "openmessaging/driver/message_access.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+using driver::MessageAccess;
+using internal::Field;
+
+constexpr size_t kBornFieldBytes = 2 + sizeof(int64_t);
+
+// Fields that the library or a driver sets: a received message that is sent on
+// has them, and they would be another message's.
+bool IsForeign(Field type) {
+  switch (type) {
+    case Field::kDestination:
+    case Field::kVersion:
+    case Field::kMessageId:
+    case Field::kBornTimestamp:
+    case Field::kBornHost:
+    case Field::kStoreHost:
+    case Field::kTransactionId:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool HasForeign(std::string_view fields) {
+  size_t at = 0;
+  while (const auto field = internal::FieldAt(fields, at)) {
+    if (IsForeign(field->type)) return true;
+    at = field->end;
+  }
+  return false;
+}
+
+std::string WithoutForeign(std::string_view fields) {
+  std::string kept;
+  size_t at = 0;
+  while (const auto field = internal::FieldAt(fields, at)) {
+    if (!IsForeign(field->type)) {
+      kept.append(fields.substr(field->begin, field->end - field->begin));
+    }
+    at = field->end;
+  }
+  return kept;
+}
+
+}  // namespace
+
+// What one Send works with; kept by each thread, so that it need not allocate.
+struct ReferenceProducer::Scratch {
+  struct Item {
+    std::shared_ptr<const Queue> queue{};
+    size_t index = 0;  // In the batch.
+    std::array<char, kBornFieldBytes> born{};
+    bool has_born = false;
+  };
+  std::vector<Append> appends{};
+  std::vector<Item> items{};
+  // Pointers, so that views stay good while it grows.
+  std::vector<std::unique_ptr<std::string>> rebuilt{};
+  bool in_use = false;
+
+  static Scratch& OfThread() {
+    static thread_local Scratch scratch;
+    return scratch;
+  }
+  std::string_view Keep(std::string text) {
+    return *rebuilt.emplace_back(std::make_unique<std::string>(std::move(text)));
+  }
+  void Clear() {
+    appends.clear();
+    items.clear();
+    rebuilt.clear();
+  }
+};
+
+absl::StatusOr<std::shared_ptr<const Queue>> ReferenceProducer::QueueOf(
+    std::string_view name, TimePoint deadline) {
+  {
+    const internal::MutexLock lock(mutex_);
+    if (last_queue_ != nullptr && last_queue_->name == name &&
+        last_queue_->live()) {
+      return last_queue_;
+    }
+  }
+  auto queue = store_->catalog().FindQueue(name, deadline);
+  if (!queue.ok() && OmsCode(queue.status()) == Code::kQueueNotFound &&
+      auto_create_) {
+    const auto made = store_->catalog().CreateQueue(name, {}, deadline);
+    if (!made.ok() && OmsCode(made) != Code::kQueueExists) return made;
+    queue = store_->catalog().FindQueue(name, deadline);
+  }
+  if (!queue.ok()) return queue.status();
+  const internal::MutexLock lock(mutex_);
+  last_queue_ = *queue;
+  return queue;
+}
+
+absl::StatusOr<uint32_t> ReferenceProducer::PartitionFor(
+    const Message& message, const Queue& queue, uint32_t key_hash) {
+  if (queue.partitions == 1 && message.requested_partition() <= 0) return 0u;
+  const int32_t requested = message.requested_partition();
+  if (requested >= 0) {
+    if (static_cast<uint32_t>(requested) < queue.partitions) {
+      return static_cast<uint32_t>(requested);
+    }
+    return MakeStatus(Code::kBadParameter, "send to \"",
+                      std::string_view(queue.name), "\": partition ",
+                      requested, " does not exist; the queue has ",
+                      queue.partitions);
+  }
+  if (key_hash != 0) return PartitionOfKey(key_hash, queue.partitions);
+  return next_partition_.fetch_add(1, std::memory_order_relaxed) %
+         queue.partitions;
+}
+
+absl::Status ReferenceProducer::Plan(const Message& message,
+                                     const driver::CallContext& context,
+                                     int64_t store_ms, Scratch& scratch) {
+  auto queue = QueueOf(message.destination(), context.deadline);
+  if (!queue.ok()) return queue.status();
+  const std::string_view key = message.message_key();
+  const uint32_t key_hash = KeyHash(key);
+  const auto partition = PartitionFor(message, **queue, key_hash);
+  if (!partition.ok()) return partition.status();
+
+  Append& append = scratch.appends.emplace_back();
+  Scratch::Item& item = scratch.items.emplace_back();
+  Durability durability = message.durability();
+  if (durability == Durability::kDefault) durability = Durability::kDisk;
+  if (!store_->volatile_storage()) {
+    append.flags = durability == Durability::kDisk ? kDisk : kPayloadPending;
+  }
+  append.queue_partition = QueuePartition((*queue)->id, *partition);
+  append.key_hash = key_hash;
+  append.partition = (*queue)->state->partition(*partition);
+  append.alive = (*queue)->entry;
+  std::string_view fields = MessageAccess::FieldsAfterDestination(message);
+  if (HasForeign(fields)) {
+    fields = scratch.Keep(WithoutForeign(fields));
+  }
+  // Implied where it is the store time.
+  if (context.born_timestamp_ms != store_ms && context.born_timestamp_ms != 0) {
+    item.has_born = true;
+    internal::PutField(item.born.data(), Field::kBornTimestamp,
+                       internal::NumberBytes(context.born_timestamp_ms));
+  }
+  append.pieces = {std::string_view(), fields, message.body()};
+  item.queue = *std::move(queue);
+  return absl::OkStatus();
+}
+
+void ReferenceProducer::Send(std::span<const Message> batch,
+                             const driver::CallContext& context,
+                             driver::SendCompletion& done) {
+  if (auto usable = store_->CheckUsable(); !usable.ok()) {
+    for (size_t i = 0; i < batch.size(); ++i) done.Failed(i, usable);
+    return;
+  }
+  // A completion may send again on this thread; it gets a scratch of its own.
+  Scratch& of_thread = Scratch::OfThread();
+  Scratch nested;
+  Scratch& scratch = of_thread.in_use ? nested : of_thread;
+  scratch.in_use = true;
+  scratch.Clear();
+  const int64_t store_ms = store_->environment().clock->WallMs();
+  for (size_t i = 0; i < batch.size(); ++i) {
+    if (auto s = Plan(batch[i], context, store_ms, scratch); !s.ok()) {
+      done.Failed(i, std::move(s));
+      continue;
+    }
+    scratch.items.back().index = i;
+  }
+  // The items stand still from here on, so that views of them are good.
+  uint64_t disk_end = 0;
+  for (size_t n = 0; n < scratch.items.size(); ++n) {
+    const Scratch::Item& item = scratch.items[n];
+    // A field of origin stands before it; the order of fields is by number.
+    if (item.has_born) {
+      std::string_view& fields = scratch.appends[n].pieces[1];
+      const std::string_view born(item.born.data(), item.born.size());
+      const auto first = internal::FieldAt(fields, 0);
+      if (first && first->type < Field::kBornTimestamp) {
+        std::string merged(fields.substr(0, first->end));
+        merged += born;
+        merged += fields.substr(first->end);
+        fields = scratch.Keep(std::move(merged));
+      } else {
+        scratch.appends[n].pieces[0] = born;
+      }
+    }
+  }
+  store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
+  for (const Append& append : scratch.appends) {
+    if (append.status.ok() && (append.flags & kDisk) != 0) {
+      disk_end = append.end;
+    }
+  }
+  absl::Status flushed;
+  if (disk_end != 0) {
+    flushed = store_->log().WaitDurable(disk_end, context.deadline);
+  }
+  const Queue* rung = nullptr;
+  for (size_t n = 0; n < scratch.items.size(); ++n) {
+    const Append& append = scratch.appends[n];
+    const Scratch::Item& item = scratch.items[n];
+    if (!append.status.ok()) {
+      done.Failed(item.index, append.status);
+      continue;
+    }
+    if (item.queue.get() != rung) {
+      rung = item.queue.get();
+      RingBells(store_->control(), store_->environment(), store_->liveness(),
+                *rung->state);
+    }
+    if ((append.flags & kDisk) != 0 && !flushed.ok()) {
+      done.Failed(item.index, flushed);
+      continue;
+    }
+    SendResult result;
+    result.message_id = MessageId(
+        store_->uuid(), store_->control().header().epoch, append.sequence);
+    result.partition =
+        static_cast<int32_t>(PartitionOf(append.queue_partition));
+    result.offset = static_cast<int64_t>(append.offset);
+    done.Sent(item.index, result);
+  }
+  scratch.Clear();
+  scratch.in_use = false;
+}
+
+absl::Status ReferenceProducer::Flush(TimePoint deadline) {
+  if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
+  return store_->log().WaitDurable(store_->log().committed(), deadline);
+}
+
+absl::Status ReferenceProducer::Close(TimePoint /*deadline*/) {
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The reference driver's producer.
+
+#ifndef OPENMESSAGING_REFERENCE_PRODUCER_H_
+#define OPENMESSAGING_REFERENCE_PRODUCER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "openmessaging/driver/producer.h"
+#include "openmessaging/internal/mutex.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+
+// Threads: Send may run concurrently; in steady state it allocates nothing.
+class ReferenceProducer final : public driver::Producer {
+ public:
+  ReferenceProducer(std::shared_ptr<Store> store, bool auto_create)
+      : store_(std::move(store)), auto_create_(auto_create) {}
+
+  void Send(std::span<const Message> batch, const driver::CallContext& context,
+            driver::SendCompletion& done) override;
+  absl::Status Flush(TimePoint deadline) override;
+  absl::Status Close(TimePoint deadline) override;
+
+ private:
+  struct Scratch;
+
+  // Returns: the queue, remembered from the last call where it is the same.
+  absl::StatusOr<std::shared_ptr<const Queue>> QueueOf(std::string_view name,
+                                                       TimePoint deadline);
+  absl::Status Plan(const Message& message, const driver::CallContext& context,
+                    int64_t store_ms, Scratch& scratch);
+  absl::StatusOr<uint32_t> PartitionFor(const Message& message,
+                                        const Queue& queue,
+                                        uint32_t key_hash);
+
+  const std::shared_ptr<Store> store_;
+  const bool auto_create_;
+  std::atomic<uint32_t> next_partition_{0};
+
+  internal::Mutex mutex_;
+  std::shared_ptr<const Queue> last_queue_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_PRODUCER_H_

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Replaying the log into a fresh ctl and idx.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "cursor_image.h"
+#include "key_hash.h"
+#include "openmessaging/internal/fields.h"
+#include "openmessaging/key_value.h"
+#include "scanner.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+
+// Queues first, then groups, then the rest: retirement appends a queue's record
+// again behind messages and groups of it that stay where they are.
+absl::Status Store::ReplayCatalog(
+    LogScan& scan,
+    absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets) {
+  std::vector<RecordHeader> queues;
+  std::vector<RecordHeader> groups;
+  scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
+                      const RecordHeader& header, const char* record,
+                      bool payload_ok) {
+    if (!payload_ok) return;
+    const std::string_view body(
+        record + sizeof(header) + header.fields_bytes,
+        CommitWord::Length(header.commit) - sizeof(header) -
+            header.fields_bytes);
+    const RecordType type = CommitWord::Type(header.commit);
+    if (type == RecordType::kGroup) groups.push_back(header);
+    if (type != RecordType::kQueue) return;
+    queues.push_back(header);
+    std::string name;
+    uint32_t count = 0;
+    std::vector<uint64_t> next;
+    if (DecodeQueueRecord(body, name, count, &next) && !next.empty()) {
+      next.resize(count);
+      next_offsets[QueueOf(header.queue_partition)] = std::move(next);
+    }
+  });
+  for (const auto* const headers : {&queues, &groups}) {
+    for (const RecordHeader& header : *headers) {
+      if (auto s = catalog_->EnsurePage(); !s.ok()) return s;
+      catalog_->Publish(header);
+    }
+  }
+  // Gives each entry its state.
+  return catalog_->Queues(TimePoint::max()).status();
+}
+
+absl::Status Store::FillChecksum(const RecordHeader& header) {
+  auto segment = segments_->Find(header.position);
+  if (!segment.ok()) return segment.status();
+  char* const record = (*segment)->Write(header.position);
+  At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))
+      .StoreRelaxed(Crc32c(0, record + sizeof(header),
+                           CommitWord::Length(header.commit) -
+                               sizeof(header)));
+  At<Shared<uint64_t>>(record, 0)
+      .Store(header.commit & ~CommitWord::kPendingBit);
+  return absl::OkStatus();
+}
+
+absl::Status Store::Replay(LogScan& scan) {
+  absl::flat_hash_map<uint32_t, std::vector<uint64_t>> next_offsets;
+  if (auto s = ReplayCatalog(scan, next_offsets); !s.ok()) return s;
+  absl::flat_hash_map<uint32_t, PartitionState*> partitions;
+  const auto partition_of = [&](uint32_t queue_partition) {
+    auto [found, fresh] = partitions.try_emplace(queue_partition, nullptr);
+    if (fresh) found->second = catalog_->FindPartition(queue_partition);
+    return found->second;
+  };
+  struct Image {
+    uint32_t queue_partition = 0;
+    std::string bytes{};
+  };
+  // The newest image of each cursor, put in place when all messages are known.
+  absl::flat_hash_map<uint64_t, Image> images;
+  IndexWriter index(control_.get());
+  absl::Status failure;
+  scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
+                         const RecordHeader& header, const char* record,
+                         bool payload_ok) {
+    if (!failure.ok()) return;
+    const std::string_view fields(record + sizeof(header),
+                                  header.fields_bytes);
+    const std::string_view body(
+        fields.data() + fields.size(),
+        CommitWord::Length(header.commit) - sizeof(header) - fields.size());
+    const RecordType type = CommitWord::Type(header.commit);
+    // What this recovery believes it makes durable, and then nothing may be
+    // without its checksum.
+    if ((CommitWord::Flags(header.commit) & kPayloadPending) != 0 &&
+        payload_ok && !(failure = FillChecksum(header)).ok()) {
+      return;
+    }
+    if (type == RecordType::kMessage) {
+      PartitionState* const partition = partition_of(header.queue_partition);
+      if (partition == nullptr) return;  // Its queue was deleted.
+      if (index.Spare() < 2) {
+        const uint64_t room = control_->header().catalog.index_extents.Load();
+        failure = control_->GrowIndex(room + 2 + room / 8);
+        if (!failure.ok()) return;
+      }
+      const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
+      index.Put(*partition, header.queue_partition, header.offset,
+                header.position, disk ? kIndexDisk : 0,
+                KeyHash(internal::FindField(fields,
+                                            internal::Field::kMessageKey)
+                            .value_or(std::string_view())));
+      partition->next_offset.Store(
+          std::max(partition->next_offset.Load(), header.offset + 1));
+    } else if (type == RecordType::kAckRange && payload_ok) {
+      ImageReader reader(body);
+      const auto group = reader.Get<uint32_t>();
+      const std::string_view bytes = reader.GetBytes();
+      if (!reader.ok()) return;
+      images[uint64_t{group} << 10 | PartitionOf(header.queue_partition)] = {
+          header.queue_partition, std::string(bytes)};
+    } else if (type == RecordType::kRetire && payload_ok) {
+      const auto said = KeyValueView::Parse(body);
+      if (!said.ok()) return;
+      // A partition begins where the newest RETIRE says; what is missing behind
+      // that is lost, not retired.
+      ImageReader offsets(said->GetOr<Bytes>("offsets", Bytes{}).data);
+      while (!offsets.at_end() && offsets.ok()) {
+        const auto queue_partition = offsets.Get<uint32_t>();
+        const auto first = offsets.Get<uint64_t>();
+        PartitionState* const partition = partition_of(queue_partition);
+        if (!offsets.ok() || partition == nullptr) continue;
+        partition->first_offset.Store(first);
+        partition->next_offset.Store(
+            std::max(partition->next_offset.Load(), first));
+      }
+      ControlHeader::Append& append = control_->header().append;
+      append.next_queue.Store(
+          std::max(append.next_queue.Load(),
+                   static_cast<uint32_t>(said->GetOr<int32_t>("queue", 1))));
+      append.next_group.Store(
+          std::max(append.next_group.Load(),
+                   static_cast<uint32_t>(said->GetOr<int32_t>("group", 1))));
+    }
+  });
+  if (!failure.ok()) return failure;
+  // An offset is never used again, even where no message tells of it any more.
+  for (const auto& [queue, next] : next_offsets) {
+    for (uint32_t p = 0; p < next.size(); ++p) {
+      PartitionState* const partition = partition_of(QueuePartition(queue, p));
+      if (partition == nullptr) continue;
+      partition->next_offset.Store(
+          std::max(partition->next_offset.Load(), next[p]));
+    }
+  }
+  const auto groups = catalog_->Groups(TimePoint::max());
+  if (!groups.ok()) return groups.status();
+  for (const auto& group : *groups) {
+    for (uint32_t p = 0; p < group->state->partitions; ++p) {
+      const auto found = images.find(uint64_t{group->id} << 10 | p);
+      if (found == images.end()) continue;
+      const PartitionState* const partition =
+          partition_of(found->second.queue_partition);
+      if (partition == nullptr) continue;
+      if (auto s = RestoreCursor(*control_, *catalog_, *partition,
+                                 *group->state->cursor(p),
+                                 found->second.bytes);
+          !s.ok()) {
+        return s;
+      }
+    }
+    // No group is ahead of the log, or behind what is stored.
+    for (uint32_t p = 0; p < group->state->partitions; ++p) {
+      Cursor& cursor = *group->state->cursor(p);
+      const PartitionState& partition = *group->queue->state->partition(p);
+      const uint64_t first = partition.first_offset.Load();
+      const uint64_t end = partition.next_offset.Load();
+      if (cursor.floor.Load() < first) {
+        cursor.floor.Store(first);
+        cursor.next.Store(std::max(cursor.next.Load(), first));
+      }
+      if (cursor.next.Load() > end) {
+        cursor.next.Store(end);
+        cursor.floor.Store(std::min(cursor.floor.Load(), end));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Retirement: a segment goes when every group has settled all messages in it.
+// What else lives there is appended again first, so that the remaining log alone
+// rebuilds the store.
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+
+#include "cursor_image.h"
+#include "index.h"
+#include "openmessaging/key_value.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+namespace {
+
+constexpr std::chrono::seconds kPatience{2};
+
+}  // namespace
+
+uint64_t Store::LowestNeeded() {
+  ControlHeader& header = control_->header();
+  uint64_t lowest =
+      segments_->entry(header.append.current.Load()).base.Load();
+  for (uint32_t n = 0; n < catalog_->count(); ++n) {
+    const CatalogEntry& entry = *catalog_->entry(n);
+    if (entry.kind.Load() != 1 || entry.live.Load() == 0 ||
+        entry.state.Load() == 0) {
+      continue;
+    }
+    auto* const queue = control_->Get<QueueState>(entry.state.Load());
+    for (uint32_t p = 0; p < queue->partitions; ++p) {
+      PartitionState& partition = *queue->partition(p);
+      // The lowest floor of any group; a queue without one keeps everything.
+      uint64_t floor = UINT64_MAX;
+      for (uint32_t g = 0; g < catalog_->count(); ++g) {
+        const CatalogEntry& other = *catalog_->entry(g);
+        if (other.kind.Load() != 2 || other.live.Load() == 0 ||
+            other.queue.Load() != queue->id) {
+          continue;
+        }
+        // A group that has no state yet has received nothing.
+        if (other.state.Load() == 0) {
+          floor = partition.first_offset.Load();
+          continue;
+        }
+        floor = std::min(
+            floor, SettledFloor(*control_, *control_->Get<GroupState>(
+                                               other.state.Load())
+                                               ->cursor(p)));
+      }
+      if (floor == UINT64_MAX) floor = partition.first_offset.Load();
+      if (floor >= partition.next_offset.Load()) continue;
+      IndexReader reader(control_.get(), &partition,
+                         QueuePartition(queue->id, p));
+      const auto hit = reader.Find(floor);
+      // A message whose place is unknown may lie anywhere.
+      if (!hit) return 0;
+      lowest = std::min(lowest, hit->position);
+    }
+  }
+  return lowest;
+}
+
+std::vector<Store::RetiredTo> Store::FirstOffsetsFrom(uint64_t boundary) {
+  std::vector<RetiredTo> firsts;
+  for (uint32_t n = 0; n < catalog_->count(); ++n) {
+    const CatalogEntry& entry = *catalog_->entry(n);
+    if (entry.kind.Load() != 1 || entry.state.Load() == 0) continue;
+    auto* const queue = control_->Get<QueueState>(entry.state.Load());
+    for (uint32_t p = 0; p < queue->partitions; ++p) {
+      PartitionState& partition = *queue->partition(p);
+      const uint32_t queue_partition = QueuePartition(queue->id, p);
+      IndexReader reader(control_.get(), &partition, queue_partition);
+      uint64_t offset = partition.first_offset.Load();
+      const uint64_t end = partition.next_offset.Load();
+      while (offset < end) {
+        const auto hit = reader.Find(offset);
+        if (hit && hit->position >= boundary) break;
+        ++offset;
+      }
+      if (offset > 0) firsts.push_back({queue_partition, offset, &partition});
+    }
+  }
+  return firsts;
+}
+
+void Store::Retire() {
+  ControlHeader::Catalog& catalog = control_->header().catalog;
+  // A flush leader that needs a segment comes here too; it could not make a
+  // RETIRE record durable.
+  if (Owner::FromWord(control_->header().flush.lock.owner.Load()) ==
+      liveness_->self()) {
+    return;
+  }
+  const uint32_t first = catalog.first_segment.Load();
+  const uint32_t current = control_->header().append.current.Load();
+  if (first == current) return;
+  // Cheap before dear: the oldest segment must be free at least.
+  const auto end_of = [&](uint32_t ordinal) {
+    const SegmentEntry& entry = segments_->entry(ordinal);
+    return entry.base.Load() + entry.capacity.Load();
+  };
+  const uint64_t lowest = LowestNeeded();
+  uint32_t keep = first;
+  while (keep != current && end_of(keep) <= lowest) ++keep;
+  if (keep == first) return;
+
+  SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
+  if (lock.TryAcquire() == SlotLock::Result::kTimeout) return;
+  const uint64_t boundary = segments_->entry(keep).base.Load();
+  const TimePoint deadline = std::chrono::steady_clock::now() + kPatience;
+  const std::vector<RetiredTo> firsts = FirstOffsetsFrom(boundary);
+  const auto renew = [&]() -> absl::Status {
+    if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
+    if (auto s = LogCursors(true, deadline); !s.ok()) return s;
+    ImageWriter offsets;
+    for (const RetiredTo& to : firsts) {
+      offsets.Put(to.queue_partition);
+      offsets.Put(to.first_offset);
+    }
+    KeyValue body;
+    ControlHeader::Append& append = control_->header().append;
+    body.Put("first", static_cast<int64_t>(boundary)).IgnoreError();
+    body.Put("queue", static_cast<int32_t>(append.next_queue.Load()))
+        .IgnoreError();
+    body.Put("group", static_cast<int32_t>(append.next_group.Load()))
+        .IgnoreError();
+    body.Put("offsets", Bytes{offsets.bytes()}).IgnoreError();
+    Append record;
+    record.type = RecordType::kRetire;
+    record.pieces[2] = body.encoded();
+    log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
+    if (!record.status.ok()) return record.status;
+    // Not WaitDurable: whoever flushes now may be waiting for this.
+    const auto flushed = log_->TryFlush();
+    if (!flushed.ok()) return flushed.status();
+    if (!storage_->IsVolatile() && log_->durable() < record.end) {
+      return absl::UnavailableError("a flush is in progress");
+    }
+    return absl::OkStatus();
+  };
+  // Only if nobody retired meanwhile. A failure leaves more than is needed,
+  // which is safe; the next segment tries again.
+  if (catalog.first_segment.Load() == first && renew().ok()) {
+    for (const RetiredTo& to : firsts) {
+      to.partition->first_offset.Store(to.first_offset);
+      log_->FreeIndex(*to.partition, to.first_offset);
+    }
+    for (uint32_t n = first; n != keep; ++n) {
+      SegmentEntry& entry = segments_->entry(n);
+      storage_->Remove(SegmentName(entry.base.Load(), entry.epoch.Load()))
+          .IgnoreError();
+      entry.used.Store(0);
+      catalog.first_segment.Store(n + 1);
+    }
+    storage_->SyncDirectory("log").IgnoreError();
+    segments_->Forget(boundary);
+  }
+  lock.Release();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Life of a handle: the gate, joining, closing. Rebuilding is in recovery.cc,
+// retirement in retention.cc.
+
+#include "store.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "cursor_image.h"
+#include "openmessaging/internal/mutex.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+using internal::Mutex;
+using internal::MutexLock;
+
+constexpr std::chrono::milliseconds kGatePoll{1};
+
+// Every open handle of this process, for the child of a fork.
+struct OpenStores {
+  Mutex mutex;
+  std::set<Store*> stores ABSL_GUARDED_BY(mutex);
+
+  static OpenStores& Get() {
+    static auto* const all = [] {
+      auto* const made = new OpenStores();
+      pthread_atfork([] { Get().BeforeFork(); }, [] { Get().AfterFork(); },
+                     [] { Get().AfterForkInChild(); });
+      return made;
+    }();
+    return *all;
+  }
+
+  // The lock spans the fork, which no annotation can say.
+  void BeforeFork() ABSL_NO_THREAD_SAFETY_ANALYSIS { mutex.Lock(); }
+  void AfterFork() ABSL_NO_THREAD_SAFETY_ANALYSIS { mutex.Unlock(); }
+  void AfterForkInChild() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    for (Store* const store : stores) store->AbandonAfterFork();
+    stores.clear();
+    mutex.Unlock();
+  }
+};
+
+// Holds byte 0 of LOCK while a store is opened or closed.
+class Gate {
+ public:
+  Gate(ByteLocks& locks, TimePoint deadline) : locks_(locks) {
+    while (true) {
+      const auto locked = locks_.TryLock(kGateByte);
+      if (!locked.ok()) {
+        status_ = locked.status();
+        return;
+      }
+      if (*locked) return;
+      if (std::chrono::steady_clock::now() >= deadline) {
+        StatusDetail detail = DefaultDetail(Code::kTimeout);
+        detail.outcome = Outcome::kNotStored;
+        status_ = WithDetail(
+            MakeStatus(Code::kTimeout,
+                       "open store: another process was opening or closing it "
+                       "until the deadline"),
+            detail);
+        return;
+      }
+      std::this_thread::sleep_for(kGatePoll);
+    }
+  }
+  ~Gate() {
+    if (status_.ok()) locks_.Unlock(kGateByte).IgnoreError();
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  ByteLocks& locks_;
+  absl::Status status_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Store>> Store::Open(
+    std::shared_ptr<Storage> storage, const Environment* environment,
+    const StoreOpenOptions& options, TimePoint deadline) {
+  std::shared_ptr<Store> store(new Store(std::move(storage), environment));
+  // Until it is open there is nothing that its destructor could close.
+  store->closed_ = true;
+  if (auto s = store->CheckPlace(); !s.ok()) return s;
+  {
+    // Known from its first lock on: the child of a fork at any time lets go.
+    OpenStores& all = OpenStores::Get();
+    const MutexLock lock(all.mutex);
+    auto locks = store->storage_->OpenLocks("LOCK");
+    if (!locks.ok()) return locks.status();
+    store->locks_ = std::move(*locks);
+    all.stores.insert(store.get());
+  }
+  {
+    const Gate gate(*store->locks_, deadline);
+    if (!gate.status().ok()) return gate.status();
+    if (auto s = store->OpenGated(options); !s.ok()) return s;
+  }
+  store->closed_ = false;
+  return store;
+}
+
+absl::Status Store::OpenGated(const StoreOpenOptions& options) {
+  if (auto s = ReadOrCreateStoreFile(options); !s.ok()) return s;
+  const auto others =
+      locks_->HeldElsewhere(kSlotByte, store_file_.options.slots);
+  if (!others.ok()) return others.status();
+  if (*others) {
+    if (auto s = Attach(); !s.ok()) return s;
+    open_path_ = OpenPath::kJoined;
+  } else if (TakeOver().ok()) {
+    open_path_ = OpenPath::kWarm;
+  } else if (auto s = Rebuild(); !s.ok()) {
+    return s;
+  }
+  opened_end_ = log_->committed();
+  return absl::OkStatus();
+}
+
+absl::Status Store::TakeOver() {
+  if (auto s = Attach(); !s.ok()) return s;
+  // Whoever holds a lock is dead: repair as its heir would.
+  if (auto s = log_->Repair(); !s.ok()) return s;
+  return LogCursors(true, TimePoint::max());
+}
+
+absl::Status Store::CheckControl() const {
+  const ControlHeader& header = control_->header();
+  const auto place = control_->ctl().file().Identity();
+  if (!place.ok()) return place.status();
+  // The files grow before ctl says so; asked in this order they are never
+  // shorter than it says, unless somebody cut them.
+  const uint64_t ctl_bytes = header.size.Load();
+  const uint64_t extents = header.catalog.index_extents.Load();
+  const auto ctl_size = control_->ctl().file().Size();
+  if (!ctl_size.ok()) return ctl_size.status();
+  const auto idx_size = control_->idx().file().Size();
+  if (!idx_size.ok()) return idx_size.status();
+  const bool believed =
+      ctl_bytes <= *ctl_size && extents <= *idx_size / kPage &&
+      header.magic == ControlHeader::kMagic &&
+      header.format == (uint32_t{kFormatMajor} << 16 | kFormatMinor) &&
+      header.uuid == store_file_.uuid &&
+      header.boot_hash == environment_->clock->BootHash() &&
+      header.device == place->device && header.inode == place->inode &&
+      header.state.Load() == static_cast<uint32_t>(ControlState::kLive) &&
+      header.poisoned.Load() == 0;
+  if (believed) return absl::OkStatus();
+  return MakeStatus(Code::kStorageError, "open store \"",
+                    std::string_view(Describe()),
+                    "\": ctl is not of this store, boot or place");
+}
+
+absl::Status Store::Attach() {
+  auto ctl = GrowingFile::Open(*storage_, "ctl");
+  if (!ctl.ok()) return ctl.status();
+  const auto size = (*ctl)->file().Size();
+  if (!size.ok()) return size.status();
+  if (*size < ControlLayout(store_file_.options).end) {
+    return MakeStatus(Code::kStorageError, "open store \"",
+                      std::string_view(Describe()), "\": ctl is cut short");
+  }
+  auto idx = GrowingFile::Open(*storage_, "idx");
+  if (!idx.ok()) return idx.status();
+  control_ = std::make_unique<Control>(std::move(*ctl), std::move(*idx));
+  if (auto s = CheckControl(); !s.ok()) return s;
+  if (auto s = TakeSlot(); !s.ok()) return s;
+  Assemble();
+  return absl::OkStatus();
+}
+
+absl::Status Store::TakeSlot() {
+  Slot* const slots = control_->slots();
+  for (uint32_t n = 0; n < store_file_.options.slots; ++n) {
+    const auto held = locks_->HeldElsewhere(kSlotByte + n, 1);
+    if (!held.ok()) return held.status();
+    if (*held) continue;
+    // The generation first: a word of a dead predecessor must never name us.
+    uint32_t generation = (slots[n].generation.Load() + 1) & 0xfffff;
+    if (generation == 0) generation = 1;
+    slots[n].generation.Store(generation);
+    const auto locked = locks_->TryLock(kSlotByte + n);
+    if (!locked.ok()) return locked.status();
+    if (!*locked) continue;
+    slots[n].pid.Store(static_cast<uint32_t>(getpid()));
+    slots[n].opened_boot_ns.Store(environment_->clock->BootNs());
+    liveness_ = std::make_unique<Liveness>(locks_.get(), slots,
+                                           Owner(n, generation));
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kStorageBusy, "open store \"",
+                    std::string_view(Describe()), "\": all its ",
+                    store_file_.options.slots,
+                    " places for processes are taken; close one");
+}
+
+void Store::Assemble() {
+  segments_ = std::make_unique<SegmentMap>(storage_.get(), &control_->header(),
+                                           control_->segments());
+  catalog_ = std::make_unique<Catalog>(environment_, control_.get(),
+                                       segments_.get(), liveness_.get());
+  log_ = std::make_unique<Log>(storage_.get(), environment_, control_.get(),
+                               segments_.get(), liveness_.get(), this);
+  catalog_->set_log(log_.get());
+}
+
+absl::Status Store::CheckUsable() const {
+  if (forked_) {
+    return MakeStatus(Code::kClosed, "use store \"",
+                      std::string_view(Describe()),
+                      "\": the handle belongs to the parent process; open one "
+                      "after fork");
+  }
+  if (closed_) {
+    return MakeStatus(Code::kClosed, "use store \"",
+                      std::string_view(Describe()), "\": it is closed");
+  }
+  return absl::OkStatus();
+}
+
+void Store::AbandonAfterFork() {
+  forked_ = true;
+  closed_ = true;
+  locks_->AbandonAfterFork();
+}
+
+Store::~Store() {
+  Close(TimePoint::max()).IgnoreError();
+  OpenStores& all = OpenStores::Get();
+  const MutexLock lock(all.mutex);
+  all.stores.erase(this);
+}
+
+absl::Status Store::Close(TimePoint deadline) {
+  if (closed_.exchange(true)) return absl::OkStatus();
+  const Gate gate(*locks_, deadline);
+  const uint64_t slot_byte = kSlotByte + liveness_->self().slot();
+  if (!gate.status().ok()) {
+    locks_->Unlock(slot_byte).IgnoreError();
+    return gate.status();
+  }
+  const auto others =
+      locks_->HeldElsewhere(kSlotByte, store_file_.options.slots);
+  absl::Status status = others.status();
+  if (status.ok() && !*others && !storage_->IsVolatile() &&
+      !log_->poisoned()) {
+    log_->Heal();
+    Retire();
+    status = LogCursors(false, deadline);
+    if (status.ok()) status = log_->WaitDurable(log_->committed(), deadline);
+    if (status.ok()) status = control_->idx().file().Sync();
+    // A checkpoint leaves out what has no state, and a creator may have died
+    // before it gave its queue one.
+    if (status.ok()) status = catalog_->Queues(deadline).status();
+    if (status.ok()) {
+      status = WriteCheckpoint(*storage_, *control_, *segments_, *catalog_);
+    }
+    if (status.ok()) {
+      control_->header().state.Store(
+          static_cast<uint32_t>(ControlState::kClean));
+    }
+  }
+  locks_->Unlock(slot_byte).IgnoreError();
+  return status;
+}
+
+void Store::Publish(const RecordHeader& header) { catalog_->Publish(header); }
+
+PartitionState* Store::FindPartition(uint32_t queue_partition) {
+  return catalog_->FindPartition(queue_partition);
+}
+
+void Store::BeforeFlush() {
+  // What cannot be logged now is logged with the next flush; until then a
+  // power loss may repeat a message.
+  LogCursors(false, std::chrono::steady_clock::now() + std::chrono::seconds(1))
+      .IgnoreError();
+}
+
+void Store::BeforePrepare() { Retire(); }
+
+absl::Status Store::LogCursors(bool all, TimePoint deadline) {
+  // Each flush comes here, and allocates nothing. They are taken while they are
+  // used, because an append may retire segments, which comes here again.
+  struct Buffers {
+    std::string image;
+    std::string body;
+  };
+  static thread_local Buffers buffers;
+  // Only what ctl has: an entry without state has not handed out anything.
+  for (uint32_t n = 0; n < catalog_->count(); ++n) {
+    const CatalogEntry& entry = *catalog_->entry(n);
+    if (entry.kind.Load() != 2 || entry.live.Load() == 0 ||
+        entry.state.Load() == 0) {
+      continue;
+    }
+    auto* const group = control_->Get<GroupState>(entry.state.Load());
+    if (group->dirty.Exchange(0) == 0 && !all) continue;
+    for (uint32_t p = 0; p < group->partitions; ++p) {
+      Cursor& cursor = *group->cursor(p);
+      if (cursor.dirty.Exchange(0) == 0 && !all) continue;
+      if (cursor.window.Load() == 0) continue;
+      ImageWriter image(std::move(buffers.image));
+      PutCursorImage(*control_, cursor, image);
+      ImageWriter body(std::move(buffers.body));
+      body.Put(group->id);
+      body.PutBytes(image.bytes());
+      Append record;
+      record.type = RecordType::kAckRange;
+      record.queue_partition = QueuePartition(group->queue, p);
+      record.offset = group->id;
+      record.pieces[2] = body.bytes();
+      log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
+      buffers = {std::move(image.bytes()), std::move(body.bytes())};
+      if (!record.status.ok()) {
+        cursor.dirty.Store(1);
+        group->dirty.Store(1);
+        return record.status;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

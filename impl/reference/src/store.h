@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Store is one open handle on one store: a process among those that share a
+// directory, or one access point among those that share a memory store.
+
+#ifndef OPENMESSAGING_REFERENCE_STORE_H_
+#define OPENMESSAGING_REFERENCE_STORE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "catalog.h"
+#include "checkpoint.h"
+#include "control_file.h"
+#include "env/environment.h"
+#include "env/storage.h"
+#include "format.h"
+#include "log.h"
+#include "segment_map.h"
+#include "slot_lock.h"
+
+namespace openmessaging::reference {
+
+// How a store was opened.
+enum class OpenPath { kCreated, kJoined, kWarm, kClean, kCold };
+
+struct StoreOpenOptions {
+  // Of a store that does not exist yet.
+  StoreOptions create{};
+};
+
+// Threads: every method may be called from any thread at any time. Close once,
+// after every consumer has closed.
+// Lifetime: after a fork the child's handles answer 1601 and let go of the
+// parent's life.
+class Store final : public LogListener {
+ public:
+  // Errors: 1418 not a store, 1403 trust, 10003 another format, 1410 others
+  // were opening it, 1501, 1502.
+  static absl::StatusOr<std::shared_ptr<Store>> Open(
+      std::shared_ptr<Storage> storage, const Environment* environment,
+      const StoreOpenOptions& options, TimePoint deadline);
+
+  ~Store();
+
+  // Frees the slot; the last one to leave flushes and writes the checkpoint.
+  absl::Status Close(TimePoint deadline);
+
+  OpenPath open_path() const { return open_path_; }
+  bool volatile_storage() const { return storage_->IsVolatile(); }
+  std::string Describe() const { return storage_->Describe(); }
+  const StoreUuid& uuid() const { return store_file_.uuid; }
+  // Where the log ended when this handle was opened: what lies below has not
+  // been seen by this process and is verified when it is first read.
+  uint64_t opened_end() const { return opened_end_; }
+
+  const Environment& environment() const { return *environment_; }
+  Control& control() { return *control_; }
+  Catalog& catalog() { return *catalog_; }
+  Log& log() { return *log_; }
+  SegmentMap& segments() { return *segments_; }
+  const Liveness& liveness() const { return *liveness_; }
+
+  // Returns: 1601 after Close or in the child of a fork.
+  absl::Status CheckUsable() const;
+
+  // Appends the state of every cursor that changed since the last time.
+  // `all`: of every cursor.
+  absl::Status LogCursors(bool all, TimePoint deadline);
+  // Removes the segments that nothing needs, if nobody else is doing it.
+  void Retire();
+
+  // LogListener
+  void Publish(const RecordHeader& header) override;
+  PartitionState* FindPartition(uint32_t queue_partition) override;
+  void BeforeFlush() override;
+  void BeforePrepare() override;
+
+  // For pthread_atfork.
+  void AbandonAfterFork();
+
+ private:
+  Store(std::shared_ptr<Storage> storage, const Environment* environment)
+      : storage_(std::move(storage)), environment_(environment) {}
+
+  absl::Status OpenGated(const StoreOpenOptions& options);
+  // Checks that here is a store, or room for one, and writes nothing: not even
+  // LOCK where it does not belong.
+  absl::Status CheckPlace();
+  // Errors: as CheckPlace.
+  absl::Status ReadStoreFile(File& file);
+  absl::Status CheckEmpty() const;
+  absl::Status ReadOrCreateStoreFile(const StoreOpenOptions& options);
+  absl::Status MakeDirectories();
+  // Believes ctl as it is: a living process uses it, or one of this boot left
+  // it. Errors: it cannot be believed.
+  absl::Status Attach();
+  // Attach with nobody else alive: goes on where the dead stopped.
+  absl::Status TakeOver();
+  absl::Status CheckControl() const;
+  // Makes ctl anew, from the checkpoint or from the log.
+  absl::Status Rebuild();
+  bool WasClosedCleanly() const;
+  absl::Status RebuildFromCheckpoint(const Checkpoint& checkpoint,
+                                     std::unique_ptr<GrowingFile> idx,
+                                     bool same_life);
+  absl::Status RebuildFromLog(const Checkpoint* checkpoint);
+  // `idx`: nullptr makes an empty one.
+  // `segments`: how many the log has; there is room for one more at least.
+  absl::Status CreateControl(std::unique_ptr<GrowingFile> idx,
+                             size_t segments);
+  absl::Status Replay(class LogScan& scan);
+  // `next_offsets`: by queue, what its newest record says of each partition.
+  absl::Status ReplayCatalog(
+      class LogScan& scan,
+      absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets);
+  // Completes a record at level process that recovery believes.
+  absl::Status FillChecksum(const RecordHeader& header);
+  // Where a recovery lets the log end, and the segment files on either side.
+  struct LogEnd {
+    uint64_t end = 0;
+    uint64_t sequence = 0;
+    std::vector<std::string> within{};
+    std::vector<std::string> beyond{};
+  };
+  absl::Status StartSegment(const LogEnd& log);
+  void AddSegment(uint64_t base, uint64_t capacity, uint64_t salt,
+                  uint32_t epoch);
+  // What lies behind the end of a segment that a recovery closed belongs to its
+  // successor: no position is in two segments.
+  void ShortenLastSegment(uint64_t end);
+  absl::Status TakeSlot();
+  void Assemble();
+  uint64_t LowestNeeded();
+  // Where one partition begins once everything below a position is gone.
+  struct RetiredTo {
+    uint32_t queue_partition = 0;
+    uint64_t first_offset = 0;
+    PartitionState* partition = nullptr;
+  };
+  std::vector<RetiredTo> FirstOffsetsFrom(uint64_t boundary);
+
+  const std::shared_ptr<Storage> storage_;
+  const Environment* const environment_;
+  StoreFile store_file_;
+  bool same_place_ = false;
+  OpenPath open_path_ = OpenPath::kCold;
+  uint64_t opened_end_ = 0;
+
+  std::unique_ptr<ByteLocks> locks_;
+  std::unique_ptr<Control> control_;
+  std::unique_ptr<Liveness> liveness_;
+  std::unique_ptr<SegmentMap> segments_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Log> log_;
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> forked_{false};
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_STORE_H_

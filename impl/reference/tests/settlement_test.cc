@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Settlement with the reference driver, in memory and in files: ack, nack,
+// back-off, leases, receipts, and what a consumer gives back at its end.
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store_fixture.h"
+
+namespace openmessaging::reference {
+namespace {
+
+// Receives one message that a test has seen before, with its count.
+void CheckComesAgain(PullConsumer& consumer, std::string_view body,
+                     int32_t delivery_count) {
+  const Delivery delivery = Take(consumer);
+  CHECK(delivery->body() == body);
+  CHECK(delivery->delivery_count() == delivery_count);
+  Must(delivery.Ack());
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: what is acknowledged does not come again",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders", {.lease = milliseconds(500)});
+  SendNumbers(bus, "orders", 1, 3);
+  const Delivery first = Take(consumer);
+  const Delivery second = Take(consumer);
+  const Delivery third = Take(consumer);
+
+  Must(third.Ack());
+  Must(third.Ack());
+  Must(consumer.Ack(first));
+
+  // The lease of the second one ends, and only it comes again.
+  CheckComesAgain(consumer, "2", 2);
+  CHECK(NothingComes(consumer));
+  CHECK(consumer.Stop(Soon()) == 0);
+  PullConsumer next = Consume(bus, "orders");
+  CHECK(NothingComes(next));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a nack with a delay is obeyed", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendOne(bus, Message("orders", "x"));
+  constexpr milliseconds kDelay{200};
+
+  Delivery delivery = Take(consumer);
+  for (int32_t count = 2; count <= 4; ++count) {
+    const auto begin = steady_clock::now();
+    Must(delivery.Nack(kDelay));
+    // Waits inside Receive, which knows when it is due.
+    delivery = Take(consumer);
+    const auto waited = steady_clock::now() - begin;
+
+    CHECK(delivery->delivery_count() == count);
+    CHECK(waited >= kDelay - milliseconds(1));
+    CHECK(waited < kDelay + std::chrono::seconds(2));
+  }
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a nack of no delay returns at once", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  const auto other_bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+  PullConsumer other = Consume(other_bus, "orders");
+  SendNumbers(bus, "orders", 1, 2);
+
+  for (int32_t count = 1; count <= 20; ++count) {
+    const Delivery delivery = Take(count % 2 == 0 ? consumer : other);
+    // What comes again comes before what is new.
+    CHECK(delivery->body() == "1");
+    CHECK(delivery->delivery_count() == count);
+    Must(delivery.Nack(milliseconds(0)));
+  }
+  CheckComesAgain(consumer, "1", 21);
+  CheckComesAgain(consumer, "2", 1);
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a plain nack backs off for a second", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendNumbers(bus, "orders", 1, 2);
+
+  const auto begin = steady_clock::now();
+  Must(Take(consumer).Nack());
+  // It holds nobody back.
+  CheckComesAgain(consumer, "2", 1);
+  CheckComesAgain(consumer, "1", 2);
+
+  const auto waited = steady_clock::now() - begin;
+  CHECK(waited >= milliseconds(999));
+  CHECK(waited < std::chrono::seconds(5));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a negative delay is refused", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendOne(bus, Message("orders", "x"));
+  const Delivery delivery = Take(consumer);
+
+  CHECK(OmsCode(delivery.Nack(milliseconds(-1))) == Code::kBadParameter);
+  // Longer than any clock counts: it stays away.
+  Must(delivery.Nack(milliseconds::max()));
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-009: a stale receipt is 1604 and settles nothing",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders", {.lease = milliseconds(50)});
+  SendOne(bus, Message("orders", "x"));
+  const Delivery late = Take(consumer);
+
+  const auto begin = steady_clock::now();
+  const Delivery newer = Take(consumer);
+
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(2));
+  CHECK(newer->delivery_count() == 2);
+  CHECK(newer->message_id() == late->message_id());
+  for (const absl::Status& status :
+       {late.Ack(), late.Nack(), late.Nack(milliseconds(1))}) {
+    CHECK(OmsCode(status) == Code::kReceiptExpired);
+    CHECK(status.code() == absl::StatusCode::kNotFound);
+  }
+  Must(newer.Ack());
+  // Settled is settled, whoever says it.
+  CHECK(late.Ack().ok());
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-009: a receipt is stale after a nack", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendOne(bus, Message("orders", "x"));
+  const Delivery delivery = Take(consumer);
+  Must(delivery.Nack(milliseconds(0)));
+
+  CHECK(OmsCode(delivery.Ack()) == Code::kReceiptExpired);
+  CHECK(OmsCode(delivery.Nack()) == Code::kReceiptExpired);
+
+  CheckComesAgain(consumer, "x", 2);
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-009: an ack before the redelivery counts", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders", {.lease = milliseconds(1)});
+  SendOne(bus, Message("orders", "x"));
+  const Delivery delivery = Take(consumer);
+  const auto until = steady_clock::now() + milliseconds(20);
+  while (steady_clock::now() < until) continue;
+
+  // The lease is over, but nobody else has the message yet.
+  CHECK(delivery.Ack().ok());
+
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-009: receipts are shared within a group", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders", 2);
+  const auto other_bus = Connect(place.Url());
+  PullConsumer receiver = Consume(bus, "orders");
+  // It has received nothing itself.
+  PullConsumer settler = Consume(other_bus, "orders");
+  SendNumbers(bus, "orders", 1, 3);
+  const Delivery first = Take(receiver);
+  const Delivery second = Take(receiver);
+  const Delivery third = Take(receiver);
+  const std::string body(second->body());
+
+  // As text, as another process would get it.
+  Must(settler.Ack(Must(Receipt::Parse(first.receipt().ToString()))));
+  Must(settler.Nack(second.receipt(), milliseconds(0)));
+  Must(settler.Ack(third));
+
+  CHECK(first.Ack().ok());
+  CHECK(OmsCode(second.Ack()) == Code::kReceiptExpired);
+  CheckComesAgain(settler, body, 2);
+  CHECK(NothingComes(receiver));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-015: settling many reports on each", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendNumbers(bus, "orders", 1, 4);
+  auto deliveries = Must(consumer.ReceiveBatch(4, kLong));
+  REQUIRE(deliveries.size() == 4);
+  Must(deliveries[1].Nack(milliseconds(0)));
+  deliveries[2] = Delivery();
+
+  const auto results = consumer.Ack(std::span<const Delivery>(deliveries));
+
+  REQUIRE(results.size() == 4);
+  CHECK(results[0].ok());
+  CHECK(OmsCode(results[1]) == Code::kReceiptExpired);
+  CHECK(OmsCode(results[2]) == Code::kReceiptInvalid);
+  CHECK(results[3].ok());
+  CheckComesAgain(consumer, "2", 2);
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a lease that ends gives to another", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  const auto other_bus = Connect(place.Url());
+  PullConsumer slow = Consume(bus, "orders", {.lease = milliseconds(100)});
+  PullConsumer other = Consume(other_bus, "orders");
+  SendNumbers(bus, "orders", 1, 10);
+  const auto held = Must(slow.ReceiveBatch(10, kLong));
+  REQUIRE(held.size() == 10);
+
+  const auto begin = steady_clock::now();
+  for (int n = 1; n <= 10; ++n) CheckComesAgain(other, std::to_string(n), 2);
+
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(3));
+  CHECK(NothingComes(slow));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-007: unbinding gives back at once", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders", 2);
+  const auto other_bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+  PullConsumer other = Consume(other_bus, "orders");
+  SendNumbers(bus, "orders", 1, 10);
+  const auto held = Must(consumer.ReceiveBatch(10, kLong));
+  REQUIRE(held.size() == 10);
+  Must(held[0].Ack());
+  CHECK(NothingComes(other));
+
+  const auto begin = steady_clock::now();
+  Must(consumer.Unbind("orders"));
+
+  for (int n = 0; n < 9; ++n) {
+    const Delivery again = Take(other);
+    CHECK(again->delivery_count() == 2);
+    Must(again.Ack());
+  }
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(2));
+  CHECK(NothingComes(other));
+  CHECK(OmsCode(consumer.Receive(kShort).status()) == Code::kIllegalState);
+  Must(consumer.Bind("orders"));
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-010: the end of a consumer gives back at once",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  const auto other_bus = Connect(place.Url());
+  PullConsumer other = Consume(other_bus, "orders");
+  SendOne(bus, Message("orders", "x"));
+  const auto begin = steady_clock::now();
+  for (int32_t count = 1; count <= 10; ++count) {
+    PullConsumer consumer = Consume(bus, "orders");
+    const Delivery delivery = Take(consumer);
+    CHECK(delivery->delivery_count() == count);
+    if (count % 2 == 0) CHECK(consumer.Stop(Soon()) == 0);
+    if (count % 2 == 0) CHECK(OmsCode(delivery.Ack()) == Code::kClosed);
+  }
+
+  CheckComesAgain(other, "x", 11);
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(5));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-002: a full window stalls and goes on", Place,
+                   MemoryPlace, FilePlace) {
+  constexpr size_t kWindow = 16;
+  constexpr int kMessages = 200;
+  Place place;
+  const auto bus = ConnectWith(place.Url("?window=16"), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendNumbers(bus, "orders", 1, kMessages);
+  std::vector<Delivery> held;
+  while (true) {
+    auto received = Must(consumer.Receive(kShort));
+    if (!received) break;
+    held.push_back(*std::move(received));
+  }
+  REQUIRE(held.size() == kWindow);
+
+  // The window begins at the oldest that is unsettled.
+  for (size_t n = 1; n < kWindow; ++n) Must(held[n].Ack());
+  CHECK(NothingComes(consumer));
+  Must(held[0].Ack());
+
+  std::vector<std::string> rest = DrainBodies(consumer);
+  CHECK(rest == Numbers(kWindow + 1, kMessages));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-002: a window may hold one message back and go on",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url("?window=16"), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendNumbers(bus, "orders", 1, 100);
+  int32_t count = 0;
+  std::vector<std::string> bodies;
+
+  // One message is given back again and again; the others pass.
+  while (bodies.size() < 99) {
+    const Delivery delivery = Take(consumer);
+    if (delivery->body() == "7" && ++count < 20) {
+      Must(delivery.Nack(milliseconds(0)));
+      continue;
+    }
+    bodies.emplace_back(delivery->body());
+    Must(delivery.Ack());
+  }
+
+  CHECK(count >= 20);
+  CHECK(Take(consumer).Ack().ok());
+  CHECK(NothingComes(consumer));
+}
+
+}  // namespace
+}  // namespace openmessaging::reference
