@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// oms send: puts messages into a queue and prints the id of each.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "arguments.h"
+#include "command.h"
+#include "line_reader.h"
+#include "nlohmann/json.hpp"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/openmessaging.h"
+#include "output.h"
+
+namespace openmessaging::tools {
+namespace {
+
+using internal::Concat;
+
+// What is sent together, so that one flush of the queue serves all of it. A
+// larger message goes alone.
+constexpr size_t kBatchMessages = 512;
+constexpr size_t kBatchBytes = size_t{1} << 20;
+
+struct SendOptions {
+  std::string url;
+  std::string queue;
+  std::optional<std::string> body;
+  std::optional<std::string> file;
+  bool stdin_lines = false;
+  bool made_up = false;  // Bodies of size_bytes.
+  size_t size_bytes = 100;
+  int64_t count = 1;
+  std::string key;
+  size_t durability = 0;  // As in the enumeration.
+  bool json = false;
+};
+
+// Returns: all bytes of a file, "-" being the standard input; of a file over
+// kMaxBodyBytes as many as show that it is.
+absl::StatusOr<std::string> ReadFile(const std::string& name) {
+  const auto failed = [&name] {
+    return MakeStatus(Code::kBadParameter, "read file \"",
+                      std::string_view(name),
+                      "\": ", std::string_view(std::strerror(errno)),
+                      "; expected a file that can be read (--file)");
+  };
+  const int fd =
+      name == "-" ? STDIN_FILENO : ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return failed();
+  std::string bytes;
+  ssize_t count = 0;
+  do {
+    constexpr size_t kStep = size_t{64} << 10;
+    const size_t old_size = bytes.size();
+    bytes.resize(old_size + kStep);
+    count = ::read(fd, bytes.data() + old_size, kStep);
+    const bool again = count < 0 && errno == EINTR;
+    bytes.resize(old_size + static_cast<size_t>(std::max<ssize_t>(count, 0)));
+    if (again) count = 1;
+  } while (count > 0 && bytes.size() <= kMaxBodyBytes);
+  absl::StatusOr<std::string> result = std::move(bytes);
+  if (count < 0) result = failed();
+  if (fd != STDIN_FILENO) ::close(fd);
+  return result;
+}
+
+// Returns: text of that many bytes which says which message it is.
+std::string MakeBody(int64_t number, int64_t count, size_t size_bytes) {
+  std::string body = Concat("message ", number, " of ", count, ' ');
+  body.reserve(size_bytes);
+  for (size_t i = 0; body.size() < size_bytes; ++i) {
+    body.push_back(static_cast<char>('a' + i % 26));
+  }
+  body.resize(size_bytes);
+  return body;
+}
+
+// Sends what the options say, batch by batch.
+class Sender {
+ public:
+  Sender(const SendOptions& options, Producer& producer)
+      : options_(options), producer_(producer) {}
+
+  int SendLines() {
+    LineReader reader(STDIN_FILENO);
+    for (;;) {
+      const std::vector<std::string> lines =
+          reader.Take(kBatchMessages, kBatchBytes);
+      if (lines.empty()) break;
+      for (const std::string& line : lines) Add(line);
+      if (!SendBatch("line")) return kFailed;
+    }
+    const absl::Status status = reader.status();
+    return status.ok() ? static_cast<int>(kDone) : Fail(status);
+  }
+
+  int SendBodies() {
+    std::string body;
+    if (options_.body) body = *options_.body;
+    if (options_.file) {
+      auto bytes = ReadFile(*options_.file);
+      if (!bytes.ok()) return Fail(bytes.status());
+      body = *std::move(bytes);
+    }
+    for (int64_t i = 1; i <= options_.count; ++i) {
+      if (options_.made_up) {
+        body = MakeBody(i, options_.count, options_.size_bytes);
+      }
+      const bool full = batch_.size() == kBatchMessages ||
+                        batch_bytes_ + body.size() > kBatchBytes;
+      if (full && !SendBatch("message")) return kFailed;
+      Add(body);
+    }
+    return SendBatch(options_.count == 1 ? "" : "message") ? kDone : kFailed;
+  }
+
+ private:
+  void Add(std::string_view body) {
+    Message& message = batch_.emplace_back(options_.queue, body);
+    if (!options_.key.empty()) message.SetMessageKey(options_.key);
+    message.SetDurability(static_cast<Durability>(options_.durability));
+    batch_bytes_ += body.size();
+  }
+
+  // Sends what was added and prints the results in order. Returns: false when a
+  // message was not acknowledged or nobody reads the results: send no more.
+  bool SendBatch(std::string_view noun) {
+    if (batch_.empty()) return true;
+    const auto results = producer_.Send(batch_);
+    std::string lines;
+    absl::Status failure;
+    size_t failed_at = 0;
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].ok()) {
+        AppendResult(*results[i], lines);
+      } else if (failure.ok()) {
+        failure = results[i].status();
+        failed_at = i;
+      }
+    }
+    const absl::Status printed = Print(lines);
+    if (!failure.ok()) {
+      const auto number = sent_ + static_cast<int64_t>(failed_at) + 1;
+      PrintError(WithAdvice(failure, options_.url, options_.queue),
+                 noun.empty() ? "" : Concat(noun, ' ', number, ": "));
+    }
+    if (!printed.ok()) PrintError(printed);
+    sent_ += static_cast<int64_t>(batch_.size());
+    batch_.clear();
+    batch_bytes_ = 0;
+    return failure.ok() && printed.ok();
+  }
+
+  void AppendResult(const SendResult& result, std::string& lines) const {
+    if (!options_.json) {
+      lines += result.message_id.ToString();
+    } else {
+      nlohmann::ordered_json object;
+      object["message_id"] = result.message_id.ToString();
+      object["queue"] = options_.queue;
+      object["partition"] = result.partition;
+      object["offset"] = result.offset;
+      lines += object.dump(-1, ' ', false,
+                           nlohmann::ordered_json::error_handler_t::replace);
+    }
+    lines.push_back('\n');
+  }
+
+  const SendOptions& options_;
+  Producer& producer_;
+  std::vector<Message> batch_;
+  size_t batch_bytes_ = 0;
+  int64_t sent_ = 0;  // Messages of earlier batches.
+};
+
+int Send(const SendOptions& options) {
+  auto bus = MessagingAccessPoint::Connect(options.url);
+  if (!bus.ok()) return Fail(bus.status());
+  auto producer = bus->CreateProducer();
+  if (!producer.ok()) return Fail(producer.status());
+  Sender sender(options, *producer);
+  return options.stdin_lines ? sender.SendLines() : sender.SendBodies();
+}
+
+// Checks that there is one body, of one kind.
+void CheckSource(SendOptions& options, bool has_size, bool has_count) {
+  const int sources = (options.body ? 1 : 0) + (options.file ? 1 : 0) +
+                      (options.stdin_lines ? 1 : 0) + (has_size ? 1 : 0);
+  if (sources > 1) {
+    throw CLI::ValidationError(
+        "send",
+        "there are several bodies; expected one of BODY, --file, "
+        "--stdin-lines and --size");
+  }
+  if (options.stdin_lines && has_count) {
+    throw CLI::ValidationError(
+        "send", "--count does not go with --stdin-lines; expected one of them");
+  }
+  if (sources == 0 && !has_count) {
+    throw CLI::ValidationError(
+        "send",
+        "there is no body; expected BODY, --file, --stdin-lines, "
+        "--size or --count");
+  }
+  options.made_up = has_size || sources == 0;
+}
+
+constexpr const char* kExamples =
+    R"(An id is printed once the queue has acknowledged the message. A queue is
+created by "oms queue create", never by sending. With --stdin-lines, a line
+that fails ends the sending: the error names it, and later ones are not sent.
+
+Examples:
+  oms send oms:file:/tmp/shop orders '42 apples'
+  oms send oms:file:/tmp/shop orders --file order.pdf --key customer-7
+  tail -f app.log | oms send oms:file:/tmp/shop logs --stdin-lines --json
+  oms send oms:file:/tmp/shop orders --count 1000 --size 1KiB)";
+
+}  // namespace
+
+void AddSendCommand(CLI::App& app, Work& work) {
+  const auto options = std::make_shared<SendOptions>();
+  CLI::App* const command =
+      app.add_subcommand("send", "Send messages and print the id of each");
+  AddUrl(*command, options->url);
+  AddQueue(*command, options->queue)->required();
+  command->add_option("BODY", options->body, "the body of the message");
+  command
+      ->add_option("--file", options->file,
+                   "the body is in this file; - is standard input")
+      ->type_name("FILE");
+  command->add_flag("--stdin-lines", options->stdin_lines,
+                    "each line of standard input is a message");
+  AddNumber(*command, "--count", options->count, 0,
+            std::numeric_limits<int64_t>::max(), "send so many messages (1)");
+  AddSize(*command, "--size", options->size_bytes, kMaxBodyBytes,
+          "send made-up bodies of so many bytes (100)");
+  command
+      ->add_option("--key", options->key,
+                   "messages with the same key keep their order")
+      ->type_name("KEY");
+  AddChoice(*command, "--durability", "HOW", options->durability,
+            {"default", "volatile", "process", "disk"},
+            "disk (survives a power loss), process (kill -9),\n"
+            "volatile, or default: what the queue has");
+  command->add_flag("--json", options->json,
+                    "print message_id, queue, partition, offset as JSON");
+  command->footer(kExamples);
+  command->callback([command, options, &work] {
+    CheckSource(*options, command->count("--size") > 0,
+                command->count("--count") > 0);
+    work = [options] { return Send(*options); };
+  });
+}
+
+}  // namespace openmessaging::tools
