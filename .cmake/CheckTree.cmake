@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Fails when a source or a public header in SOURCE_DIR is compiled by nothing
+# in BINARY_DIR: a test that nobody builds passes for ever.
+
+file(READ "${BINARY_DIR}/compile_commands.json" commands)
+set(forgotten "")
+
+foreach(folder IN ITEMS api impl conformance examples)
+  file(GLOB_RECURSE files RELATIVE "${SOURCE_DIR}"
+    "${SOURCE_DIR}/${folder}/*.cc" "${SOURCE_DIR}/${folder}/*.h"
+  )
+  foreach(file IN LISTS files)
+    if(file MATCHES "/include/(.*\\.h)$")
+      # CMake compiles a source <header>.cxx for each header of a file set.
+      set(wanted "_verify_interface_header_sets/${CMAKE_MATCH_1}.cxx")
+    elseif(file MATCHES "\\.cc$")
+      set(wanted "${SOURCE_DIR}/${file}")
+    else()
+      continue()
+    endif()
+    string(FIND "${commands}" "${wanted}\"" position)
+    if(position EQUAL -1)
+      string(APPEND forgotten "  ${file}\n")
+    endif()
+  endforeach()
+endforeach()
+
+if(forgotten)
+  message(FATAL_ERROR "check the tree: nothing compiles these files; name "
+    "each in the CMakeLists.txt of its folder:\n${forgotten}"
+  )
+endif()

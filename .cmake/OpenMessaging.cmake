@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the folders of this project share: one target for the warnings, and one
+# function for each kind of thing that they build. A file that is not named in
+# a call is not built; there are no globs.
+
+include_guard(GLOBAL)
+
+# The warnings of this project's own sources. It is never part of what a user
+# links. Warnings are errors where CMAKE_COMPILE_WARNING_AS_ERROR says so.
+add_library(openmessaging_warnings INTERFACE)
+target_compile_options(openmessaging_warnings INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
+  $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wthread-safety>
+)
+
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread")
+  add_library(openmessaging_tsan OBJECT
+    "${CMAKE_CURRENT_LIST_DIR}/tsan_suppressions.cc"
+  )
+endif()
+
+# Makes the build of everything also compile each public header of `target`
+# alone. The sources for that are CMake's own.
+function(openmessaging_verify_headers target)
+  set_target_properties(${target} PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
+  if(OPENMESSAGING_VERIFY_HEADERS)
+    add_custom_target(${target}_headers ALL)
+    add_dependencies(${target}_headers ${target}_verify_interface_header_sets)
+  endif()
+endfunction()
+
+# openmessaging_add_library(<name> [SOURCES <file>...] [HEADERS <file>...]
+#                           [LIBS <target>...] [PRIVATE_LIBS <target>...])
+#
+# Defines openmessaging_<name> and openmessaging::<name>: static, or an
+# interface when it has no sources. HEADERS are below include/. LIBS are part
+# of what its headers use. Does nothing while both lists are empty.
+function(openmessaging_add_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg
+    "" "" "SOURCES;HEADERS;LIBS;PRIVATE_LIBS"
+  )
+  if(NOT arg_SOURCES AND NOT arg_HEADERS)
+    return()
+  endif()
+  set(target openmessaging_${name})
+  if(arg_SOURCES)
+    set(scope PUBLIC)
+    add_library(${target} STATIC ${arg_SOURCES})
+    # Drivers and languages are loaded as shared objects.
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_include_directories(${target}
+      PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src"
+    )
+    target_link_libraries(${target} PRIVATE ${arg_PRIVATE_LIBS}
+      $<BUILD_INTERFACE:openmessaging_warnings>
+    )
+  else()
+    set(scope INTERFACE)
+    add_library(${target} INTERFACE)
+  endif()
+  add_library(openmessaging::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name})
+  target_link_libraries(${target} ${scope} ${arg_LIBS})
+  if(arg_HEADERS)
+    target_sources(${target} ${scope}
+      FILE_SET HEADERS BASE_DIRS include FILES ${arg_HEADERS}
+    )
+    openmessaging_verify_headers(${target})
+  endif()
+endfunction()
+
+# openmessaging_add_driver(NAME <name> REGISTER <file> SOURCES <file>...
+#                          [HEADERS <file>...] [PRIVATE_LIBS <target>...])
+#
+# Defines openmessaging::<name>. REGISTER is the source whose static object
+# adds the driver to the registry: nothing names it, so an archive would lose
+# it. It travels as an object file instead, and linking is enough. Does nothing
+# while SOURCES is empty.
+function(openmessaging_add_driver)
+  cmake_parse_arguments(PARSE_ARGV 0 arg
+    "" "NAME;REGISTER" "SOURCES;HEADERS;PRIVATE_LIBS"
+  )
+  if(NOT arg_SOURCES)
+    return()
+  endif()
+  openmessaging_add_library(${arg_NAME}
+    SOURCES ${arg_SOURCES} HEADERS ${arg_HEADERS}
+    LIBS openmessaging::api PRIVATE_LIBS ${arg_PRIVATE_LIBS}
+  )
+  set(target openmessaging_${arg_NAME})
+  add_library(${target}_register OBJECT ${arg_REGISTER})
+  set_target_properties(${target}_register
+    PROPERTIES POSITION_INDEPENDENT_CODE ON
+  )
+  # Not linked to the library, which would depend on itself.
+  target_include_directories(${target}_register PRIVATE
+    $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>
+  )
+  target_link_libraries(${target}_register PRIVATE
+    openmessaging::api ${arg_PRIVATE_LIBS} openmessaging_warnings
+  )
+  target_link_libraries(${target} INTERFACE
+    $<TARGET_OBJECTS:${target}_register>
+  )
+endfunction()
+
+# openmessaging_add_program(<name> SOURCES <file>... [LIBS <target>...])
+#
+# Defines an executable that lands in bin/ of the build folder.
+function(openmessaging_add_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBS")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} openmessaging_warnings
+    $<TARGET_NAME_IF_EXISTS:openmessaging_tsan>
+  )
+endfunction()
+
+# openmessaging_add_test(<name> SOURCES <file>... [LIBS <target>...]
+#                        [LABELS <label>...] [TIMEOUT <seconds>])
+#
+# Defines a doctest executable and one ctest entry of the same name, which runs
+# all of its cases. The label `timing` is for tests that measure time: they run
+# with no other test beside them. LIBS defaults to openmessaging::api.
+function(openmessaging_add_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg
+    "" "TIMEOUT" "SOURCES;LIBS;LABELS"
+  )
+  if(NOT OPENMESSAGING_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  openmessaging_add_program(${name} SOURCES ${arg_SOURCES}
+    LIBS openmessaging::api ${arg_LIBS} openmessaging_test_main
+  )
+  # Half the time to compile a test; a failure looks the same.
+  target_compile_definitions(${name} PRIVATE DOCTEST_CONFIG_SUPER_FAST_ASSERTS)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES
+    TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
+  )
+  if("timing" IN_LIST arg_LABELS)
+    set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
+  endif()
+endfunction()
+
+# openmessaging_add_tests(<component> <path>... [LIBS <target>...])
+#
+# One openmessaging_add_test for each <path>: tests/<path>_test.cc becomes
+# <component>_<path>_test, a slash in it an underscore.
+function(openmessaging_add_tests component)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
+  foreach(path IN LISTS arg_UNPARSED_ARGUMENTS)
+    string(REPLACE "/" "_" name "${component}/${path}_test")
+    openmessaging_add_test(${name}
+      SOURCES tests/${path}_test.cc LIBS ${arg_LIBS}
+    )
+  endforeach()
+endfunction()
+
+# openmessaging_add_example(<name> [LIBS <target>...])
+#
+# Builds <name>/main.cc into the executable example_<name>, and runs it as a
+# test in an empty folder: what it prints must equal
+# <name>/expected_output.txt.
+function(openmessaging_add_example name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
+  openmessaging_add_program(example_${name}
+    SOURCES ${name}/main.cc LIBS openmessaging::api ${arg_LIBS}
+  )
+  if(NOT OPENMESSAGING_BUILD_TESTS)
+    return()
+  endif()
+  add_test(NAME example_${name} COMMAND "${CMAKE_COMMAND}"
+    "-DPROGRAM=$<TARGET_FILE:example_${name}>"
+    "-DEXPECTED=${CMAKE_CURRENT_SOURCE_DIR}/${name}/expected_output.txt"
+    "-DFOLDER=${CMAKE_CURRENT_BINARY_DIR}/run/${name}"
+    -P "${PROJECT_SOURCE_DIR}/.cmake/RunExample.cmake"
+  )
+  set_tests_properties(example_${name} PROPERTIES
+    TIMEOUT 60 LABELS example
+  )
+endfunction()
