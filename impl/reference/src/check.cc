@@ -41,6 +41,76 @@ absl::StatusOr<StoreFile> ReadStoreFile(Storage& storage,
   return store;
 }
 
+// How often a store in use is looked at before what was found is believed.
+constexpr int kLooks = 3;
+
+bool InUse(Storage& storage, const StoreFile& store) {
+  // Opening locks would make the file where it is missing.
+  if (!storage.Open("LOCK", Access::kRead).ok()) return false;
+  const auto locks = storage.OpenLocks("LOCK");
+  if (!locks.ok()) return false;
+  const auto held = (*locks)->HeldElsewhere(kSlotByte, store.options.slots);
+  return held.ok() && *held;
+}
+
+// Returns: how far a RETIRE record says that the log was retired.
+uint64_t RetiredTo(const RecordHeader& header, const char* record) {
+  const auto body = KeyValueView::Parse(
+      {record + sizeof(header),
+       CommitWord::Length(header.commit) - sizeof(header)});
+  if (!body.ok()) return 0;
+  return static_cast<uint64_t>(body->GetOr<int64_t>("first", 0));
+}
+
+// Reads the log once, as it is while it is read.
+absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
+  CheckReport report;
+  report.in_use = InUse(storage, store);
+  auto store_file = storage.Open("STORE", Access::kRead);
+  if (!store_file.ok()) return store_file.status();
+  const auto place = (*store_file)->Identity();
+  const auto checkpoint = ReadCheckpoint(storage, store.uuid);
+  ScanOptions options;
+  options.boot_hash = Environment::OfMachine().clock->BootHash();
+  options.same_place =
+      place.ok() && *place == FileIdentity{store.device, store.inode};
+  options.witness = checkpoint ? checkpoint->end : 0;
+  auto scan = LogScan::Load(storage, store.uuid, options);
+  if (!scan.ok()) return scan.status();
+  uint64_t retired_to = 0;
+  scan->ForEach(0, [&](const ScannedSegment& /*segment*/,
+                       const RecordHeader& header, const char* record,
+                       bool payload_ok) {
+    ++report.records;
+    const RecordType type = CommitWord::Type(header.commit);
+    if (type == RecordType::kMessage) ++report.messages;
+    if (type == RecordType::kRetire && payload_ok) {
+      retired_to = std::max(retired_to, RetiredTo(header, record));
+    }
+  });
+  report.segments = scan->segments().size();
+  if (!scan->segments().empty()) {
+    const ScannedSegment& first = scan->segments().front();
+    report.bytes = scan->end() - first.header.base;
+    if (first.header.base > retired_to) {
+      report.findings.push_back({first.name, first.header.base,
+                                 "segments before this one are missing, and "
+                                 "no record says that they were retired",
+                                 true});
+    }
+  } else if (checkpoint) {
+    report.findings.push_back(
+        {"log", 0, "there is no segment, but the store was used", true});
+  }
+  for (const ScanFinding& finding : scan->findings()) {
+    report.findings.push_back(
+        {finding.file, finding.position, finding.what, finding.damage});
+  }
+  // Somebody may have opened it meanwhile.
+  report.in_use = report.in_use || InUse(storage, store);
+  return report;
+}
+
 }  // namespace
 
 bool CheckReport::damaged() const {
@@ -73,66 +143,26 @@ absl::StatusOr<CheckReport> CheckStore(const std::string& directory) {
   if (!storage.ok()) return storage.status();
   const auto store = ReadStoreFile(**storage, directory);
   if (!store.ok()) return store.status();
-  CheckReport report;
   if (store->magic != StoreFile::kMagic ||
       Crc32c(0, &*store, offsetof(StoreFile, checksum)) != store->checksum) {
+    CheckReport report;
     report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
     return report;
   }
-  // Opening locks would make the file where it is missing.
-  if ((*storage)->Open("LOCK", Access::kRead).ok()) {
-    const auto locks = (*storage)->OpenLocks("LOCK");
-    const auto held =
-        locks.ok() ? (*locks)->HeldElsewhere(kSlotByte, store->options.slots)
-                   : absl::StatusOr<bool>(false);
-    report.in_use = held.ok() && *held;
-  }
-  auto store_file = (*storage)->Open("STORE", Access::kRead);
-  if (!store_file.ok()) return store_file.status();
-  const auto place = (*store_file)->Identity();
-  const auto checkpoint = ReadCheckpoint(**storage, store->uuid);
-  ScanOptions scan_options;
-  scan_options.boot_hash = Environment::OfMachine().clock->BootHash();
-  scan_options.same_place =
-      place.ok() && *place == FileIdentity{store->device, store->inode};
-  scan_options.witness = checkpoint ? checkpoint->end : 0;
-  auto scan = LogScan::Load(**storage, store->uuid, scan_options);
-  if (!scan.ok()) return scan.status();
-  uint64_t retired_to = 0;
-  scan->ForEach(0, [&](const ScannedSegment& /*segment*/,
-                       const RecordHeader& header, const char* record,
-                       bool payload_ok) {
-    ++report.records;
-    const RecordType type = CommitWord::Type(header.commit);
-    if (type == RecordType::kMessage) ++report.messages;
-    if (type == RecordType::kRetire && payload_ok) {
-      const auto body = KeyValueView::Parse(
-          {record + sizeof(header),
-           CommitWord::Length(header.commit) - sizeof(header)});
-      if (body.ok()) {
-        retired_to = std::max(
-            retired_to,
-            static_cast<uint64_t>(body->GetOr<int64_t>("first", 0)));
-      }
-    }
-  });
-  report.segments = scan->segments().size();
-  if (!scan->segments().empty()) {
-    const ScannedSegment& first = scan->segments().front();
-    report.bytes = scan->end() - first.header.base;
-    if (first.header.base > retired_to) {
-      report.findings.push_back({first.name, first.header.base,
-                                 "segments before this one are missing, and "
-                                 "no record says that they were retired",
-                                 true});
-    }
-  } else if (checkpoint && !report.in_use) {
-    report.findings.push_back(
-        {"log", 0, "there is no segment, but the store was used", true});
-  }
-  for (const ScanFinding& finding : scan->findings()) {
-    report.findings.push_back(
-        {finding.file, finding.position, finding.what, finding.damage});
+  auto report = Look(**storage, *store);
+  // A log in use rolls, grows and is retired while it is read, which can look
+  // like a hole. Damage stays where it is; what the next look does not find in
+  // the same place was only of that moment.
+  for (int look = 1; look < kLooks && report.ok() && report->in_use &&
+                     !report->findings.empty();
+       ++look) {
+    auto again = Look(**storage, *store);
+    if (!again.ok()) return again.status();
+    std::erase_if(again->findings, [&](const CheckFinding& finding) {
+      return std::find(report->findings.begin(), report->findings.end(),
+                       finding) == report->findings.end();
+    });
+    report = std::move(again);
   }
   return report;
 }

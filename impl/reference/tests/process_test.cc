@@ -574,6 +574,27 @@ TEST_CASE("a changed byte is found and costs one message only") {
   }
 }
 
+TEST_CASE("damage in a store that others write to is told at its place") {
+  ClosedStore store;
+  const ClosedStore::Place& place = store.message(7);
+  store.bytes()[place.at + place.length - 1] ^= 1;
+  store.Write();
+  const std::string url = "oms:file://" + store.path();
+  const auto bus = Connect(url);
+  Child sender("crowd_sender", {url, "s", "2000"});
+
+  const auto report = Must(CheckStore(store.path()));
+
+  INFO(report.ToText());
+  CHECK(report.in_use);
+  REQUIRE(report.findings.size() == 1);
+  CHECK(report.findings[0].damage);
+  CHECK(report.findings[0].file == store.segment());
+  CHECK(report.findings[0].position == place.header.position);
+  CHECK(sender.Hear() == "done");
+  CHECK(sender.Finish());
+}
+
 TEST_CASE("swapped records are found") {
   ClosedStore store;
   const ClosedStore::Place& one = store.message(4);

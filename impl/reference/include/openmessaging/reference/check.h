@@ -22,6 +22,8 @@ struct CheckFinding {
   std::string what{};
   // False: a note about a sound store, for example a torn tail.
   bool damage = false;
+
+  friend bool operator==(const CheckFinding&, const CheckFinding&) = default;
 };
 
 struct CheckReport {
@@ -38,7 +40,8 @@ struct CheckReport {
 };
 
 // Reads STORE, the segments and the checkpoints of `directory`. Takes no lock
-// and writes nothing, so a store in use is not disturbed.
+// and writes nothing, so a store in use is not disturbed; there, only what several
+// looks find in the same place is told.
 // Errors: 1404 no such directory, 1418 not a store, 1403, 1501; 10003 another
 // format.
 absl::StatusOr<CheckReport> CheckStore(const std::string& directory);
