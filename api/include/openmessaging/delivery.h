@@ -69,6 +69,27 @@ class Delivery {
     return Settle(driver::Verb::kNackDelay, delay);
   }
 
+  // Acknowledges this message and all that the same source (a partition of a
+  // queue) delivered to this consumer before it.
+  // Blocks, Errors: as Ack().
+  [[nodiscard]] absl::Status AckUpTo() const {
+    return Settle(driver::Verb::kAckUpTo, std::chrono::milliseconds(0));
+  }
+
+  // Moves the message to the queue's dead-letter queue, with its origin and the
+  // reason. It is not delivered again to this group.
+  // Blocks, Errors: as Ack(); 1600 also where the queue has no dead-letter
+  // queue.
+  [[nodiscard]] absl::Status Reject() const {
+    return Settle(driver::Verb::kReject, std::chrono::milliseconds(0));
+  }
+
+  // Makes the lease end `duration` from now.
+  // Blocks, Errors: as Ack(); also 1418: a duration that is not positive.
+  [[nodiscard]] absl::Status Extend(std::chrono::milliseconds duration) const {
+    return Settle(driver::Verb::kExtend, duration);
+  }
+
  private:
   friend class internal::DeliveryAccess;
 

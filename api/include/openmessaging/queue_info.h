@@ -5,6 +5,7 @@
 #ifndef OPENMESSAGING_QUEUE_INFO_H_
 #define OPENMESSAGING_QUEUE_INFO_H_
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -15,6 +16,23 @@ inline namespace v0 {
 struct QueueOptions {
   // 1 to kMaxPartitions (1415). Messages of one key share one.
   int32_t partitions = 1;
+
+  // After so many deliveries a message that is not acknowledged moves to
+  // dead_letter_queue. 0: it is delivered again for ever. A limit without a
+  // dead-letter queue is refused (1418), because nothing is ever dropped.
+  int32_t max_deliveries = 0;
+
+  // Where messages go that are rejected or were delivered too often; a queue
+  // that exists. Empty: nowhere; then Reject answers 1600.
+  std::string dead_letter_queue{};
+
+  // How long a message that was given back without a delay waits: the first
+  // time, doubling with each delivery up to the longest.
+  std::chrono::milliseconds redelivery_delay{1000};
+  std::chrono::milliseconds max_redelivery_delay{60000};
+
+  // How long a message is kept at least, even after every group has settled it.
+  std::chrono::milliseconds retention{0};
 };
 
 struct QueueInfo {
