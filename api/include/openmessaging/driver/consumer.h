@@ -81,8 +81,9 @@ class DeliverySink {
 };
 
 // What the portable layer must be told. Both calls may come on any thread, also
-// inside Receive, with no lock of the driver's held that Settle or Interrupt
-// takes. A number names one source of a connection for good: what a reconnect
+// inside Receive, and Lost inside Settle (a refused commit is how Kafka tells
+// that a member is out), with no lock of the driver's held that Settle or
+// Interrupt takes. A number names one source of a connection for good: what a reconnect
 // or a new assignment delivers has another one.
 class ConsumerEvents {
  public:
