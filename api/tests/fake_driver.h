@@ -206,6 +206,19 @@ class Broker {
       held_.erase(held_.begin(), end);
     }
     for (Held& one : held) one.answer(absl::OkStatus());
+    changed_.notify_all();
+  }
+  // Completes what was held, the last first.
+  void AnswerHeldBackwards() {
+    std::vector<Held> held;
+    {
+      const std::lock_guard lock(mutex_);
+      held.swap(held_);
+    }
+    for (auto at = held.rbegin(); at != held.rend(); ++at) {
+      at->answer(absl::OkStatus());
+    }
+    changed_.notify_all();
   }
   // Rings the consumers' event, as a rebalance does.
   void Revoke(uint64_t revoked, bool lost) {
@@ -298,6 +311,19 @@ class Broker {
       }
     }
     changed_.notify_all();
+  }
+
+  // Waits until a client has nothing left to be completed.
+  absl::Status AwaitAnswers(const void* owner, driver::TimePoint deadline) {
+    std::unique_lock lock(mutex_);
+    const bool done = changed_.wait_until(lock, deadline, [&] {
+      return tasks_of_[owner] == 0 &&
+             std::none_of(held_.begin(), held_.end(), [&](const Held& one) {
+               return one.owner == owner;
+             });
+    });
+    if (done) return absl::OkStatus();
+    return MakeStatus(Code::kTimeout, "flush: not everything was answered");
   }
 
   // Completes what is left of a client, as the contract asks of Close.
@@ -417,8 +443,8 @@ class Producer final : public driver::Producer {
     in_progress_.fetch_sub(1);
   }
 
-  absl::Status Flush(driver::TimePoint /*deadline*/) override {
-    return absl::OkStatus();
+  absl::Status Flush(driver::TimePoint deadline) override {
+    return broker_->AwaitAnswers(this, deadline);
   }
 
   absl::Status Close(driver::TimePoint /*deadline*/) override {

@@ -154,6 +154,15 @@ inline absl::Status CheckSpecification(const driver::DriverInfo& info) {
   return absl::OkStatus();
 }
 
+// Checks an option that is a number, which must be at least 1.
+inline absl::Status CheckCount(std::string_view operation,
+                               std::string_view option, size_t value,
+                               size_t maximum) {
+  if (value >= 1 && value <= maximum) return absl::OkStatus();
+  return MakeStatus(Code::kBadParameter, operation, ": ", option, " is ", value,
+                    "; expected 1 to ", maximum, " (OMS-MAP-009)");
+}
+
 // Checks an option that is a time.
 inline absl::Status CheckTimeout(std::string_view operation,
                                  std::string_view option,
@@ -229,6 +238,12 @@ inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
                       options.max_body_bytes, "; expected at most ",
                       kMaxBodyBytes, " (OMS-MAP-009)");
   }
+  status = internal::CheckCount(kOperation, "max_in_flight_messages",
+                                options.max_in_flight_messages, 1'000'000);
+  if (!status.ok()) return status;
+  status = internal::CheckCount(kOperation, "max_in_flight_bytes",
+                                options.max_in_flight_bytes, size_t{64} << 30);
+  if (!status.ok()) return status;
   if (!options.group.empty()) {
     status = CheckGroupName(options.group);
     if (!status.ok()) return status;

@@ -10,6 +10,7 @@
 #include "openmessaging/attributes.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/delivery.h"
+#include "openmessaging/future.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/limits.h"

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "openmessaging/future.h"
 #include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
@@ -68,6 +69,49 @@ class Producer {
     return core_->Send(messages);
   }
 
+  // Sends one message and does not wait for the outcome. Calls of one thread
+  // reach the driver in their order. What fails is not sent again, not even
+  // where it was certainly not stored: it would end up behind later messages.
+  //
+  // Blocks: at the limits of what is in flight, up to send_timeout, unless
+  // at_in_flight_limit says otherwise; and where it starts the producer.
+  // Returns: a future of the outcome, which comes after send_timeout where the
+  // broker is that late. Its errors are those of Send(), and
+  //   kResourceExhausted   1607: no room in flight; not stored, retriable
+  // Implements: OMS-PROD-021, 022, 023, 026.
+  [[nodiscard]] Future<SendResult> SendAsync(const Message& message) {
+    return core_->SendAsync(message);
+  }
+
+  // Sends `messages` in order, in as few batches as the driver allows.
+  // Blocks: as above; what there is room for is sent before it waits.
+  // Returns: one future for each message, same order, same count.
+  // Implements: OMS-PROD-021, 024.
+  [[nodiscard]] std::vector<Future<SendResult>> SendAsync(
+      std::span<const Message> messages) {
+    return core_->SendAsync(messages);
+  }
+
+  // Sends one message whose outcome nobody asks for. What was sent before
+  // Stop() arrives if the broker takes it.
+  //
+  // Blocks: never, but where it starts the producer.
+  // Errors: what is wrong with the message, as Send(); 1607 no room in flight;
+  // 1601, 1602. OK says nothing of what the broker does.
+  // Implements: OMS-PROD-025.
+  [[nodiscard]] absl::Status SendOneway(const Message& message) {
+    return core_->SendOneway(message);
+  }
+
+  // Waits until everything that was sent before has an outcome, which is in
+  // its future.
+  // Blocks: up to `timeout`.
+  // Errors: 1410 not in time; 1601 after Stop.
+  // Implements: OMS-PROD-027.
+  [[nodiscard]] absl::Status Flush(std::chrono::milliseconds timeout) {
+    return core_->Flush(timeout);
+  }
+
   // Starts. Idempotent, and only needed where autostart is off, or to learn
   // early whether there is a broker.
   // Blocks: up to the attribute operation.timeout.
@@ -78,12 +122,15 @@ class Producer {
   }
 
   // Refuses new sends with 1601, waits for those in progress, releases the
-  // driver. Idempotent. A send that waits to be tried again ends at once.
+  // driver. Idempotent. A send that waits to be tried again ends at once. Every
+  // future has its outcome then: of what could not be sent by `deadline` it is
+  // 1601, or what else the driver knows of it. Waits for the callbacks as well,
+  // unless called in one.
   // Returns: how many calls were still in progress at `deadline`; the last of
   // them releases the driver.
-  // Implements: OMS-PROD-007, 008.
+  // Implements: OMS-PROD-007, 008, 028, 029.
   size_t Stop(std::chrono::steady_clock::time_point deadline) {
-    return core_->Stop(deadline);
+    return core_->StopAll(deadline);
   }
 
   LifecycleState state() const { return core_->state(); }
@@ -95,7 +142,7 @@ class Producer {
 
   void End() {
     if (!core_) return;
-    core_->Stop(internal::DeadlineAfter(core_->start_timeout()));
+    core_->StopAll(internal::DeadlineAfter(core_->start_timeout()));
     core_.reset();
   }
 

@@ -26,6 +26,7 @@
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/dispatcher.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_name.h"
@@ -72,9 +73,12 @@ class ConnectionCore {
   ~ConnectionCore() {
     // There is nobody left to tell.
     connection_->Close(DeadlineAfter(operation_timeout())).IgnoreError();
+    dispatcher_.End(DeadlineAfter(operation_timeout()));
   }
 
   driver::Connection& connection() const { return *connection_; }
+  // Runs the callbacks of all clients.
+  Dispatcher& dispatcher() { return dispatcher_; }
   const Url& url() const { return url_; }
   const Attributes& attributes() const { return attributes_; }
   bool lenient() const { return settings_.lenient; }
@@ -128,6 +132,7 @@ class ConnectionCore {
   const Url url_;
   const Attributes attributes_;
   const ConnectionSettings settings_;
+  Dispatcher dispatcher_;
 
   // Keys are views of the names in the values, which never move nor end.
   Mutex mutex_;

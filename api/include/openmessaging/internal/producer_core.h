@@ -19,10 +19,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "openmessaging/driver/message_access.h"
 #include "openmessaging/driver/producer.h"
+#include "openmessaging/future.h"
+#include "openmessaging/internal/async_send.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/in_flight.h"
 #include "openmessaging/internal/message_check.h"
 #include "openmessaging/internal/sync_call.h"
 #include "openmessaging/limits.h"
@@ -32,6 +36,10 @@
 
 namespace openmessaging {
 inline namespace v0 {
+
+// kBlock: waits up to the send timeout for room, then fails with 1607.
+// kFail: fails with 1607 at once.
+enum class InFlightPolicy : uint8_t { kBlock, kFail };
 
 // Fixed for the life of a producer. Every default is safe to ship.
 struct ProducerOptions {
@@ -45,6 +53,15 @@ struct ProducerOptions {
 
   // Start with the first Send; otherwise Send answers 1602 before Start.
   bool autostart = true;
+
+  // How much may be with the driver that was sent with SendAsync or SendOneway
+  // and has no outcome yet, at most 1,000,000 messages and 64 GiB. A larger
+  // message goes when nothing else is in flight.
+  size_t max_in_flight_messages = 10000;
+  size_t max_in_flight_bytes = size_t{64} << 20;
+
+  // What SendAsync does at these limits.
+  InFlightPolicy at_in_flight_limit = InFlightPolicy::kBlock;
 
   // The producer group, whose members answer for each other's undecided
   // transactions; empty: none.
@@ -93,11 +110,25 @@ class ProducerCore final : public ClientCore {
                    connection->operation_timeout()),
         connection_(std::move(connection)),
         options_(std::move(options)),
-        send_timeout_(connection_->Bounded(options_.send_timeout)) {}
+        send_timeout_(connection_->Bounded(options_.send_timeout)),
+        in_flight_(options_.max_in_flight_messages,
+                   options_.max_in_flight_bytes) {}
 
   absl::StatusOr<SendResult> Send(const Message& message);
   std::vector<absl::StatusOr<SendResult>> Send(
       std::span<const Message> messages);
+
+  Future<SendResult> SendAsync(const Message& message);
+  std::vector<Future<SendResult>> SendAsync(std::span<const Message> messages);
+  absl::Status SendOneway(const Message& message);
+  absl::Status Flush(std::chrono::milliseconds timeout);
+
+  // Stops, and waits for the callbacks of what that completed.
+  size_t StopAll(TimePoint deadline) {
+    const size_t left = Stop(deadline);
+    (void)connection_->dispatcher().AwaitPosted(deadline);
+    return left;
+  }
 
  private:
   using Results = std::vector<absl::StatusOr<SendResult>>;
@@ -115,6 +146,28 @@ class ProducerCore final : public ClientCore {
 
   absl::Status Open(TimePoint deadline) override;
   void Close(TimePoint deadline) override;
+  // Wakes those who wait for room.
+  void Interrupt() override { in_flight_.Wake(); }
+
+  // Gives one message of that plan to the driver, which completes it later; the
+  // message has entered in_flight_. Returns: with a reference for the caller.
+  AsyncSend* Begin(const Message& message, const Plan& plan,
+                   TimePoint deadline);
+  // Gives a run of messages to the driver that are as they should be.
+  void BeginRun(std::span<const Message> run, TimePoint deadline,
+                std::vector<Future<SendResult>>& futures);
+  // Enters in_flight_ as `policy` says.
+  absl::Status Admit(const Message& message, TimePoint deadline,
+                     InFlightPolicy policy);
+  driver::CallContext LaterContext(TimePoint deadline) const {
+    return {.deadline = deadline,
+            .caller_waits = false,
+            .born_timestamp_ms = CoarseSystemMilliseconds()};
+  }
+  static size_t InFlightBytes(const Message& message) {
+    return driver::MessageAccess::Fields(message).size() +
+           message.body().size();
+  }
 
   absl::StatusOr<Plan> Check(const Message& message, TimePoint deadline);
   // Sends what was checked, again and again where that is allowed.
@@ -153,6 +206,9 @@ class ProducerCore final : public ClientCore {
   // Written by Open before the state says started, and by Close after the last
   // call has left.
   std::unique_ptr<driver::Producer> driver_;
+
+  // What was sent without waiting.
+  InFlight in_flight_;
 };
 
 inline absl::Status ProducerCore::Open(TimePoint deadline) {
@@ -165,8 +221,12 @@ inline absl::Status ProducerCore::Open(TimePoint deadline) {
 
 inline void ProducerCore::Close(TimePoint deadline) {
   if (!driver_) return;
-  // What was left undone is in the results of the sends.
+  // What was left undone is in the results of the sends, each of which the
+  // driver completes before Close returns. A completion that runs on another
+  // thread may be on its way out of this object.
+  if (in_flight_.entries() > 0) driver_->Flush(deadline).IgnoreError();
   driver_->Close(deadline).IgnoreError();
+  in_flight_.AwaitEmpty();
   driver_.reset();
 }
 
@@ -291,6 +351,141 @@ inline ProducerCore::Results ProducerCore::Send(
   results.reserve(slots.size());
   for (Slot& slot : slots) results.push_back(*std::move(slot));
   return results;
+}
+
+inline absl::Status ProducerCore::Admit(const Message& message,
+                                        TimePoint deadline,
+                                        InFlightPolicy policy) {
+  const size_t bytes = InFlightBytes(message);
+  if (in_flight_.TryEnter(bytes)) return absl::OkStatus();
+  const bool blocks = policy == InFlightPolicy::kBlock;
+  if (blocks && in_flight_.Enter(bytes, deadline, [this] {
+        return IsStopping();
+      })) {
+    return absl::OkStatus();
+  }
+  if (IsStopping()) return ClosedStatus("send");
+  return SendError(
+      Code::kLocalQueueFull, message.destination(),
+      "so many sends are in flight that there is no room",
+      blocks ? " within " : "", blocks ? Concat(send_timeout_.count()) : "",
+      blocks ? " ms" : "", ", the message was not stored; expected fewer than ",
+      options_.max_in_flight_messages, " messages and ",
+      options_.max_in_flight_bytes,
+      " bytes (max_in_flight_messages, max_in_flight_bytes, OMS-PROD-023)");
+}
+
+inline AsyncSend* ProducerCore::Begin(const Message& message, const Plan& plan,
+                                      TimePoint deadline) {
+  AsyncSend* const send =
+      AsyncSend::Make(in_flight_, connection_->dispatcher(),
+                      InFlightBytes(message), plan.ignored);
+  if (plan.strip) {
+    const Message stripped = StripMessage(message, plan.ignored);
+    driver_->Send({&stripped, 1}, LaterContext(deadline), *send);
+  } else {
+    driver_->Send({&message, 1}, LaterContext(deadline), *send);
+  }
+  return send;
+}
+
+inline Future<SendResult> ProducerCore::SendAsync(const Message& message) {
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = Enter("send", deadline); !status.ok()) {
+    return FutureAccess::Done<SendResult>(std::move(status));
+  }
+  const CallGuard guard(*this);
+  const auto plan = Check(message, deadline);
+  if (!plan.ok()) return FutureAccess::Done<SendResult>(plan.status());
+  absl::Status admitted = Admit(message, deadline, options_.at_in_flight_limit);
+  if (!admitted.ok()) return FutureAccess::Done<SendResult>(std::move(admitted));
+  return FutureAccess::Of<SendResult>(Begin(message, *plan, deadline));
+}
+
+inline absl::Status ProducerCore::SendOneway(const Message& message) {
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = Enter("send", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  const auto plan = Check(message, deadline);
+  if (!plan.ok()) return plan.status();
+  absl::Status admitted = Admit(message, deadline, InFlightPolicy::kFail);
+  if (!admitted.ok()) return admitted;
+  Begin(message, *plan, deadline)->Unref();
+  return absl::OkStatus();
+}
+
+inline std::vector<Future<SendResult>> ProducerCore::SendAsync(
+    std::span<const Message> messages) {
+  std::vector<Future<SendResult>> futures;
+  futures.reserve(messages.size());
+  if (messages.empty()) return futures;
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = Enter("send", deadline); !status.ok()) {
+    while (futures.size() < messages.size()) {
+      futures.push_back(FutureAccess::Done<SendResult>(status));
+    }
+    return futures;
+  }
+  const CallGuard guard(*this);
+
+  // Runs of messages go as they lie; a run ends where one is refused or has to
+  // be changed, where a batch is full, and before this thread waits for room.
+  size_t run_begin = 0;
+  size_t max_run = messages.size();
+  const auto end_run = [&](size_t end) {
+    BeginRun(messages.subspan(run_begin, end - run_begin), deadline, futures);
+    run_begin = end;
+    max_run = messages.size();
+  };
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const auto plan = Check(messages[i], deadline);
+    absl::Status status = plan.status();
+    const size_t most = plan.ok() && plan->max_batch_messages != 0
+                            ? plan->max_batch_messages
+                            : messages.size();
+    if (i - run_begin >= std::min(max_run, most)) end_run(i);
+    max_run = std::min(max_run, most);
+    if (plan.ok() && !in_flight_.TryEnter(InFlightBytes(messages[i]))) {
+      end_run(i);
+      status = Admit(messages[i], deadline, options_.at_in_flight_limit);
+    }
+    if (status.ok() && !plan->strip) continue;
+    end_run(i);
+    run_begin = i + 1;
+    futures.push_back(
+        status.ok() ? FutureAccess::Of<SendResult>(
+                          Begin(messages[i], *plan, deadline))
+                    : FutureAccess::Done<SendResult>(std::move(status)));
+  }
+  end_run(messages.size());
+  return futures;
+}
+
+inline void ProducerCore::BeginRun(std::span<const Message> run,
+                                   TimePoint deadline,
+                                   std::vector<Future<SendResult>>& futures) {
+  if (run.empty()) return;
+  std::vector<AsyncSend*> sends;
+  sends.reserve(run.size());
+  for (const Message& message : run) {
+    sends.push_back(AsyncSend::Make(in_flight_, connection_->dispatcher(),
+                                    InFlightBytes(message), CapabilitySet()));
+    futures.push_back(FutureAccess::Of<SendResult>(sends.back()));
+  }
+  auto* const batch = new AsyncSendBatch(std::move(sends));
+  driver_->Send(run, LaterContext(deadline), *batch);
+}
+
+inline absl::Status ProducerCore::Flush(std::chrono::milliseconds timeout) {
+  const TimePoint deadline = DeadlineAfter(connection_->Bounded(timeout));
+  if (state() == LifecycleState::kInitialized) return absl::OkStatus();
+  if (absl::Status status = Enter("flush", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  return driver_->Flush(deadline);
 }
 
 inline void ProducerCore::SendChunks(std::span<const Message> batch,
