@@ -113,6 +113,28 @@ TEST_CASE("OMS-PROD-016: a send that is given up costs one completion") {
   CHECK(count == 0);
 }
 
+TEST_CASE("OMS-PROD-031: an asynchronous send allocates nothing") {
+  World world;
+  world.broker->Set([](Script& script) { script.discard = true; });
+  Producer producer = world.MakeProducer();
+  const Message message("orders", "42 apples");
+  std::array<Future<SendResult>, 100> futures;
+
+  const size_t one = AllocationsOf([&] {
+    if (!producer.SendAsync(message).Await().ok()) FAIL("a send failed");
+    if (!producer.SendOneway(message).ok()) FAIL("a send failed");
+  });
+  const size_t many = AllocationsOf([&] {
+    for (auto& future : futures) future = producer.SendAsync(message);
+    for (auto& future : futures) {
+      if (!future.Await().ok()) FAIL("a send failed");
+    }
+  });
+
+  CHECK(one == 0);
+  CHECK(many == 0);
+}
+
 TEST_CASE("OMS-CONS-017: receive and ack allocate nothing") {
   World world;
   Producer producer = world.MakeProducer();

@@ -94,10 +94,9 @@ TEST_CASE("OMS-FUT-001: copies share one outcome") {
   World world;
   Producer producer = world.MakeProducer();
   Hold(world);
-  std::optional<Future<SendResult>> first = producer.SendAsync(Apples());
-  Future<SendResult> second = *first;
-  Future<SendResult> third = std::move(*first);
-  first.reset();
+  Future<SendResult> first = producer.SendAsync(Apples());
+  Future<SendResult> second = first;
+  Future<SendResult> third = std::move(first);
 
   world.broker->AnswerHeld();
 
@@ -386,7 +385,7 @@ TEST_CASE("OMS-FUT-008: a coroutine may be destroyed before its turn comes") {
 
 TEST_CASE("OMS-FUT-009: a future outlives its producer") {
   World world;
-  std::optional<Future<SendResult>> future;
+  Future<SendResult> future;
   {
     Producer producer = world.MakeProducer({.send_timeout = milliseconds(20)});
     Hold(world);
@@ -395,8 +394,8 @@ TEST_CASE("OMS-FUT-009: a future outlives its producer") {
   }
   world.bus.reset();
 
-  CHECK(future->Ready());
-  CHECK(OmsCode(future->Await().status()) == Code::kClosed);
+  CHECK(future.Ready());
+  CHECK(OmsCode(future.Await().status()) == Code::kClosed);
 }
 
 }  // namespace

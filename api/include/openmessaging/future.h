@@ -9,8 +9,8 @@
 
 #include <atomic>
 #include <chrono>
-#include <concepts>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -78,7 +78,6 @@ class Future {
   // long holds up other callbacks, but no driver. What it throws is dropped.
   // Implements: OMS-FUT-003, 004, 005.
   template <typename Callback>
-    requires std::invocable<Callback&, const Result&>
   void OnDone(Callback callback) const;
 
   // Withdraws the call where it has not begun. Returns: whether it was
@@ -198,8 +197,9 @@ typename Future<T>::Result Future<T>::AwaitFor(
 
 template <typename T>
 template <typename Callback>
-  requires std::invocable<Callback&, const typename Future<T>::Result&>
 void Future<T>::OnDone(Callback callback) const {
+  static_assert(std::is_invocable_v<Callback&, const Result&>,
+                "a callback takes the result: const Future<T>::Result&");
   if (state_ == nullptr) {
     const Result nothing = Nothing();
     (void)internal::RunUserCode([&] { callback(nothing); });
