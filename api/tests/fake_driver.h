@@ -63,6 +63,7 @@ struct Script {
   bool stuck_open = false;     // Open waits until this is false again.
   bool stuck_receive = false;  // So does Receive, whoever interrupts it.
   bool stuck_settle = false;   // So does Settle.
+  bool new_receipts = false;   // Extend replaces the receipt.
   bool admin = true;           // Whether queues can be managed.
 };
 
@@ -180,6 +181,24 @@ class Broker {
     }
     return out;
   }
+  // Returns: how many of its messages nobody has settled.
+  size_t unsettled(const std::string& queue) const {
+    const std::lock_guard lock(mutex_);
+    size_t count = 0;
+    for (const Entry& entry : queues_.at(queue).entries) {
+      count += entry.state == Entry::kSettled ? 0 : 1;
+    }
+    return count;
+  }
+  // Waits until all of them are settled. Returns: false after ten seconds.
+  bool AwaitSettled(const std::string& queue) {
+    const auto deadline = steady_clock::now() + std::chrono::seconds(10);
+    while (unsettled(queue) > 0) {
+      if (steady_clock::now() > deadline) return false;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    return true;
+  }
   std::vector<std::string> violations() const {
     const std::lock_guard lock(mutex_);
     return violations_;
@@ -248,6 +267,7 @@ class Broker {
     Record* record;  // Counted.
     enum { kReady, kOut, kSettled } state = kReady;
     int32_t deliveries = 0;
+    int32_t renewals = 0;
     uint64_t source = 0;
     steady_clock::time_point due{};
 
@@ -256,6 +276,7 @@ class Broker {
         : record(std::exchange(other.record, nullptr)),
           state(other.state),
           deliveries(other.deliveries),
+          renewals(other.renewals),
           source(other.source),
           due(other.due) {}
     Entry& operator=(Entry&&) = delete;
@@ -276,7 +297,8 @@ class Broker {
   struct Token {
     uint64_t magic = 0xFA4E;
     uint64_t index = 0;
-    int64_t delivery = 0;
+    int32_t delivery = 0;
+    int32_t renewal = 0;
     char queue[8] = {};
   };
   static_assert(sizeof(Token) <= Receipt::kInlineBytes);
@@ -577,22 +599,23 @@ class Consumer final : public driver::Consumer {
     }
     for (size_t i = 0; i < batch.size(); ++i) {
       absl::Status status;
+      Receipt renewed;
       Answer how = Answer::kInline;
       milliseconds delay{0};
       {
         const std::lock_guard lock(broker_->mutex_);
-        status = SettleOne(batch[i]);
+        status = SettleOne(batch[i], renewed);
         how = broker_->script_.settle_answer;
         delay = broker_->script_.answer_delay;
       }
       broker_->Reply(how, delay, this,
-                     [&done, i, status](const absl::Status& instead) {
+                     [&done, i, status, renewed](const absl::Status& instead) {
                        if (!instead.ok()) {
                          done.Failed(i, instead);
                        } else if (!status.ok()) {
                          done.Failed(i, status);
                        } else {
-                         done.Settled(i, Receipt());
+                         done.Settled(i, renewed);
                        }
                      });
     }
@@ -662,10 +685,8 @@ class Consumer final : public driver::Consumer {
                driver::DeliverySink& sink) {
     entry.state = Broker::Entry::kOut;
     ++entry.deliveries;
-    Broker::Token token;
-    token.index = index;
-    token.delivery = entry.deliveries;
-    queue.copy(token.queue, sizeof(token.queue) - 1);
+    entry.renewals = 0;
+    entry.source = broker_->source;
     entry.record->Ref();
     const std::string_view bytes = entry.record->bytes;
     sink.Deliver(
@@ -676,11 +697,22 @@ class Consumer final : public driver::Consumer {
              .offset = static_cast<int64_t>(index),
              .store_timestamp_ms = 1,
              .delivery_count = entry.deliveries}),
-        Receipt(broker_->source,
-                {reinterpret_cast<const char*>(&token), sizeof(token)}));
+        ReceiptOf(queue, index, entry));
   }
 
-  absl::Status SettleOne(const driver::Settlement& settlement) {
+  static Receipt ReceiptOf(std::string_view queue, size_t index,
+                           const Broker::Entry& entry) {
+    Broker::Token token;
+    token.index = index;
+    token.delivery = entry.deliveries;
+    token.renewal = entry.renewals;
+    queue.copy(token.queue, sizeof(token.queue) - 1);
+    return Receipt(entry.source,
+                   {reinterpret_cast<const char*>(&token), sizeof(token)});
+  }
+
+  absl::Status SettleOne(const driver::Settlement& settlement,
+                         Receipt& renewed) {
     if (!broker_->script_.discard) {
       broker_->settlements_.push_back(settlement);
     }
@@ -701,22 +733,43 @@ class Consumer final : public driver::Consumer {
     Broker::Entry& entry = queue->second.entries[token.index];
     if (entry.state == Broker::Entry::kSettled) return absl::OkStatus();
     if (entry.state != Broker::Entry::kOut ||
-        entry.deliveries != token.delivery) {
+        entry.deliveries != token.delivery ||
+        entry.renewals != token.renewal) {
       return MakeStatus(Code::kReceiptExpired,
                         "settle: the message was delivered again");
     }
-    if (settlement.verb == driver::Verb::kAck) {
-      entry.state = Broker::Entry::kSettled;
-      while (queue->second.first_open < queue->second.entries.size() &&
-             queue->second.entries[queue->second.first_open].state ==
-                 Broker::Entry::kSettled) {
-        ++queue->second.first_open;
-      }
-    } else {
-      entry.state = Broker::Entry::kReady;
-      if (settlement.duration.count() > 0) {
-        entry.due = steady_clock::now() + settlement.duration;
-      }
+    switch (settlement.verb) {
+      case driver::Verb::kAck:
+      case driver::Verb::kReject:
+        entry.state = Broker::Entry::kSettled;
+        break;
+      case driver::Verb::kAckUpTo:
+        for (size_t i = 0; i <= token.index; ++i) {
+          Broker::Entry& earlier = queue->second.entries[i];
+          if (earlier.state == Broker::Entry::kOut &&
+              earlier.source == entry.source) {
+            earlier.state = Broker::Entry::kSettled;
+          }
+        }
+        break;
+      case driver::Verb::kNack:
+      case driver::Verb::kNackDelay:
+        entry.state = Broker::Entry::kReady;
+        if (settlement.duration.count() > 0) {
+          entry.due = steady_clock::now() + settlement.duration;
+        }
+        break;
+      case driver::Verb::kExtend:
+        if (broker_->script_.new_receipts) {
+          ++entry.renewals;
+          renewed = ReceiptOf(token.queue, token.index, entry);
+        }
+        break;
+    }
+    while (queue->second.first_open < queue->second.entries.size() &&
+           queue->second.entries[queue->second.first_open].state ==
+               Broker::Entry::kSettled) {
+      ++queue->second.first_open;
     }
     broker_->changed_.notify_all();
     return absl::OkStatus();

@@ -626,6 +626,33 @@ TEST_CASE("OMS-CONS-013: binding does not wait for a stuck driver for ever") {
   CHECK(consumer.Stop(Soon()) == 0);
 }
 
+TEST_CASE("OMS-CONS-024: broadcast and exclusive reach the driver") {
+  World world;
+  const PullConsumer consumer =
+      world.MakeConsumer({.broadcast = true, .exclusive = true});
+
+  CHECK(world.broker->last_options().broadcast);
+  CHECK(world.broker->last_options().exclusive);
+}
+
+TEST_CASE("OMS-CONS-024: what a queue cannot give is refused at its binding") {
+  World world;
+  world.broker->AddQueue("shared", AllBut({Capability::kExclusive}));
+  world.broker->AddQueue("single", AllBut({Capability::kBroadcast}));
+  PullConsumer all = world.MakeConsumer({.broadcast = true});
+  PullConsumer alone = world.MakeConsumer({.exclusive = true});
+
+  const absl::Status refused = all.Bind("single");
+
+  CHECK(OmsCode(refused) == Code::kUnsupported);
+  CHECK(Text(refused) ==
+        "bind \"single\": the queue does not support broadcast; expected a "
+        "consumer without it (OMS-CONS-024)");
+  CHECK(OmsCode(alone.Bind("shared")) == Code::kUnsupported);
+  CHECK(all.Bind("shared").ok());
+  CHECK(alone.Bind("single").ok());
+}
+
 TEST_CASE("OMS-CONS-014: verbs that no bound queue knows are refused") {
   World world;
   world.broker->AddQueue("plain",

@@ -5,11 +5,13 @@
 #ifndef OPENMESSAGING_DELIVERY_H_
 #define OPENMESSAGING_DELIVERY_H_
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "openmessaging/future.h"
 #include "openmessaging/internal/consumer_core.h"
 #include "openmessaging/message.h"
 #include "openmessaging/receipt.h"
@@ -19,7 +21,37 @@ namespace openmessaging {
 inline namespace v0 {
 
 namespace internal {
+
 class DeliveryAccess;
+
+// Gives a message back that a listener dropped unsettled, where its queue has
+// no lease that would do it. Shared by the copies of a delivery.
+//
+// Threads: any.
+class UnsettledGuard {
+ public:
+  UnsettledGuard(std::shared_ptr<ConsumerCore> core, const Receipt& receipt)
+      : core_(std::move(core)), receipt_(receipt) {}
+  UnsettledGuard(const UnsettledGuard&) = delete;
+  UnsettledGuard& operator=(const UnsettledGuard&) = delete;
+  ~UnsettledGuard() {
+    if (settled_.load(std::memory_order_acquire)) return;
+    // After a stop it fails, and closing gives the message back.
+    (void)core_->SettleAsync({receipt_, driver::Verb::kNack});
+  }
+
+  // What the application settles is its own business, even if that fails.
+  void NoteSettlement(driver::Verb verb) {
+    if (verb == driver::Verb::kExtend) return;
+    settled_.store(true, std::memory_order_release);
+  }
+
+ private:
+  const std::shared_ptr<ConsumerCore> core_;
+  const Receipt receipt_;
+  std::atomic<bool> settled_{false};
+};
+
 }  // namespace internal
 
 // A message with its receipt. Settle it once: Ack() when it is done with,
@@ -40,7 +72,8 @@ class Delivery {
   const Message& operator*() const { return message_; }
 
   // Prints, so that it can be settled later or elsewhere; see Receipt.
-  const Receipt& receipt() const { return receipt_; }
+  // Where Extend brought another one, it is the latest.
+  Receipt receipt() const { return core_ ? core_->Latest(receipt_) : receipt_; }
 
   // Says that the message is done with. Again: nothing happens, and it is OK.
   // Only where the queue has the capability settle-confirmed has the broker
@@ -84,10 +117,35 @@ class Delivery {
     return Settle(driver::Verb::kReject, std::chrono::milliseconds(0));
   }
 
-  // Makes the lease end `duration` from now.
+  // Makes the lease end `duration` from now. This delivery, its copies and its
+  // receipt stay good, also where the broker replaces the receipt.
   // Blocks, Errors: as Ack(); also 1418: a duration that is not positive.
+  // Implements: OMS-CONS-025.
   [[nodiscard]] absl::Status Extend(std::chrono::milliseconds duration) const {
     return Settle(driver::Verb::kExtend, duration);
+  }
+
+  // Do the same without waiting. The future's outcome is what the other answers
+  // and comes when the broker answers, or when the consumer stops.
+  // Implements: OMS-CONS-023.
+  [[nodiscard]] Future<void> AckAsync() const {
+    return SettleAsync(driver::Verb::kAck, std::chrono::milliseconds(0));
+  }
+  [[nodiscard]] Future<void> AckUpToAsync() const {
+    return SettleAsync(driver::Verb::kAckUpTo, std::chrono::milliseconds(0));
+  }
+  [[nodiscard]] Future<void> NackAsync() const {
+    return SettleAsync(driver::Verb::kNack, std::chrono::milliseconds(0));
+  }
+  [[nodiscard]] Future<void> NackAsync(std::chrono::milliseconds delay) const {
+    return SettleAsync(driver::Verb::kNackDelay, delay);
+  }
+  [[nodiscard]] Future<void> RejectAsync() const {
+    return SettleAsync(driver::Verb::kReject, std::chrono::milliseconds(0));
+  }
+  [[nodiscard]] Future<void> ExtendAsync(
+      std::chrono::milliseconds duration) const {
+    return SettleAsync(driver::Verb::kExtend, duration);
   }
 
  private:
@@ -95,7 +153,17 @@ class Delivery {
 
   absl::Status Settle(driver::Verb verb,
                       std::chrono::milliseconds duration) const {
-    if (core_) return core_->Settle({receipt_, verb, duration});
+    if (!core_) return Empty();
+    if (guard_) guard_->NoteSettlement(verb);
+    return core_->Settle({receipt_, verb, duration});
+  }
+  Future<void> SettleAsync(driver::Verb verb,
+                           std::chrono::milliseconds duration) const {
+    if (!core_) return internal::FutureAccess::Done<void>(Empty());
+    if (guard_) guard_->NoteSettlement(verb);
+    return core_->SettleAsync({receipt_, verb, duration});
+  }
+  static absl::Status Empty() {
     return MakeStatus(Code::kReceiptInvalid,
                       "settle: the delivery is empty; expected one that a "
                       "consumer received (OMS-CONS-009)");
@@ -104,6 +172,8 @@ class Delivery {
   Message message_;
   Receipt receipt_;
   std::shared_ptr<internal::ConsumerCore> core_;
+  // Only of what a listener owns; see UnsettledGuard.
+  std::shared_ptr<internal::UnsettledGuard> guard_;
 };
 
 namespace internal {
@@ -117,12 +187,26 @@ class DeliveryAccess {
     delivery.receipt_ = receipt;
     // The same consumer mostly fills what it filled before.
     if (delivery.core_ != core) delivery.core_ = core;
+    delivery.guard_.reset();
+  }
+  // Makes the end of `delivery` and its copies give the message back.
+  static void Guard(Delivery& delivery) {
+    delivery.guard_ = std::make_shared<UnsettledGuard>(delivery.core_,
+                                                       delivery.receipt_);
+  }
+  // Returns: the receipt that it was received with.
+  static const Receipt& ReceiptOf(const Delivery& delivery) {
+    return delivery.receipt_;
+  }
+  static void NoteSettlement(const Delivery& delivery, driver::Verb verb) {
+    if (delivery.guard_) delivery.guard_->NoteSettlement(verb);
   }
   // Empties `delivery`, but keeps `core`, which will fill it again.
   static void Clear(Delivery& delivery,
                     const std::shared_ptr<ConsumerCore>& core) {
     delivery.message_ = Message();
     delivery.receipt_ = Receipt();
+    delivery.guard_.reset();
     if (delivery.core_ != core) delivery.core_.reset();
   }
   static const std::shared_ptr<ConsumerCore>& CoreOf(const Delivery& delivery) {

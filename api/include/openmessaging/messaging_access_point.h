@@ -266,6 +266,8 @@ inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
   for_driver.group = options.group;
   for_driver.start = options.start;
   for_driver.lease = options.lease;
+  for_driver.broadcast = options.broadcast;
+  for_driver.exclusive = options.exclusive;
   return PullConsumer(std::make_shared<internal::ConsumerCore>(
       connection_, std::move(for_driver), options.autostart,
       options.operation_timeout));

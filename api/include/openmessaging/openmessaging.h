@@ -24,6 +24,7 @@
 #include "openmessaging/receipt.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/send_result.h"
+#include "openmessaging/settler.h"
 #include "openmessaging/status.h"
 #include "openmessaging/url.h"
 #include "openmessaging/value.h"

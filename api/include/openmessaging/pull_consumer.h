@@ -26,6 +26,7 @@
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
 #include "openmessaging/receipt.h"
+#include "openmessaging/settler.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging {
@@ -43,6 +44,12 @@ struct PullConsumerOptions {
   // Where a group that does not exist yet begins.
   StartPosition start = StartPosition::kEarliest;
 
+  // The group is this consumer's own and ends with it: every one gets all.
+  bool broadcast = false;
+
+  // No second consumer of the group may bind the queue.
+  bool exclusive = false;
+
   // Start with the first call; otherwise calls answer 1602 before Start.
   bool autostart = true;
 
@@ -50,15 +57,15 @@ struct PullConsumerOptions {
   std::chrono::milliseconds operation_timeout{3000};
 };
 
-// Receives messages of the queues that it binds. Obtain one from
-// MessagingAccessPoint::CreatePullConsumer().
+// Receives messages of the queues that it binds, and settles them (settler.h).
+// Obtain one from MessagingAccessPoint::CreatePullConsumer().
 //
 // Threads: every method may be called from any thread at any time. Threads that
 // receive at once take turns, in the order in which they came.
 // Lifetime: a movable handle; it keeps its connection alive. One that was moved
 // from may only be assigned to or destroyed. The destructor stops, but cannot
 // report; call Stop() to learn what was left undone.
-class PullConsumer {
+class PullConsumer : public Settler {
  public:
   PullConsumer(PullConsumer&&) = default;
   PullConsumer& operator=(PullConsumer&& other) noexcept;
@@ -72,9 +79,11 @@ class PullConsumer {
   //   kInvalidArgument     1418: not a name of a queue
   //   kNotFound            1404: the queue does not exist
   //   kAlreadyExists       1408: bound exclusively by another consumer
+  //   kUnimplemented       1600: it cannot be broadcast, exclusive, or begin
+  //                        where `start` says
   //   kDeadlineExceeded    1410: no answer in time
   //   kFailedPrecondition  1601, 1602: stopped, not started
-  // Implements: OMS-CONS-001, 013.
+  // Implements: OMS-CONS-001, 013, 024.
   [[nodiscard]] absl::Status Bind(std::string_view queue) {
     return core_->Bind(queue);
   }
@@ -117,42 +126,6 @@ class PullConsumer {
   [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
       std::span<Delivery> into, std::chrono::milliseconds timeout);
 
-  // Settle one delivery or its receipt; see Delivery for what they mean and for
-  // their errors. A receipt of another consumer is good only where the queue
-  // has the capability shared-receipt; else it answers 1603.
-  // Implements: OMS-CONS-008, 009, 010, 012, 014, 020.
-  [[nodiscard]] absl::Status Ack(const Delivery& delivery) {
-    return Settle(delivery, driver::Verb::kAck);
-  }
-  [[nodiscard]] absl::Status Ack(const Receipt& receipt) {
-    return core_->Settle({receipt, driver::Verb::kAck});
-  }
-  [[nodiscard]] absl::Status Nack(const Delivery& delivery) {
-    return Settle(delivery, driver::Verb::kNack);
-  }
-  [[nodiscard]] absl::Status Nack(const Receipt& receipt) {
-    return core_->Settle({receipt, driver::Verb::kNack});
-  }
-  [[nodiscard]] absl::Status Nack(const Delivery& delivery,
-                                  std::chrono::milliseconds delay) {
-    return Settle(delivery, driver::Verb::kNackDelay, delay);
-  }
-  [[nodiscard]] absl::Status Nack(const Receipt& receipt,
-                                  std::chrono::milliseconds delay) {
-    return core_->Settle({receipt, driver::Verb::kNackDelay, delay});
-  }
-
-  // Settle many at once. Returns: one status for each, in their order.
-  // Implements: OMS-CONS-015.
-  [[nodiscard]] std::vector<absl::Status> Ack(
-      std::span<const Delivery> deliveries) {
-    return Settle(deliveries, driver::Verb::kAck);
-  }
-  [[nodiscard]] std::vector<absl::Status> Nack(
-      std::span<const Delivery> deliveries) {
-    return Settle(deliveries, driver::Verb::kNack);
-  }
-
   // Starts. Idempotent, and only needed where autostart is off, or to learn
   // early whether there is a broker.
   // Blocks: up to the attribute operation.timeout.
@@ -162,11 +135,13 @@ class PullConsumer {
 
   // Refuses new calls with 1601, wakes a Receive that waits, which answers 1601
   // too, and gives what is unsettled back. Idempotent.
+  // Every settlement has its outcome then; waits for the callbacks of futures
+  // as well, unless called in one.
   // Returns: how many calls were still in progress at `deadline`; the last of
   // them releases the driver.
   // Implements: OMS-CONS-010, 011.
   size_t Stop(std::chrono::steady_clock::time_point deadline) {
-    return core_->Stop(deadline);
+    return core_->StopAll(deadline);
   }
 
   LifecycleState state() const { return core_->state(); }
@@ -179,19 +154,13 @@ class PullConsumer {
   class VectorSink;
 
   explicit PullConsumer(std::shared_ptr<internal::ConsumerCore> core)
-      : core_(std::move(core)) {}
+      : Settler(std::move(core)) {}
 
-  absl::Status Settle(const Delivery& delivery, driver::Verb verb,
-                      std::chrono::milliseconds duration = {});
-  std::vector<absl::Status> Settle(std::span<const Delivery> deliveries,
-                                   driver::Verb verb);
   void End() {
     if (!core_) return;
-    core_->Stop(internal::DeadlineAfter(core_->operation_timeout()));
+    core_->StopAll(internal::DeadlineAfter(core_->operation_timeout()));
     core_.reset();
   }
-
-  std::shared_ptr<internal::ConsumerCore> core_;
 };
 
 class PullConsumer::SpanSink final : public driver::DeliverySink {
@@ -282,33 +251,6 @@ inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
 
 inline absl::Status PullConsumer::Start() {
   return core_->Start(internal::DeadlineAfter(core_->start_timeout()));
-}
-
-inline absl::Status PullConsumer::Settle(const Delivery& delivery,
-                                         driver::Verb verb,
-                                         std::chrono::milliseconds duration) {
-  const auto& core = internal::DeliveryAccess::CoreOf(delivery);
-  if (core && core != core_) {
-    absl::Status status = core_->CheckForeign(delivery.message().destination());
-    if (!status.ok()) return status;
-  }
-  return core_->Settle({delivery.receipt(), verb, duration});
-}
-
-inline std::vector<absl::Status> PullConsumer::Settle(
-    std::span<const Delivery> deliveries, driver::Verb verb) {
-  std::vector<absl::Status> results(deliveries.size());
-  std::vector<driver::Settlement> batch;
-  batch.reserve(deliveries.size());
-  for (size_t i = 0; i < deliveries.size(); ++i) {
-    const auto& core = internal::DeliveryAccess::CoreOf(deliveries[i]);
-    if (core && core != core_) {
-      results[i] = core_->CheckForeign(deliveries[i].message().destination());
-    }
-    batch.push_back({deliveries[i].receipt(), verb});
-  }
-  core_->Settle(batch, results);
-  return results;
 }
 
 }  // namespace v0

@@ -145,9 +145,10 @@ class Consumer {
   // Ends the Receive in progress, or else the next one. Sticky until then.
   virtual void Interrupt() = 0;
 
-  // Gives back what is unsettled and releases everything but what delivered
-  // messages pin: they may outlive the consumer and its connection. Called
-  // once; no Receive is in progress.
+  // Completes settlements that are left (1601 where they cannot be made before
+  // `deadline`), gives back what is unsettled and releases everything but what
+  // delivered messages pin: they may outlive the consumer and its connection.
+  // Called once; no Receive is in progress.
   virtual absl::Status Close(TimePoint deadline) = 0;
 };
 

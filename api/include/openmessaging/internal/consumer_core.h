@@ -24,10 +24,14 @@
 #include "absl/status/status.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/consumer.h"
+#include "openmessaging/future.h"
+#include "openmessaging/internal/async_settle.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/in_flight.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/internal/renewed_receipts.h"
 #include "openmessaging/internal/revoked_sources.h"
 #include "openmessaging/internal/sync_call.h"
 #include "openmessaging/internal/turn.h"
@@ -39,6 +43,19 @@
 namespace openmessaging {
 inline namespace v0 {
 namespace internal {
+
+// Learns of a consumer's sources what its driver reports; see
+// driver::ConsumerEvents. Both may come on any thread.
+class SourceObserver {
+ public:
+  // Returns when nothing of `sources` is in use, or at `deadline`.
+  virtual void SourcesRevoking(std::span<const uint64_t> sources,
+                               TimePoint deadline) = 0;
+  virtual void SourcesLost(std::span<const uint64_t> sources) = 0;
+
+ protected:
+  ~SourceObserver() = default;
+};
 
 // Takes turns at the driver, keeps the list of bound queues, and settles.
 //
@@ -61,6 +78,13 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
     return operation_timeout_;
   }
 
+  // Stops, and waits for the callbacks of what that completed.
+  size_t StopAll(TimePoint deadline) {
+    const size_t left = Stop(deadline);
+    (void)connection_->dispatcher().AwaitPosted(deadline);
+    return left;
+  }
+
   absl::Status Bind(std::string_view queue);
   absl::Status Unbind(std::string_view queue);
   std::vector<std::string> bound_queues() const {
@@ -69,10 +93,33 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   }
 
   // Receives up to `max` messages into `sink`, which counts them: none where
-  // nothing came in time.
+  // nothing came in time, or once `*give_up` and a WakeReceiver() after it.
   template <typename Sink>
   absl::Status Receive(size_t max, std::chrono::milliseconds timeout,
-                       Sink& sink);
+                       Sink& sink, const std::atomic<bool>* give_up = nullptr);
+
+  // Ends the Receive in progress, or else the next one, if it wants to give up.
+  void WakeReceiver() {
+    if (state() != LifecycleState::kStarted || !Enter("wake", kNoWait).ok()) {
+      return;
+    }
+    const CallGuard guard(*this);
+    driver_->Interrupt();
+  }
+
+  // Set before the first Bind and cleared by nobody: `observer` must outlive
+  // the driver's consumer.
+  void set_observer(SourceObserver* observer) { observer_ = observer; }
+
+  // Returns: whether a queue can do something, as far as it is known.
+  bool QueueHas(std::string_view queue, Capability capability) {
+    const auto facts =
+        connection_->FactsOf(queue, DeadlineAfter(operation_timeout_));
+    return facts.ok() && (*facts)->capabilities.Has(capability);
+  }
+
+  const driver::ConsumerOptions& options() const { return options_; }
+  Dispatcher& dispatcher() { return connection_->dispatcher(); }
 
   absl::Status Settle(const driver::Settlement& settlement);
   // Fills one status for each settlement; those whose status is an error
@@ -80,15 +127,31 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   void Settle(std::span<const driver::Settlement> batch,
               std::span<absl::Status> results);
 
+  // Settle without waiting.
+  Future<void> SettleAsync(const driver::Settlement& settlement) {
+    return Settle(settlement, /*caller_waits=*/false);
+  }
+  // Entries of `known` that are errors are the outcome already.
+  std::vector<Future<void>> SettleAsync(
+      std::span<const driver::Settlement> batch,
+      std::span<const absl::Status> known);
+
+  // Returns: the receipt that took the place of this one, itself otherwise.
+  Receipt Latest(const Receipt& receipt) const {
+    return renewed_.Latest(receipt);
+  }
+
   // Errors: 1603 unless receipts of the queue are good on every consumer.
   absl::Status CheckForeign(std::string_view queue);
 
   void Revoking(std::span<const uint64_t> sources,
-                TimePoint /*deadline*/) override {
-    Lost(sources);
+                TimePoint deadline) override {
+    if (observer_ != nullptr) observer_->SourcesRevoking(sources, deadline);
+    for (const uint64_t source : sources) revoked_.Add(source);
   }
   void Lost(std::span<const uint64_t> sources) override {
     for (const uint64_t source : sources) revoked_.Add(source);
+    if (observer_ != nullptr) observer_->SourcesLost(sources);
   }
 
  private:
@@ -126,6 +189,35 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
     return IsStopping() ? ClosedStatus("receive") : absl::OkStatus();
   }
   absl::Status CheckSettlement(const driver::Settlement& settlement) const;
+  Future<void> Settle(const driver::Settlement& settlement, bool caller_waits);
+  absl::Status SettleTimedOut() const {
+    return MakeStatus(Code::kTimeout, "settle: no answer within ",
+                      operation_timeout_.count(),
+                      " ms, it may have been settled; expected an answer in "
+                      "time (operation_timeout, OMS-CONS-020)");
+  }
+  absl::Status AwaitSettled(const Future<void>& settled,
+                            std::chrono::milliseconds timeout) const {
+    const absl::Status status = settled.AwaitFor(timeout);
+    return settled.Ready() ? settled.Await() : SettleTimedOut();
+  }
+  // Lets a settlement in that nobody waits for.
+  absl::Status AdmitSettlement() {
+    if (settling_.TryEnter(0)) return absl::OkStatus();
+    return MakeStatus(Code::kLocalQueueFull,
+                      "settle: too many settlements have no answer yet; "
+                      "expected fewer than ",
+                      InFlight::kMaxEntries, " (OMS-CONS-023)");
+  }
+  AsyncSettle* NewSettlement(const driver::Settlement& settlement) {
+    const bool extend = settlement.verb == driver::Verb::kExtend;
+    return AsyncSettle::Make({&settling_, &connection_->dispatcher(),
+                              extend ? &renewed_ : nullptr},
+                             settlement.receipt);
+  }
+  // Errors: 1600 where the options ask for what the queue cannot give.
+  absl::Status CheckDemands(std::string_view queue,
+                            const Capabilities& capabilities) const;
   template <typename Object>
   absl::Status NoTurn(std::string_view operation, const Object& object) const;
 
@@ -153,6 +245,10 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   std::atomic<uint32_t> verbs_{kAnyVerb};
 
   RevokedSources revoked_;
+  RenewedReceipts renewed_;
+  // Settlements that nobody waits for.
+  InFlight settling_{InFlight::kMaxEntries, InFlight::kMaxBytes};
+  SourceObserver* observer_ = nullptr;
 };
 
 inline constexpr std::array kVerbCapabilities = {
@@ -182,8 +278,11 @@ inline absl::Status ConsumerCore::Open(TimePoint deadline) {
 
 inline void ConsumerCore::Close(TimePoint deadline) {
   if (!driver_) return;
-  // What is unsettled comes back to the group whether this fails or not.
+  // What is unsettled comes back to the group whether this fails or not. Every
+  // settlement is completed by then, perhaps on a thread that is on its way out
+  // of this object.
   driver_->Close(deadline).IgnoreError();
+  settling_.AwaitEmpty();
   driver_.reset();
 }
 
@@ -211,6 +310,20 @@ inline absl::Status ConsumerCore::CheckLease(
                     " ms (limit of the queue, OMS-CONS-001)");
 }
 
+inline absl::Status ConsumerCore::CheckDemands(
+    std::string_view queue, const Capabilities& capabilities) const {
+  const bool broadcast =
+      !options_.broadcast || capabilities.Has(Capability::kBroadcast);
+  const bool exclusive =
+      !options_.exclusive || capabilities.Has(Capability::kExclusive);
+  if (broadcast && exclusive) return absl::OkStatus();
+  return MakeStatus(Code::kUnsupported, "bind \"", queue,
+                    "\": the queue does not support ",
+                    Name(broadcast ? Capability::kExclusive
+                                   : Capability::kBroadcast),
+                    "; expected a consumer without it (OMS-CONS-024)");
+}
+
 inline absl::Status ConsumerCore::Bind(std::string_view queue) {
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
@@ -222,6 +335,10 @@ inline absl::Status ConsumerCore::Bind(std::string_view queue) {
   const auto facts = connection_->FactsOf(queue, deadline);
   if (!facts.ok()) return facts.status();
   if (absl::Status status = CheckLease(queue, (*facts)->capabilities);
+      !status.ok()) {
+    return status;
+  }
+  if (absl::Status status = CheckDemands(queue, (*facts)->capabilities);
       !status.ok()) {
     return status;
   }
@@ -268,7 +385,8 @@ inline absl::Status ConsumerCore::Unbind(std::string_view queue) {
 template <typename Sink>
 absl::Status ConsumerCore::Receive(size_t max,
                                    std::chrono::milliseconds timeout,
-                                   Sink& sink) {
+                                   Sink& sink,
+                                   const std::atomic<bool>* give_up) {
   if (absl::Status status = Enter("receive", kNoWait); !status.ok()) {
     return status;
   }
@@ -289,9 +407,13 @@ absl::Status ConsumerCore::Receive(size_t max,
       if (!deadline) {
         deadline = DeadlineAfter(timeout);
         if (*deadline == kNoWait) return NothingReceived();
-        status = ReceiveInTurn(max, *deadline, sink);
-        if (!status.ok() || sink.count() > 0) return status;
+        // The first look may have been what an interrupt ended.
+        if (!turn_.IsWantedFirst() && !(give_up && give_up->load())) {
+          status = ReceiveInTurn(max, *deadline, sink);
+          if (!status.ok() || sink.count() > 0) return status;
+        }
       }
+      if (give_up && give_up->load()) return NothingReceived();
     }
     // Interrupted, by a Bind or before this call: others go first.
     if (HasPassed(*deadline) || !turn_.Take(*deadline)) {
@@ -336,10 +458,11 @@ inline absl::Status ConsumerCore::CheckSettlement(
                       Name(capability),
                       "; expected another way to settle (OMS-CONS-014)");
   }
-  if (settlement.duration.count() < 0) {
+  const int least = settlement.verb == driver::Verb::kExtend ? 1 : 0;
+  if (settlement.duration.count() < least) {
     return MakeStatus(Code::kBadParameter, "settle: duration is ",
-                      settlement.duration.count(),
-                      " ms; expected 0 or more (OMS-CONS-008)");
+                      settlement.duration.count(), " ms; expected ", least,
+                      " or more (OMS-CONS-008)");
   }
   if (revoked_.Contains(receipt.source())) {
     return MakeStatus(Code::kReceiptExpired, "settle \"", receipt.ToString(),
@@ -363,6 +486,11 @@ inline absl::Status ConsumerCore::CheckForeign(std::string_view queue) {
 }
 
 inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
+  if (settlement.verb == driver::Verb::kExtend || renewed_.any()) {
+    // Rare: a replacement must be noted even if it comes late.
+    return AwaitSettled(Settle(settlement, /*caller_waits=*/true),
+                        operation_timeout_);
+  }
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = Enter("settle", deadline); !status.ok()) {
     return status;
@@ -373,18 +501,85 @@ inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
   }
   SyncCallHandle<SyncSettle> call(1);
   driver_->Settle({&settlement, 1}, {.deadline = deadline}, *call);
-  if (!call->Wait(deadline) && call.Leave()) {
-    return MakeStatus(Code::kTimeout, "settle: no answer within ",
-                      operation_timeout_.count(),
-                      " ms, it may have been settled; expected an answer in "
-                      "time (operation_timeout, OMS-CONS-020)");
-  }
+  if (!call->Wait(deadline) && call.Leave()) return SettleTimedOut();
   return std::move(call->result(0));
+}
+
+inline Future<void> ConsumerCore::Settle(const driver::Settlement& settlement,
+                                         bool caller_waits) {
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  if (absl::Status status = Enter("settle", deadline); !status.ok()) {
+    return FutureAccess::Done<void>(std::move(status));
+  }
+  const CallGuard guard(*this);
+  absl::Status status = CheckSettlement(settlement);
+  if (status.ok()) status = AdmitSettlement();
+  if (!status.ok()) return FutureAccess::Done<void>(std::move(status));
+  AsyncSettle* const settle = NewSettlement(settlement);
+  Future<void> settled = FutureAccess::Of<void>(settle);
+  const driver::CallContext context{.deadline = deadline,
+                                    .caller_waits = caller_waits};
+  if (renewed_.any()) {
+    driver::Settlement latest = settlement;
+    latest.receipt = renewed_.Latest(settlement.receipt);
+    driver_->Settle({&latest, 1}, context, *settle);
+  } else {
+    driver_->Settle({&settlement, 1}, context, *settle);
+  }
+  return settled;
+}
+
+inline std::vector<Future<void>> ConsumerCore::SettleAsync(
+    std::span<const driver::Settlement> batch,
+    std::span<const absl::Status> known) {
+  std::vector<Future<void>> futures;
+  futures.reserve(batch.size());
+  if (batch.empty()) return futures;
+  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  const absl::Status entered = Enter("settle", deadline);
+  if (!entered.ok()) {
+    while (futures.size() < batch.size()) {
+      futures.push_back(FutureAccess::Done<void>(entered));
+    }
+    return futures;
+  }
+  const CallGuard guard(*this);
+  std::vector<driver::Settlement> checked;
+  std::vector<AsyncSettle*> settlements;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    absl::Status status = known[i];
+    if (status.ok()) status = CheckSettlement(batch[i]);
+    if (status.ok()) status = AdmitSettlement();
+    if (!status.ok()) {
+      futures.push_back(FutureAccess::Done<void>(std::move(status)));
+      continue;
+    }
+    settlements.push_back(NewSettlement(batch[i]));
+    futures.push_back(FutureAccess::Of<void>(settlements.back()));
+    checked.push_back(batch[i]);
+    checked.back().receipt = renewed_.Latest(batch[i].receipt);
+  }
+  if (checked.empty()) return futures;
+  auto* const completion = new AsyncSettleBatch(std::move(settlements));
+  driver_->Settle(checked, {.deadline = deadline, .caller_waits = false},
+                  *completion);
+  return futures;
 }
 
 inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
                                  std::span<absl::Status> results) {
   if (batch.empty()) return;
+  if (batch[0].verb == driver::Verb::kExtend || renewed_.any()) {
+    const TimePoint deadline = DeadlineAfter(operation_timeout_);
+    const auto futures = SettleAsync(batch, results);
+    for (size_t i = 0; i < futures.size(); ++i) {
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(
+              deadline - std::chrono::steady_clock::now());
+      results[i] = AwaitSettled(futures[i], left);
+    }
+    return;
+  }
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = Enter("settle", deadline); !status.ok()) {
     for (absl::Status& result : results) result = status;
@@ -413,11 +608,7 @@ inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
   for (size_t i = 0; i < checked.size(); ++i) {
     if (known[i]) continue;
     results[positions[i]] =
-        left ? MakeStatus(Code::kTimeout, "settle: no answer within ",
-                          operation_timeout_.count(),
-                          " ms, it may have been settled; expected an answer "
-                          "in time (operation_timeout, OMS-CONS-020)")
-             : std::move(call->result(i));
+        left ? SettleTimedOut() : std::move(call->result(i));
   }
 }
 

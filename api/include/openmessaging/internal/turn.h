@@ -44,7 +44,16 @@ class Turn {
   template <typename Interrupt>
   bool TakeFirst(TimePoint deadline, Interrupt interrupt) {
     if (TryTake()) return true;
-    return TakeSlow(deadline, /*first=*/true, interrupt);
+    firsts_.fetch_add(1, std::memory_order_seq_cst);
+    const bool taken = TakeSlow(deadline, /*first=*/true, interrupt);
+    firsts_.fetch_sub(1, std::memory_order_relaxed);
+    return taken;
+  }
+
+  // Returns: whether somebody in TakeFirst wants it. Who has it asks after each
+  // step that may have used up the interrupt.
+  bool IsWantedFirst() const {
+    return firsts_.load(std::memory_order_seq_cst) != 0;
   }
 
   void Give() {
@@ -122,6 +131,7 @@ class Turn {
   }
 
   std::atomic<uint32_t> state_{kFree};
+  std::atomic<uint32_t> firsts_{0};
   Mutex mutex_;
   Waiter* waiters_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
