@@ -64,6 +64,7 @@ struct Script {
   bool stuck_receive = false;  // So does Receive, whoever interrupts it.
   bool stuck_settle = false;   // So does Settle.
   bool new_receipts = false;   // Extend replaces the receipt.
+  bool leases = false;         // What is out comes back after its lease.
   bool admin = true;           // Whether queues can be managed.
 };
 
@@ -240,7 +241,8 @@ class Broker {
     changed_.notify_all();
   }
   // Rings the consumers' event, as a rebalance does.
-  void Revoke(uint64_t revoked, bool lost) {
+  void Revoke(uint64_t revoked, bool lost,
+              steady_clock::time_point deadline = steady_clock::now()) {
     std::vector<driver::ConsumerEvents*> events;
     {
       const std::lock_guard lock(mutex_);
@@ -250,7 +252,7 @@ class Broker {
       if (lost) {
         one->Lost({&revoked, 1});
       } else {
-        one->Revoking({&revoked, 1}, steady_clock::now());
+        one->Revoking({&revoked, 1}, deadline);
       }
     }
   }
@@ -270,6 +272,7 @@ class Broker {
     int32_t renewals = 0;
     uint64_t source = 0;
     steady_clock::time_point due{};
+    steady_clock::time_point leased_until{};
 
     Entry(Record* taken) : record(taken) {}  // NOLINT: only used here.
     Entry(Entry&& other) noexcept
@@ -278,7 +281,8 @@ class Broker {
           deliveries(other.deliveries),
           renewals(other.renewals),
           source(other.source),
-          due(other.due) {}
+          due(other.due),
+          leased_until(other.leased_until) {}
     Entry& operator=(Entry&&) = delete;
     ~Entry() {
       if (record != nullptr) record->Unref();
@@ -529,8 +533,11 @@ class Producer final : public driver::Producer {
 class Consumer final : public driver::Consumer {
  public:
   Consumer(std::shared_ptr<Broker> broker, OpenCount open,
-           driver::ConsumerEvents& events)
-      : broker_(std::move(broker)), open_(std::move(open)), events_(&events) {
+           driver::ConsumerEvents& events, milliseconds lease)
+      : broker_(std::move(broker)),
+        open_(std::move(open)),
+        events_(&events),
+        lease_(lease) {
     open_->fetch_add(1);
     const std::lock_guard lock(broker_->mutex_);
     broker_->events_.push_back(events_);
@@ -669,6 +676,10 @@ class Consumer final : public driver::Consumer {
       for (size_t i = queue.first_open; i < queue.entries.size(); ++i) {
         if (count == max) return count;
         Broker::Entry& entry = queue.entries[i];
+        if (broker_->script_.leases && entry.state == Broker::Entry::kOut &&
+            entry.leased_until <= steady_clock::now()) {
+          entry.state = Broker::Entry::kReady;
+        }
         if (entry.state != Broker::Entry::kReady ||
             (entry.due != steady_clock::time_point() &&
              entry.due > steady_clock::now())) {
@@ -686,6 +697,7 @@ class Consumer final : public driver::Consumer {
     entry.state = Broker::Entry::kOut;
     ++entry.deliveries;
     entry.renewals = 0;
+    entry.leased_until = steady_clock::now() + lease_;
     entry.source = broker_->source;
     entry.record->Ref();
     const std::string_view bytes = entry.record->bytes;
@@ -760,6 +772,7 @@ class Consumer final : public driver::Consumer {
         }
         break;
       case driver::Verb::kExtend:
+        entry.leased_until = steady_clock::now() + settlement.duration;
         if (broker_->script_.new_receipts) {
           ++entry.renewals;
           renewed = ReceiptOf(token.queue, token.index, entry);
@@ -778,6 +791,7 @@ class Consumer final : public driver::Consumer {
   const std::shared_ptr<Broker> broker_;
   const OpenCount open_;
   driver::ConsumerEvents* const events_;
+  const milliseconds lease_;
   std::vector<std::string> bound_;
   bool interrupted_ = false;
   std::atomic<int> serial_{0};
@@ -827,7 +841,7 @@ class Connection final : public driver::Connection, public driver::Admin {
       const std::lock_guard lock(broker_->mutex_);
       broker_->last_options_ = options;
     }
-    return std::make_unique<Consumer>(broker_, open_, events);
+    return std::make_unique<Consumer>(broker_, open_, events, options.lease);
   }
 
   void* Query(std::string_view interface_name) override {
@@ -957,6 +971,11 @@ struct World {
     auto producer = bus->CreateProducer(options);
     REQUIRE(producer.ok());
     return *std::move(producer);
+  }
+  PushConsumer MakePushConsumer(const PushConsumerOptions& options = {}) {
+    auto consumer = bus->CreatePushConsumer(options);
+    REQUIRE(consumer.ok());
+    return *std::move(consumer);
   }
   // Binds "orders", unless autostart is off.
   PullConsumer MakeConsumer(const PullConsumerOptions& options = {}) {

@@ -24,18 +24,23 @@ namespace internal {
 
 class DeliveryAccess;
 
-// Gives a message back that a listener dropped unsettled, where its queue has
-// no lease that would do it. Shared by the copies of a delivery.
+// Gives a message back that a listener dropped unsettled: where its queue has
+// no lease that would do it, and when the listener failed. Shared by the copies
+// of a delivery.
 //
 // Threads: any.
 class UnsettledGuard {
  public:
-  UnsettledGuard(std::shared_ptr<ConsumerCore> core, const Receipt& receipt)
-      : core_(std::move(core)), receipt_(receipt) {}
+  UnsettledGuard(std::shared_ptr<ConsumerCore> core, const Receipt& receipt,
+                 bool nack)
+      : core_(std::move(core)), receipt_(receipt), nack_(nack) {}
   UnsettledGuard(const UnsettledGuard&) = delete;
   UnsettledGuard& operator=(const UnsettledGuard&) = delete;
   ~UnsettledGuard() {
-    if (settled_.load(std::memory_order_acquire)) return;
+    if (settled_.load(std::memory_order_acquire) ||
+        !nack_.load(std::memory_order_acquire)) {
+      return;
+    }
     // After a stop it fails, and closing gives the message back.
     (void)core_->SettleAsync({receipt_, driver::Verb::kNack});
   }
@@ -45,10 +50,12 @@ class UnsettledGuard {
     if (verb == driver::Verb::kExtend) return;
     settled_.store(true, std::memory_order_release);
   }
+  void NackWhenDropped() { nack_.store(true, std::memory_order_release); }
 
  private:
   const std::shared_ptr<ConsumerCore> core_;
   const Receipt receipt_;
+  std::atomic<bool> nack_;
   std::atomic<bool> settled_{false};
 };
 
@@ -189,10 +196,13 @@ class DeliveryAccess {
     if (delivery.core_ != core) delivery.core_ = core;
     delivery.guard_.reset();
   }
-  // Makes the end of `delivery` and its copies give the message back.
-  static void Guard(Delivery& delivery) {
-    delivery.guard_ = std::make_shared<UnsettledGuard>(delivery.core_,
-                                                       delivery.receipt_);
+  // Makes the end of `delivery` and its copies give the message back, if `nack`
+  // or once the guard is told so.
+  static const std::shared_ptr<UnsettledGuard>& Guard(Delivery& delivery,
+                                                      bool nack) {
+    delivery.guard_ = std::make_shared<UnsettledGuard>(
+        delivery.core_, delivery.receipt_, nack);
+    return delivery.guard_;
   }
   // Returns: the receipt that it was received with.
   static const Receipt& ReceiptOf(const Delivery& delivery) {

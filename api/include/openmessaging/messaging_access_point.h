@@ -30,6 +30,7 @@
 #include "openmessaging/message.h"
 #include "openmessaging/producer.h"
 #include "openmessaging/pull_consumer.h"
+#include "openmessaging/push_consumer.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/status.h"
@@ -90,6 +91,9 @@ class MessagingAccessPoint {
       const ProducerOptions& options = {}) const;
   [[nodiscard]] absl::StatusOr<PullConsumer> CreatePullConsumer(
       const PullConsumerOptions& options = {}) const;
+  // A push consumer binds at once and calls listeners after its Start().
+  [[nodiscard]] absl::StatusOr<PushConsumer> CreatePushConsumer(
+      const PushConsumerOptions& options = {}) const;
 
   ResourceManager resource_manager() const {
     return ResourceManager(connection_);
@@ -252,15 +256,19 @@ inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
       std::make_shared<internal::ProducerCore>(connection_, options));
 }
 
-inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
-    const PullConsumerOptions& options) const {
-  constexpr std::string_view kOperation = "create pull consumer";
+namespace internal {
+
+// Checks what pull and push consumers have in common, and takes it for the
+// driver.
+template <typename Options>
+absl::StatusOr<driver::ConsumerOptions> ConsumerOptionsOf(
+    std::string_view operation, const Options& options) {
   absl::Status status = CheckGroupName(options.group);
   if (!status.ok()) return status;
-  status = internal::CheckTimeout(kOperation, "lease", options.lease, 1);
+  status = CheckTimeout(operation, "lease", options.lease, 1);
   if (!status.ok()) return status;
-  status = internal::CheckTimeout(kOperation, "operation_timeout",
-                                  options.operation_timeout, 1);
+  status = CheckTimeout(operation, "operation_timeout",
+                        options.operation_timeout, 1);
   if (!status.ok()) return status;
   driver::ConsumerOptions for_driver;
   for_driver.group = options.group;
@@ -268,9 +276,49 @@ inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
   for_driver.lease = options.lease;
   for_driver.broadcast = options.broadcast;
   for_driver.exclusive = options.exclusive;
+  return for_driver;
+}
+
+}  // namespace internal
+
+inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
+    const PullConsumerOptions& options) const {
+  auto for_driver =
+      internal::ConsumerOptionsOf("create pull consumer", options);
+  if (!for_driver.ok()) return for_driver.status();
   return PullConsumer(std::make_shared<internal::ConsumerCore>(
-      connection_, std::move(for_driver), options.autostart,
+      connection_, *std::move(for_driver), options.autostart,
       options.operation_timeout));
+}
+
+inline absl::StatusOr<PushConsumer> MessagingAccessPoint::CreatePushConsumer(
+    const PushConsumerOptions& options) const {
+  constexpr std::string_view kOperation = "create push consumer";
+  constexpr size_t kMost = 1'000'000;
+  auto for_driver = internal::ConsumerOptionsOf(kOperation, options);
+  if (!for_driver.ok()) return for_driver.status();
+  absl::Status status = internal::CheckCount(kOperation, "concurrency",
+                                             options.concurrency, 1024);
+  if (!status.ok()) return status;
+  status = internal::CheckCount(kOperation, "prefetch_messages",
+                                options.prefetch_messages, kMost);
+  if (!status.ok()) return status;
+  status = internal::CheckCount(kOperation, "prefetch_bytes",
+                                options.prefetch_bytes, size_t{64} << 30);
+  if (!status.ok()) return status;
+  status = internal::CheckCount(kOperation, "max_batch_messages",
+                                options.max_batch_messages, kMost);
+  if (!status.ok()) return status;
+  for_driver->prefetch_messages = options.prefetch_messages;
+  for_driver->prefetch_bytes = options.prefetch_bytes;
+  return PushConsumer(std::make_shared<internal::PushCore>(
+      std::make_shared<internal::ConsumerCore>(
+          connection_, *std::move(for_driver), /*autostart=*/true,
+          options.operation_timeout),
+      internal::PushSettings{options.concurrency, options.prefetch_messages,
+                             options.prefetch_bytes,
+                             options.max_batch_messages,
+                             options.renew_leases}));
 }
 
 }  // namespace v0

@@ -19,6 +19,7 @@
 #include "openmessaging/messaging_access_point.h"
 #include "openmessaging/producer.h"
 #include "openmessaging/pull_consumer.h"
+#include "openmessaging/push_consumer.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/receipt.h"
@@ -28,6 +29,7 @@
 #include "openmessaging/status.h"
 #include "openmessaging/url.h"
 #include "openmessaging/value.h"
+#include "openmessaging/verdict.h"
 // IWYU pragma: end_exports
 
 #endif  // OPENMESSAGING_OPENMESSAGING_H_

@@ -107,9 +107,10 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
     driver_->Interrupt();
   }
 
-  // Set before the first Bind and cleared by nobody: `observer` must outlive
-  // the driver's consumer.
-  void set_observer(SourceObserver* observer) { observer_ = observer; }
+  // Set before the first call; let go of once the driver's consumer is closed.
+  void set_observer(std::shared_ptr<SourceObserver> observer) {
+    observer_ = std::move(observer);
+  }
 
   // Returns: whether a queue can do something, as far as it is known.
   bool QueueHas(std::string_view queue, Capability capability) {
@@ -248,7 +249,7 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   RenewedReceipts renewed_;
   // Settlements that nobody waits for.
   InFlight settling_{InFlight::kMaxEntries, InFlight::kMaxBytes};
-  SourceObserver* observer_ = nullptr;
+  std::shared_ptr<SourceObserver> observer_;
 };
 
 inline constexpr std::array kVerbCapabilities = {
@@ -277,13 +278,16 @@ inline absl::Status ConsumerCore::Open(TimePoint deadline) {
 }
 
 inline void ConsumerCore::Close(TimePoint deadline) {
-  if (!driver_) return;
-  // What is unsettled comes back to the group whether this fails or not. Every
-  // settlement is completed by then, perhaps on a thread that is on its way out
-  // of this object.
-  driver_->Close(deadline).IgnoreError();
-  settling_.AwaitEmpty();
-  driver_.reset();
+  if (driver_) {
+    // What is unsettled comes back to the group whether this fails or not.
+    // Every settlement is completed by then, perhaps on a thread that is on its
+    // way out of this object.
+    driver_->Close(deadline).IgnoreError();
+    settling_.AwaitEmpty();
+    driver_.reset();
+  }
+  // There are no events any more. Who called holds this object.
+  observer_.reset();
 }
 
 template <typename Object>
