@@ -480,6 +480,7 @@ class Producer final : public driver::Producer {
     open_->fetch_sub(1);
     const std::lock_guard lock(broker_->mutex_);
     ++broker_->counts_.producers_closed;
+    broker_->changed_.notify_all();
     return absl::OkStatus();
   }
 
@@ -650,6 +651,7 @@ class Consumer final : public driver::Consumer {
       Release(broker_->queues_.find(queue)->second);
     }
     ++broker_->counts_.consumers_closed;
+    broker_->changed_.notify_all();
     std::erase(broker_->events_, events_);
     return absl::OkStatus();
   }
@@ -856,6 +858,7 @@ class Connection final : public driver::Connection, public driver::Admin {
     if (*open_ != 0) broker_->Violated("connection closed before its clients");
     const std::lock_guard lock(broker_->mutex_);
     ++broker_->counts_.connections_closed;
+    broker_->changed_.notify_all();
     return absl::OkStatus();
   }
 
