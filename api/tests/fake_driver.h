@@ -66,6 +66,9 @@ struct Script {
   bool new_receipts = false;   // Extend replaces the receipt.
   bool leases = false;         // What is out comes back after its lease.
   bool admin = true;           // Whether queues can be managed.
+  bool stream = true;          // Whether they can be read as streams.
+  size_t deleted = 0;          // So many of a stream's oldest are gone.
+  std::deque<absl::Status> read_failures{};  // Told beside what came.
 };
 
 // What the driver was asked for.
@@ -264,6 +267,7 @@ class Broker {
   friend class Connection;
   friend class Producer;
   friend class Consumer;
+  friend class StreamReader;
 
   struct Entry {
     Record* record;  // Counted.
@@ -801,6 +805,77 @@ class Consumer final : public driver::Consumer {
   std::atomic<bool> closed_{false};
 };
 
+// Reads the entries of a queue, of which each is one offset.
+class StreamReader final : public driver::StreamReader {
+ public:
+  StreamReader(std::shared_ptr<Broker> broker, OpenCount open,
+               std::string_view queue, int64_t offset)
+      : broker_(std::move(broker)),
+        open_(std::move(open)),
+        queue_(queue),
+        offset_(offset) {
+    open_->fetch_add(1);
+  }
+  ~StreamReader() override { open_->fetch_sub(1); }
+
+  absl::Status Read(size_t max, driver::TimePoint deadline,
+                    driver::DeliverySink& sink) override {
+    const Exclusive alone(serial_, [this] {
+      broker_->Violated("read beside another call");
+    });
+    std::unique_lock lock(broker_->mutex_);
+    ++broker_->counts_.receives;
+    broker_->changed_.notify_all();
+    const auto& entries = broker_->queues_.find(queue_)->second.entries;
+    while (true) {
+      size_t count = 0;
+      offset_ = std::max(offset_,
+                         static_cast<int64_t>(broker_->script_.deleted));
+      for (; count < max && offset_ < static_cast<int64_t>(entries.size());
+           ++count, ++offset_) {
+        Record* const record = entries[static_cast<size_t>(offset_)].record;
+        record->Ref();
+        const std::string_view bytes = record->bytes;
+        sink.Deliver(
+            driver::MessageAccess::View(
+                record, bytes.substr(0, record->fields_size),
+                bytes.substr(record->fields_size), 1,
+                static_cast<uint64_t>(offset_) + 1,
+                {.partition = 0, .offset = offset_, .store_timestamp_ms = 1}),
+            Receipt());
+      }
+      absl::Status status = Broker::Take(broker_->script_.read_failures);
+      if (count > 0 || !status.ok()) return status;
+      if (std::exchange(interrupted_, false)) return absl::OkStatus();
+      if (deadline <= steady_clock::now()) return absl::OkStatus();
+      broker_->changed_.wait_until(lock, deadline);
+    }
+  }
+  absl::Status Seek(int64_t offset, driver::TimePoint /*deadline*/) override {
+    const Exclusive alone(serial_, [this] {
+      broker_->Violated("seek beside another call");
+    });
+    const std::lock_guard lock(broker_->mutex_);
+    offset_ = offset;
+    return Broker::Take(broker_->script_.read_failures);
+  }
+  void Interrupt() override {
+    {
+      const std::lock_guard lock(broker_->mutex_);
+      interrupted_ = true;
+    }
+    broker_->changed_.notify_all();
+  }
+
+ private:
+  const std::shared_ptr<Broker> broker_;
+  const OpenCount open_;
+  const std::string queue_;
+  int64_t offset_;
+  bool interrupted_ = false;
+  std::atomic<int> serial_{0};
+};
+
 // What the connection gives to those who know it.
 struct Native {
   static constexpr std::string_view kInterface = "fake.Native/0";
@@ -810,7 +885,9 @@ struct Unknown {
   static constexpr std::string_view kInterface = "fake.Unknown/0";
 };
 
-class Connection final : public driver::Connection, public driver::Admin {
+class Connection final : public driver::Connection,
+                         public driver::Admin,
+                         public driver::StreamSource {
  public:
   explicit Connection(std::shared_ptr<Broker> broker)
       : broker_(std::move(broker)) {}
@@ -851,7 +928,42 @@ class Connection final : public driver::Connection, public driver::Admin {
     if (interface_name == driver::Admin::kInterface && broker_->script_.admin) {
       return static_cast<driver::Admin*>(this);
     }
+    if (interface_name == driver::StreamSource::kInterface &&
+        broker_->script_.stream) {
+      return static_cast<driver::StreamSource*>(this);
+    }
     return interface_name == Native::kInterface ? &native_ : nullptr;
+  }
+
+  // --- driver::StreamSource: one partition, stored in second 1, 2, 3... ---
+  absl::StatusOr<int32_t> PartitionsOf(
+      std::string_view queue, driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    if (!broker_->queues_.contains(queue)) return Missing("read", queue);
+    return 1;
+  }
+  absl::StatusOr<Range> RangeOf(std::string_view queue, int32_t /*partition*/,
+                                driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    const auto found = broker_->queues_.find(queue);
+    return Range{static_cast<int64_t>(broker_->script_.deleted),
+                 static_cast<int64_t>(found->second.entries.size())};
+  }
+  absl::StatusOr<int64_t> OffsetAt(std::string_view queue,
+                                   int32_t /*partition*/,
+                                   milliseconds since_1970_utc,
+                                   driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    const auto found = broker_->queues_.find(queue);
+    return std::min(static_cast<int64_t>(found->second.entries.size()),
+                    std::max<int64_t>(0, since_1970_utc.count() - 1) / 1000);
+  }
+  absl::StatusOr<std::unique_ptr<driver::StreamReader>> Open(
+      std::string_view queue, int32_t /*partition*/, int64_t offset,
+      driver::TimePoint /*deadline*/) override {
+    absl::Status status = Open(&Counts::consumers_opened);
+    if (!status.ok()) return status;
+    return std::make_unique<StreamReader>(broker_, open_, queue, offset);
   }
 
   absl::Status Close(driver::TimePoint /*deadline*/) override {

@@ -34,6 +34,8 @@
 #include "openmessaging/queue_name.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/status.h"
+#include "openmessaging/stream_position.h"
+#include "openmessaging/stream_reader.h"
 #include "openmessaging/url.h"
 
 namespace openmessaging {
@@ -94,6 +96,22 @@ class MessagingAccessPoint {
   // A push consumer binds at once and calls listeners after its Start().
   [[nodiscard]] absl::StatusOr<PushConsumer> CreatePushConsumer(
       const PushConsumerOptions& options = {}) const;
+
+  // Asks how many partitions a queue has, for CreateStreamReader.
+  // Blocks: up to operation.timeout.
+  // Errors: 1404; 1418 not a name; 1600 it cannot be read as a stream.
+  // Implements: OMS-STRM-001, 002.
+  [[nodiscard]] absl::StatusOr<int32_t> partitions(
+      std::string_view queue) const;
+
+  // Makes a reader of one partition, from `start` on.
+  // Blocks: up to operation.timeout.
+  // Errors: those above; 1418 a partition or position that cannot be; 1410,
+  // 1503 no answer.
+  // Implements: OMS-STRM-001, 002, 003.
+  [[nodiscard]] absl::StatusOr<StreamReader> CreateStreamReader(
+      std::string_view queue, int32_t partition,
+      StreamPosition start = StreamPosition::Earliest()) const;
 
   ResourceManager resource_manager() const {
     return ResourceManager(connection_);
@@ -229,6 +247,25 @@ inline absl::StatusOr<Capabilities> MessagingAccessPoint::capabilities(
       queue, internal::DeadlineAfter(connection_->operation_timeout()));
   if (!facts.ok()) return facts.status();
   return (*facts)->capabilities;
+}
+
+inline absl::StatusOr<int32_t> MessagingAccessPoint::partitions(
+    std::string_view queue) const {
+  const auto deadline =
+      internal::DeadlineAfter(connection_->operation_timeout());
+  const auto source = internal::StreamSourceOf(*connection_, queue, deadline);
+  if (!source.ok()) return source.status();
+  return (*source)->PartitionsOf(queue, deadline);
+}
+
+inline absl::StatusOr<StreamReader> MessagingAccessPoint::CreateStreamReader(
+    std::string_view queue, int32_t partition, StreamPosition start) const {
+  auto core = std::make_shared<internal::StreamCore>(connection_, queue,
+                                                     partition, start);
+  absl::Status status =
+      core->Start(internal::DeadlineAfter(connection_->operation_timeout()));
+  if (!status.ok()) return status;
+  return StreamReader(std::move(core));
 }
 
 inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(

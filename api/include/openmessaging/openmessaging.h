@@ -27,6 +27,8 @@
 #include "openmessaging/send_result.h"
 #include "openmessaging/settler.h"
 #include "openmessaging/status.h"
+#include "openmessaging/stream_position.h"
+#include "openmessaging/stream_reader.h"
 #include "openmessaging/url.h"
 #include "openmessaging/value.h"
 #include "openmessaging/verdict.h"

@@ -58,11 +58,13 @@ class StreamReader {
   virtual ~StreamReader() = default;
 
   // Delivers up to `max` messages from the position on, with empty receipts,
-  // and moves it behind them. Waits for the first until `deadline`.
+  // and moves it behind them. Waits for the first until `deadline`, as
+  // Consumer::Receive does. Where the position is behind the end, that message
+  // is waited for; where it was deleted, the oldest that is left comes next.
   virtual absl::Status Read(size_t max, TimePoint deadline,
                             DeliverySink& sink) = 0;
   virtual absl::Status Seek(int64_t offset, TimePoint deadline) = 0;
-  // Ends the Read in progress, or else the next one.
+  // Ends the Read in progress, or else the next one. Sticky until then.
   virtual void Interrupt() = 0;
 };
 
@@ -83,7 +85,8 @@ class StreamSource {
   virtual absl::StatusOr<Range> RangeOf(std::string_view queue,
                                         int32_t partition,
                                         TimePoint deadline) = 0;
-  // Returns: the offset of the first message not older than the time.
+  // Returns: the offset of the first message not older than the time, the end
+  // where there is none.
   virtual absl::StatusOr<int64_t> OffsetAt(
       std::string_view queue, int32_t partition,
       std::chrono::milliseconds since_1970_utc, TimePoint deadline) = 0;
