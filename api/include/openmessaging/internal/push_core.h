@@ -272,11 +272,12 @@ inline absl::Status PushCore::Bind(std::string_view queue,
   }
   absl::Status status = consumer_->Bind(queue);
   const MutexLock lock(mutex_);
-  if (status.ok()) {
+  if (status.ok() && !stopping_) {
     ++bound_;
     room_.NotifyAll();
-  } else {
-    bindings_.erase(bindings_.find(queue));
+  } else if (const auto found = bindings_.find(queue);
+             found != bindings_.end() && found->second == binding) {
+    bindings_.erase(found);  // `binding` ends after the lock.
   }
   return status;
 }
