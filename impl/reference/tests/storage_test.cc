@@ -5,7 +5,9 @@
 
 #include "env/storage.h"
 
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -84,6 +86,39 @@ TEST_CASE_TEMPLATE("two maps of a file see the same bytes", Kind, DirectoryKind,
   CHECK((*opened)->ReadAll(8192).value().substr(5000, 5) == "hello");
   CHECK((*opened)->ReadAll(10).value().size() == 10);
   CHECK((*opened)->Identity().value() == (*made)->Identity().value());
+}
+
+// Page faults of this thread that needed no disk.
+int64_t Faults() {
+  rusage usage{};
+  REQUIRE(::getrusage(RUSAGE_THREAD, &usage) == 0);
+  return usage.ru_minflt;
+}
+
+TEST_CASE_TEMPLATE("touched pages are there, and as they were", Kind,
+                   DirectoryKind, MemoryKind) {
+  constexpr size_t kBytes = 256 * 4096;
+  Kind kind;
+  const auto storage = kind.Make();
+  auto file = storage->Create("f");
+  REQUIRE(file.ok());
+  REQUIRE((*file)->Grow(kBytes).ok());
+  const auto region = (*file)->Map(Access::kWrite, kBytes).value();
+  std::memset(region->data(), 'x', 4096);
+
+  region->Touch(100, kBytes, true);
+
+  const int64_t before = Faults();
+  CHECK(region->data()[4095] == 'x');
+  CHECK(region->data()[4096] == 0);
+  for (size_t at = 0; at < kBytes; at += 4096) region->data()[at] = 'y';
+  const int64_t faults = Faults() - before;
+  // An old kernel does nothing, which is allowed.
+  if (::madvise(region->data(), 4096, MADV_POPULATE_WRITE) == 0) {
+    CHECK(faults < 16);
+  } else {
+    MESSAGE("skipped: this kernel cannot touch pages ahead");
+  }
 }
 
 TEST_CASE_TEMPLATE("files are written, renamed, listed and removed", Kind,

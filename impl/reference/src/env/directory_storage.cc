@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "env/pages.h"
 #include "env/storage.h"
 #include "openmessaging/status.h"
 
@@ -90,6 +92,9 @@ class MappedRegion final : public Region {
  public:
   MappedRegion(char* data, size_t size) : Region(data, size) {}
   ~MappedRegion() override { munmap(data(), size()); }
+  void Touch(size_t begin, size_t end, bool for_write) override {
+    TouchPages(data(), begin, end, for_write);
+  }
 };
 
 class DirectoryFile final : public File {
@@ -129,6 +134,9 @@ class DirectoryFile final : public File {
     if (size > *at && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
         limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
       return SystemError("grow", path_, EFBIG);
+    }
+    if (size > *at && !HasRoom(size - *at)) {
+      return SystemError("grow", path_, ENOSPC);
     }
     uint64_t offset = *at;
     while (offset < size) {
@@ -193,6 +201,15 @@ class DirectoryFile final : public File {
   }
 
  private:
+  // A growth that cannot end is not begun: it would write zeros until the disk
+  // is full, and take the room from others meanwhile. What this cannot see (a
+  // quota), the writes do.
+  bool HasRoom(uint64_t bytes) const {
+    struct statvfs system{};
+    return fstatvfs(fd_.get(), &system) != 0 ||
+           bytes / system.f_frsize <= system.f_bfree;
+  }
+
   const Descriptor fd_;
   const std::string path_;
 };

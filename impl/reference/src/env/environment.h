@@ -34,6 +34,11 @@ class Region {
   char* data() const { return data_; }
   size_t size() const { return size_; }
 
+  // Brings the pages of [begin, end) in ahead of their first use, which is then
+  // cheaper. `for_write`: ready to be stored to, which dirties them. Changes no
+  // byte, and where the machine cannot, does nothing.
+  virtual void Touch(size_t /*begin*/, size_t /*end*/, bool /*for_write*/) {}
+
  protected:
   Region(char* data, size_t size) : data_(data), size_(size) {}
 

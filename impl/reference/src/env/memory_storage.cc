@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "env/pages.h"
 #include "env/storage.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/status.h"
@@ -69,6 +70,10 @@ class MemoryRegion final : public Region {
  public:
   MemoryRegion(std::shared_ptr<Bytes> bytes, char* data, size_t size)
       : Region(data, size), bytes_(std::move(bytes)) {}
+  // Read from, it would be a page of zeros that the first store replaces.
+  void Touch(size_t begin, size_t end, bool for_write) override {
+    if (for_write) TouchPages(data(), begin, end, true);
+  }
 
  private:
   const std::shared_ptr<Bytes> bytes_;
