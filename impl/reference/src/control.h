@@ -94,6 +94,11 @@ struct ControlHeader {
     Shared<uint64_t> index_extents;  // That idx has room for.
     Shared<uint32_t> first_segment;  // Ordinals [first, end) are in the table.
     Shared<uint32_t> end_segment;
+    // Ordinal + 1 of a segment that is not for messages; 0 = none. It was made
+    // when there was no room for another.
+    Shared<uint32_t> reserved_segment;
+    // Boot time of the next look by whoever keeps house.
+    Shared<int64_t> next_retire_ns;
   } catalog;
 };
 static_assert(sizeof(ControlHeader) <= kPage);

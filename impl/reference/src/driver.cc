@@ -152,9 +152,10 @@ class ReferenceConnection final : public driver::Connection,
 };
 
 // Shared attributes of both storages.
-constexpr std::array<std::string_view, 8> kKnownAttributes = {
-    "auto-create",   "wait",        "slots",  "window",
-    "first-segment", "max-segment", "bells",  "max-segments"};
+constexpr std::array<std::string_view, 11> kKnownAttributes = {
+    "auto-create",   "wait",        "slots", "window",
+    "first-segment", "max-segment", "bells", "max-segments",
+    "housekeeper",   "max-bytes",   "reserve"};
 
 absl::Status BadAttribute(std::string_view name, std::string_view value,
                           std::string_view expected) {
@@ -179,6 +180,29 @@ absl::StatusOr<ConnectionSettings> ReadSettings(const Attributes& attributes) {
   return settings;
 }
 
+// How much room a store may take, and what it keeps for when there is none.
+absl::Status ReadRoom(const Attributes& attributes, StoreOptions& options) {
+  const auto most = attributes.GetSize("max-bytes", options.max_bytes);
+  if (!most.ok()) return most.status();
+  const auto reserve = attributes.GetSize("reserve", options.reserve_bytes);
+  if (!reserve.ok()) return reserve.status();
+  constexpr size_t kLeastReserve = size_t{16} << 10;
+  constexpr size_t kMostReserve = size_t{1} << 30;
+  if (*reserve != 0 && (*reserve < kLeastReserve || *reserve > kMostReserve)) {
+    return MakeStatus(Code::kBadParameter, "set attribute \"reserve\": ",
+                      *reserve, " bytes; expected 0, or 16KiB to 1GiB");
+  }
+  if (*most != 0 && *most < options.first_segment_bytes) {
+    return MakeStatus(Code::kBadParameter, "set attribute \"max-bytes\": ",
+                      *most, " bytes; expected 0 for no limit, or as much as "
+                      "the first segment at least, ",
+                      options.first_segment_bytes);
+  }
+  options.max_bytes = *most;
+  options.reserve_bytes = AlignUp(*reserve, kPage);
+  return absl::OkStatus();
+}
+
 // How a store is made if it does not exist yet.
 absl::StatusOr<StoreOptions> ReadCreation(const Attributes& attributes) {
   StoreOptions options;
@@ -197,6 +221,7 @@ absl::StatusOr<StoreOptions> ReadCreation(const Attributes& attributes) {
   }
   options.first_segment_bytes = AlignUp(*first, kPage);
   options.max_segment_bytes = AlignUp(*max, kPage);
+  if (auto s = ReadRoom(attributes, options); !s.ok()) return s;
   struct Count {
     std::string_view name;
     uint32_t* value;
@@ -242,6 +267,9 @@ class ReferenceDriver final : public driver::Driver {
     auto creation = ReadCreation(attributes);
     if (!creation.ok()) return creation.status();
     options.create = *creation;
+    const auto housekeeper = attributes.GetBool("housekeeper", true);
+    if (!housekeeper.ok()) return housekeeper.status();
+    options.housekeeper = *housekeeper;
     auto storage = memory_ ? MemoryOf(url) : DirectoryOf(url);
     if (!storage.ok()) return storage.status();
     auto store = Store::Open(*std::move(storage), &Environment::OfMachine(),

@@ -20,7 +20,14 @@
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kFormatMajor = 0;
-inline constexpr uint16_t kFormatMinor = 1;
+inline constexpr uint16_t kFormatMinor = 2;
+
+// Whether this library reads and writes a store of that format. While the major
+// number is 0 each minor one stands alone; STORE decides for all files.
+inline constexpr bool IsOurFormat(uint16_t major, uint16_t minor,
+                                  uint32_t incompatible) {
+  return major == kFormatMajor && minor == kFormatMinor && incompatible == 0;
+}
 
 inline constexpr uint64_t kRecordAlignment = 32;
 inline constexpr uint64_t kSegmentHeaderBytes = 4096;
@@ -41,7 +48,14 @@ struct StoreOptions {
   uint32_t bells = 256;        // Receivers that may sleep at one time.
   uint32_t window = 4096;      // Unsettled span of a group in one partition.
   uint32_t max_segments = 4096;
+  // Of the log, with what is prepared; 0: as much as the storage has.
+  uint64_t max_bytes = 0;
+  // Ballast for a full disk, and beyond `max_bytes`; 0: none.
+  uint64_t reserve_bytes = uint64_t{1} << 20;
 };
+
+// Segments beyond max_segments that only facts and retirement may use.
+inline constexpr uint32_t kReservedSegments = 2;
 
 // The file STORE: who this store is. Written once.
 struct StoreFile {
@@ -63,7 +77,7 @@ struct StoreFile {
   uint32_t reserved = 0;
   uint32_t checksum = 0;  // Of everything before it.
 };
-static_assert(sizeof(StoreFile) == 104);
+static_assert(sizeof(StoreFile) == 120);
 
 // The first bytes of a segment file. The first part is written when the segment
 // is prepared, the second when the log rolls into it.

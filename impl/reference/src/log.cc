@@ -61,7 +61,8 @@ Log::Log(Storage* storage, const Environment* environment,
                   environment->waiting),
       prepare_lock_(&control->header().catalog.prepare, liveness,
                     environment->waiting),
-      index_(control) {}
+      index_(control),
+      touch_due_bytes_(kTouchBytes) {}
 
 absl::Status Log::PoisonedError() const {
   return MakeStatus(Code::kStorageError, "use store \"",
@@ -94,15 +95,41 @@ void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
     if (lock == SlotLock::Result::kInherited || NeedsRepair()) {
       failure = Repair();
     }
-    if (failure.ok()) step = AppendLocked(entries, store_ms, count);
+    if (failure.ok()) {
+      step = AppendLocked(entries, PurposeOf(entries[0]), store_ms, count);
+    }
     append_lock_.Release();
     entries = entries.subspan(count);
     if (step != Step::kDone) {
-      failure = Provide(step, entries.front().bytes(), entries.size(), deadline);
+      failure = Provide(step, entries.front(), entries.size(), deadline);
     }
   }
   for (Append& entry : entries) entry.status = failure;
-  PrepareAhead();
+  LookAhead();
+}
+
+Purpose Log::PurposeOf(const Append& entry) const {
+  if (entry.partition != nullptr) return Purpose::kMessages;
+  const uint32_t owner = control_->header().catalog.retire.owner.Load();
+  return owner != 0 && Owner::FromWord(owner) == liveness_->self()
+             ? Purpose::kRetirement
+             : Purpose::kFacts;
+}
+
+uint64_t Log::Room(Purpose purpose) const {
+  const ControlHeader& header = control_->header();
+  // One unit less than the capacity: a full segment's end would be its
+  // successor's base.
+  const uint64_t room =
+      current_->end() - kRecordAlignment - header.append.tail.Load();
+  if (header.catalog.reserved_segment.Load() != current_ordinal_ + 1) {
+    return room;
+  }
+  if (purpose == Purpose::kMessages) return 0;
+  // The rest is for retirement, which gives room back.
+  const uint64_t kept = (current_->end() - current_->base()) / 2;
+  return purpose == Purpose::kRetirement ? room
+                                         : room - std::min(room, kept);
 }
 
 bool Log::NeedsRepair() const {
@@ -114,8 +141,8 @@ bool Log::NeedsRepair() const {
          tail - base > entry.capacity.Load();
 }
 
-Log::Step Log::AppendLocked(std::span<Append> entries, int64_t store_ms,
-                            size_t& count) {
+Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
+                            int64_t store_ms, size_t& count) {
   if (poisoned()) {
     for (Append& entry : entries) entry.status = PoisonedError();
     count = entries.size();
@@ -128,17 +155,12 @@ Log::Step Log::AppendLocked(std::span<Append> entries, int64_t store_ms,
     return Step::kDone;
   }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
-  const uint64_t tail = control_->header().append.tail.Load();
+  const uint64_t room = Room(purpose);
   uint64_t total = 0;
-  // One unit less than the capacity: a full segment's end would be its
-  // successor's base.
-  count = Fit(entries, current_->end() - kRecordAlignment - tail, total);
+  count = Fit(entries, room, total);
   if (count == 0) {
-    if (PaddedBytes(entries[0].bytes()) >
-        current_->end() - kRecordAlignment - tail) {
-      return Roll();
-    }
-    return Step::kNeedIndex;
+    return PaddedBytes(entries[0].bytes()) > room ? Roll(purpose)
+                                                  : Step::kNeedIndex;
   }
   WriteClaim(entries.first(count), total, store_ms);
   return Step::kDone;
@@ -177,10 +199,16 @@ Log::Step Log::UseCurrent() {
   return Step::kDone;
 }
 
-Log::Step Log::Roll() {
+Log::Step Log::Roll(Purpose purpose) {
   ControlHeader& header = control_->header();
   const uint32_t next = header.append.current.Load() + 1;
-  if (next == header.catalog.end_segment.Load()) return Step::kNeedSegment;
+  const uint32_t end = header.catalog.end_segment.Load();
+  if (next == end) return Step::kNeedSegment;
+  // Nothing is there that messages may use.
+  if (purpose == Purpose::kMessages && next + 1 == end &&
+      header.catalog.reserved_segment.Load() == end) {
+    return Step::kNeedSegment;
+  }
   const std::shared_ptr<Segment> segment = segments_->IfMapped(next);
   if (segment == nullptr) return Step::kNeedMapping;
   SegmentHeader::Roll roll;
@@ -204,6 +232,9 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
   uint64_t sequence = append.sequence.Load();
   append.intent_begin.Store(begin);
   append.intent_end.Store(begin + total);
+  appended_bytes_.store(
+      appended_bytes_.load(std::memory_order_relaxed) + total,
+      std::memory_order_relaxed);
   uint64_t position = begin;
   for (size_t i = 0; i < entries.size(); ++i) {
     Append& entry = entries[i];
@@ -367,13 +398,13 @@ void Log::FreeIndex(PartitionState& partition, uint64_t offset) {
   append_lock_.Release();
 }
 
-absl::Status Log::Provide(Step step, uint64_t bytes, size_t records,
+absl::Status Log::Provide(Step step, const Append& entry, size_t records,
                           TimePoint deadline) {
   switch (step) {
     case Step::kDone:
       break;
     case Step::kNeedSegment:
-      return PrepareSegment(bytes, deadline);
+      return PrepareSegment(entry.bytes(), PurposeOf(entry), deadline);
     case Step::kNeedIndex:
       return GrowIndex(2 * std::min(records, kMaxClaim), deadline);
     case Step::kNeedMapping: {

@@ -7,6 +7,7 @@
 #define OPENMESSAGING_REFERENCE_LOG_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -74,9 +75,20 @@ class LogListener {
   // with no lock held but perhaps the flush lock.
   virtual void BeforePrepare() = 0;
 
+  // Somebody should call Log::WorkAhead. Returns: false if nobody will.
+  virtual bool WorkIsAhead() = 0;
+
  protected:
   ~LogListener() = default;
 };
+
+// How far ahead of the tail pages are touched.
+inline constexpr uint64_t kTouchBytes = uint64_t{1} << 20;
+
+// Who asks for room. When it ends, messages are refused first (1502); what
+// settles them may go on into a segment made from the reserve, and what gives
+// segments back always finds its place there.
+enum class Purpose { kMessages, kFacts, kRetirement };
 
 // Invariants:
 //   (1) bytes below committed never change while their segment exists, except
@@ -118,7 +130,19 @@ class Log {
   void Heal();
 
   // Prepares the next segment if there is none. `bytes`: what must fit in.
-  absl::Status PrepareSegment(uint64_t bytes, TimePoint deadline);
+  // Errors: 1502 no room, nothing was stored; 1410 not in time.
+  absl::Status PrepareSegment(uint64_t bytes, Purpose purpose,
+                              TimePoint deadline);
+
+  // Prepares the next segment, and touches the pages that appends of this
+  // process use next, where that is due.
+  void WorkAhead();
+
+  // Makes the file `reserve` again where it is missing and there is room.
+  void RestoreReserve();
+  // As above while a store is opened. Without a reserve messages stay out of
+  // the current segment, because it is all that is left.
+  void OpenReserve();
 
   // Gives index extents below `offset` back; takes the append lock.
   void FreeIndex(PartitionState& partition, uint64_t offset);
@@ -134,6 +158,10 @@ class Log {
   // The table entry and file of a fresh segment; used by recovery too.
   absl::Status MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
                            const SegmentHeader::Roll* roll);
+  // As above where the disk is full: gives up the reserve for it.
+  absl::Status MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
+                                      uint32_t epoch,
+                                      const SegmentHeader::Roll* roll);
   uint64_t NextCapacity(uint64_t last_capacity, uint64_t bytes) const;
 
  private:
@@ -143,8 +171,11 @@ class Log {
   // Whether a dead owner's work stands unfinished, perhaps because its heir
   // could not repair it. Under the append lock.
   bool NeedsRepair() const;
-  Step AppendLocked(std::span<Append> entries, int64_t store_ms,
-                    size_t& count);
+  Purpose PurposeOf(const Append& entry) const;
+  Step AppendLocked(std::span<Append> entries, Purpose purpose,
+                    int64_t store_ms, size_t& count);
+  // How many bytes of the current segment may be used.
+  uint64_t Room(Purpose purpose) const;
   // How many of `entries` one claim can take.
   size_t Fit(std::span<const Append> entries, uint64_t room,
              uint64_t& total) const;
@@ -153,12 +184,24 @@ class Log {
   // Makes the records in [begin, end) visible; idempotent. `entries`: the ones
   // just written; empty for an heir.
   void Finish(uint64_t begin, uint64_t end, std::span<const Append> entries);
-  Step Roll();
+  Step Roll(Purpose purpose);
   Step UseCurrent();
-  absl::Status Provide(Step step, uint64_t bytes, size_t records,
+  absl::Status Provide(Step step, const Append& entry, size_t records,
                        TimePoint deadline);
   absl::Status GrowIndex(uint64_t spare, TimePoint deadline);
+  // After an append: sees that somebody does what the next ones need.
+  void LookAhead();
+  bool SegmentIsDue() const;
   void PrepareAhead();
+  void TouchAhead();
+  // How many bytes the segments may have; UINT64_MAX: any number.
+  uint64_t LimitFor(Purpose purpose) const;
+  // Under the prepare lock.
+  absl::Status PrepareLocked(uint64_t bytes, Purpose purpose);
+  absl::Status MakeLargestSegment(uint64_t base, uint64_t capacity,
+                                  uint64_t least);
+  // Under the prepare lock. Returns: whether the reserve is whole.
+  bool EnsureReserve();
   absl::Status Lead();
   absl::Status FillChecksums(const Segment& segment, uint64_t from,
                              uint64_t to);
@@ -177,6 +220,15 @@ class Log {
   // The segment at the tail as of the last append here; under the append lock.
   std::shared_ptr<Segment> current_;
   uint32_t current_ordinal_ = ~uint32_t{0};
+
+  // What was appended here; changed under the append lock.
+  std::atomic<uint64_t> appended_bytes_{0};
+  // When it is as much, pages are touched again.
+  std::atomic<uint64_t> touch_due_bytes_;
+  std::atomic<uint64_t> touched_to_{0};
+  std::atomic<uint64_t> touched_at_flushes_{0};
+  // Until then preparing ahead has no purpose: it failed; steady clock.
+  std::atomic<int64_t> prepare_not_before_ns_{0};
 
   // What a flush works on; under the flush lock. Kept for its room.
   std::vector<std::shared_ptr<Segment>> flushing_;

@@ -70,6 +70,7 @@ struct ReferenceProducer::Scratch {
   };
   std::vector<Append> appends{};
   std::vector<Item> items{};
+  std::vector<Undurable> undurable{};
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   bool in_use = false;
@@ -84,6 +85,7 @@ struct ReferenceProducer::Scratch {
   void Clear() {
     appends.clear();
     items.clear();
+    undurable.clear();
     rebuilt.clear();
   }
 };
@@ -186,7 +188,6 @@ void ReferenceProducer::Send(std::span<const Message> batch,
     scratch.items.back().index = i;
   }
   // The items stand still from here on, so that views of them are good.
-  uint64_t disk_end = 0;
   for (size_t n = 0; n < scratch.items.size(); ++n) {
     const Scratch::Item& item = scratch.items[n];
     // A field of origin stands before it; the order of fields is by number.
@@ -205,14 +206,41 @@ void ReferenceProducer::Send(std::span<const Message> batch,
     }
   }
   store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
+  CompleteAll(scratch, context.caller_waits, context.deadline, done);
+  scratch.Clear();
+  scratch.in_use = false;
+}
+
+bool ReferenceProducer::HandOver(Scratch& scratch,
+                                 driver::SendCompletion& done) {
+  Housekeeper* const housekeeper = store_->housekeeper();
+  if (housekeeper == nullptr) return false;
+  for (size_t n = 0; n < scratch.items.size(); ++n) {
+    const Append& append = scratch.appends[n];
+    if (!append.status.ok() || (append.flags & kDisk) == 0) continue;
+    scratch.undurable.push_back(
+        {append.end, append.sequence, append.offset, append.queue_partition,
+         scratch.items[n].queue->state, &done, scratch.items[n].index, this});
+  }
+  return housekeeper->Take(scratch.undurable);
+}
+
+void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
+                                    TimePoint deadline,
+                                    driver::SendCompletion& done) {
+  uint64_t disk_end = 0;
   for (const Append& append : scratch.appends) {
     if (append.status.ok() && (append.flags & kDisk) != 0) {
       disk_end = append.end;
     }
   }
   absl::Status flushed;
-  if (disk_end != 0) {
-    flushed = store_->log().WaitDurable(disk_end, context.deadline);
+  // Taken over, they may be complete already and `done` gone when the last of
+  // the others, which are completed here, is.
+  const bool handed_over =
+      disk_end != 0 && !caller_waits && HandOver(scratch, done);
+  if (disk_end != 0 && !handed_over) {
+    flushed = store_->log().WaitDurable(disk_end, deadline);
   }
   const Queue* rung = nullptr;
   for (size_t n = 0; n < scratch.items.size(); ++n) {
@@ -222,12 +250,14 @@ void ReferenceProducer::Send(std::span<const Message> batch,
       done.Failed(item.index, append.status);
       continue;
     }
+    const bool disk = (append.flags & kDisk) != 0;
+    if (disk && handed_over) continue;
     if (item.queue.get() != rung) {
       rung = item.queue.get();
       RingBells(store_->control(), store_->environment(), store_->liveness(),
                 *rung->state);
     }
-    if ((append.flags & kDisk) != 0 && !flushed.ok()) {
+    if (disk && !flushed.ok()) {
       done.Failed(item.index, flushed);
       continue;
     }
@@ -239,16 +269,28 @@ void ReferenceProducer::Send(std::span<const Message> batch,
     result.offset = static_cast<int64_t>(append.offset);
     done.Sent(item.index, result);
   }
-  scratch.Clear();
-  scratch.in_use = false;
 }
 
 absl::Status ReferenceProducer::Flush(TimePoint deadline) {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
-  return store_->log().WaitDurable(store_->log().committed(), deadline);
+  const uint64_t position = store_->log().committed();
+  if (auto s = store_->log().WaitDurable(position, deadline); !s.ok()) {
+    if (OmsCode(s) != Code::kFlushTimeout) return s;
+    return MakeStatus(Code::kTimeout,
+                      "flush: another process's flush did not end before the "
+                      "deadline");
+  }
+  Housekeeper* const housekeeper = store_->housekeeper();
+  return housekeeper == nullptr
+             ? absl::OkStatus()
+             : housekeeper->WaitCompleted(position, deadline);
 }
 
-absl::Status ReferenceProducer::Close(TimePoint /*deadline*/) {
+absl::Status ReferenceProducer::Close(TimePoint deadline) {
+  // In the child of a fork nothing completes.
+  if (store_->CheckUsable().ok() && store_->housekeeper() != nullptr) {
+    store_->housekeeper()->Finish(this, deadline);
+  }
   return absl::OkStatus();
 }
 

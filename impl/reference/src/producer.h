@@ -18,6 +18,9 @@
 
 namespace openmessaging::reference {
 
+// A message at durability disk whose sender does not wait completes from the
+// store's housekeeper; without one Send leads the flush all the same.
+//
 // Threads: Send may run concurrently; in steady state it allocates nothing.
 class ReferenceProducer final : public driver::Producer {
  public:
@@ -37,6 +40,11 @@ class ReferenceProducer final : public driver::Producer {
                                                        TimePoint deadline);
   absl::Status Plan(const Message& message, const driver::CallContext& context,
                     int64_t store_ms, Scratch& scratch);
+  void CompleteAll(Scratch& scratch, bool caller_waits, TimePoint deadline,
+                   driver::SendCompletion& done);
+  // Hands what is not durable yet to the housekeeper. Returns: false if there
+  // is none.
+  bool HandOver(Scratch& scratch, driver::SendCompletion& done);
   absl::StatusOr<uint32_t> PartitionFor(const Message& message,
                                         const Queue& queue,
                                         uint32_t key_hash);

@@ -110,8 +110,9 @@ absl::Status Store::CreateControl(std::unique_ptr<GrowingFile> idx,
                                   size_t segments) {
   // Each recovery adds a segment, whatever the limit for appends is.
   StoreOptions options = store_file_.options;
-  options.max_segments = std::max(options.max_segments,
-                                  static_cast<uint32_t>(segments) + 1);
+  options.max_segments =
+      std::max(options.max_segments, static_cast<uint32_t>(segments) + 1) +
+      kReservedSegments;
   const ControlLayout layout(options);
   // A new inode: whoever still maps the old ctl must not reach the new one.
   if (auto s = storage_->Remove("ctl"); !s.ok()) return s;
@@ -302,12 +303,12 @@ absl::Status Store::StartSegment(const LogEnd& log) {
   roll.previous_end = log.end;
   roll.previous_sequence = log.sequence;
   roll.durable = log.end;
-  if (auto s = log_->MakeSegment(log.end,
-                                 store_file_.options.first_segment_bytes,
-                                 header.epoch, &roll);
-      !s.ok()) {
-    return s;
+  auto made = log_->MakeSegment(
+      log.end, store_file_.options.first_segment_bytes, header.epoch, &roll);
+  if (OmsCode(made) == Code::kStorageBusy) {
+    made = log_->MakeSegmentFromReserve(log.end, kPage, header.epoch, &roll);
   }
+  if (!made.ok()) return made;
   header.append.current.Store(ordinal);
   header.append.chain.Store((log.end / kRecordAlignment) << 32);
   header.append.tail.Store(log.end);

@@ -17,13 +17,36 @@ namespace openmessaging::reference {
 namespace {
 
 constexpr std::chrono::seconds kPatience{2};
+// How often the housekeepers of all processes together look.
+constexpr int64_t kIdleLookNs = 900'000'000;
 
 }  // namespace
+
+absl::flat_hash_map<uint32_t, Store::Floors> Store::FloorsByQueue() {
+  absl::flat_hash_map<uint32_t, Floors> all;
+  for (uint32_t n = 0; n < catalog_->count(); ++n) {
+    const CatalogEntry& entry = *catalog_->entry(n);
+    if (entry.kind.Load() != 2 || entry.live.Load() == 0) continue;
+    Floors& queue = all[entry.queue.Load()];
+    if (entry.state.Load() == 0) {
+      queue.unread = true;
+      continue;
+    }
+    auto* const group = control_->Get<GroupState>(entry.state.Load());
+    queue.settled.resize(group->partitions, UINT64_MAX);
+    for (uint32_t p = 0; p < group->partitions; ++p) {
+      queue.settled[p] = std::min(queue.settled[p],
+                                  SettledFloor(*control_, *group->cursor(p)));
+    }
+  }
+  return all;
+}
 
 uint64_t Store::LowestNeeded() {
   ControlHeader& header = control_->header();
   uint64_t lowest =
       segments_->entry(header.append.current.Load()).base.Load();
+  const auto floors = FloorsByQueue();
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
     if (entry.kind.Load() != 1 || entry.live.Load() == 0 ||
@@ -31,27 +54,14 @@ uint64_t Store::LowestNeeded() {
       continue;
     }
     auto* const queue = control_->Get<QueueState>(entry.state.Load());
+    const auto groups = floors.find(queue->id);
     for (uint32_t p = 0; p < queue->partitions; ++p) {
       PartitionState& partition = *queue->partition(p);
-      // The lowest floor of any group; a queue without one keeps everything.
-      uint64_t floor = UINT64_MAX;
-      for (uint32_t g = 0; g < catalog_->count(); ++g) {
-        const CatalogEntry& other = *catalog_->entry(g);
-        if (other.kind.Load() != 2 || other.live.Load() == 0 ||
-            other.queue.Load() != queue->id) {
-          continue;
-        }
-        // A group that has no state yet has received nothing.
-        if (other.state.Load() == 0) {
-          floor = partition.first_offset.Load();
-          continue;
-        }
-        floor = std::min(
-            floor, SettledFloor(*control_, *control_->Get<GroupState>(
-                                               other.state.Load())
-                                               ->cursor(p)));
-      }
-      if (floor == UINT64_MAX) floor = partition.first_offset.Load();
+      // A queue without a group keeps everything.
+      const bool settled = groups != floors.end() && !groups->second.unread &&
+                           p < groups->second.settled.size();
+      const uint64_t floor = settled ? groups->second.settled[p]
+                                     : partition.first_offset.Load();
       if (floor >= partition.next_offset.Load()) continue;
       IndexReader reader(control_.get(), &partition,
                          QueuePartition(queue->id, p));
@@ -158,8 +168,23 @@ void Store::Retire() {
     }
     storage_->SyncDirectory("log").IgnoreError();
     segments_->Forget(boundary);
+    log_->RestoreReserve();
   }
   lock.Release();
+}
+
+void Store::RetireInIdleness() {
+  ControlHeader::Catalog& catalog = control_->header().catalog;
+  segments_->Forget(
+      segments_->entry(catalog.first_segment.Load()).base.Load());
+  const int64_t now_ns = environment_->clock->BootNs();
+  int64_t next_ns = catalog.next_retire_ns.Load();
+  if (now_ns < next_ns ||
+      !catalog.next_retire_ns.CompareExchange(next_ns, now_ns + kIdleLookNs)) {
+    return;
+  }
+  Retire();
+  log_->RestoreReserve();
 }
 
 }  // namespace openmessaging::reference

@@ -3,6 +3,7 @@
 // Making segments, ahead of the append that needs them.
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -13,6 +14,15 @@ namespace openmessaging::reference {
 namespace {
 
 constexpr char kTemporary[] = "log/next.tmp";
+constexpr char kReserve[] = "reserve";
+// Preparing ahead that failed is not tried again at once.
+constexpr int64_t kPrepareAgainNs = 100'000'000;
+
+int64_t SteadyNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 }  // namespace
 
@@ -74,7 +84,86 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
   return absl::OkStatus();
 }
 
-absl::Status Log::PrepareSegment(uint64_t bytes, TimePoint deadline) {
+absl::Status Log::MakeLargestSegment(uint64_t base, uint64_t capacity,
+                                     uint64_t least) {
+  const uint32_t epoch = control_->header().epoch;
+  while (true) {
+    absl::Status status = MakeSegment(base, capacity, epoch, nullptr);
+    const uint64_t half = AlignUp(capacity / 2, kPage);
+    if (OmsCode(status) != Code::kStorageBusy || half < least ||
+        half == capacity) {
+      return status;
+    }
+    capacity = half;
+  }
+}
+
+absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
+                                         uint32_t epoch,
+                                         const SegmentHeader::Roll* roll) {
+  ControlHeader& control = control_->header();
+  const uint64_t reserve = control.options.reserve_bytes;
+  if (storage_->IsVolatile() || !storage_->Open(kReserve, Access::kRead).ok()) {
+    return MakeStatus(Code::kStorageBusy, "append to \"",
+                      std::string_view(storage_->Describe()),
+                      "\": the disk is full, and so is the reserve");
+  }
+  // Said before the segment can be seen, so that no message slips in.
+  Shared<uint32_t>& reserved = control.catalog.reserved_segment;
+  const uint32_t before = reserved.Load();
+  reserved.Store(control.catalog.end_segment.Load() + 1);
+  absl::Status status = storage_->Remove(kReserve);
+  if (status.ok()) {
+    const uint64_t most =
+        reserve > 2 * kPage ? reserve - kSegmentHeaderBytes : kPage;
+    status = MakeSegment(base, std::max(AlignUp(bytes, kPage), most), epoch,
+                         roll);
+  }
+  if (!status.ok()) {
+    reserved.Store(before);
+    EnsureReserve();
+  }
+  return status;
+}
+
+bool Log::EnsureReserve() {
+  const uint64_t bytes = control_->header().options.reserve_bytes;
+  if (bytes == 0 || storage_->IsVolatile()) return true;
+  if (const auto file = storage_->Open(kReserve, Access::kRead); file.ok()) {
+    const auto size = (*file)->Size();
+    if (size.ok() && *size >= bytes) return true;
+  }
+  auto file = storage_->Create(kReserve);
+  if (file.ok() && (*file)->Grow(bytes).ok()) return true;
+  // Half a reserve would only keep others from what is left.
+  storage_->Remove(kReserve).IgnoreError();
+  return false;
+}
+
+void Log::RestoreReserve() {
+  if (prepare_lock_.Acquire(TimePoint::min()) == SlotLock::Result::kTimeout) {
+    return;
+  }
+  EnsureReserve();
+  prepare_lock_.Release();
+}
+
+void Log::OpenReserve() {
+  if (EnsureReserve()) return;
+  ControlHeader& control = control_->header();
+  control.catalog.reserved_segment.Store(control.append.current.Load() + 1);
+}
+
+uint64_t Log::LimitFor(Purpose purpose) const {
+  const StoreOptions& options = control_->header().options;
+  const uint64_t limit =
+      options.max_bytes != 0 ? options.max_bytes : storage_->MaxBytes();
+  if (limit == 0 || purpose == Purpose::kRetirement) return UINT64_MAX;
+  return purpose == Purpose::kFacts ? limit + options.reserve_bytes : limit;
+}
+
+absl::Status Log::PrepareSegment(uint64_t bytes, Purpose purpose,
+                                 TimePoint deadline) {
   listener_->BeforePrepare();
   if (prepare_lock_.Acquire(deadline) == SlotLock::Result::kTimeout) {
     StatusDetail detail = DefaultDetail(Code::kTimeout);
@@ -84,53 +173,126 @@ absl::Status Log::PrepareSegment(uint64_t bytes, TimePoint deadline) {
                                  "the deadline; nothing was stored"),
                       detail);
   }
-  const auto prepare = [&]() -> absl::Status {
-    ControlHeader& control = control_->header();
-    ControlHeader::Catalog& catalog = control.catalog;
-    const uint32_t last = catalog.end_segment.Load() - 1;
-    SegmentEntry& entry = segments_->entry(last);
-    const uint64_t capacity = entry.capacity.Load();
-    const uint64_t end = entry.base.Load() + capacity;
-    if (last != control.append.current.Load() &&
-        PaddedBytes(bytes) <= capacity - kRecordAlignment) {
-      return absl::OkStatus();
-    }
-    if (last + 1 - catalog.first_segment.Load() >=
-        control.options.max_segments) {
-      return MakeStatus(Code::kStorageBusy, "append to \"",
-                        std::string_view(storage_->Describe()),
-                        "\": the store has its ", control.options.max_segments,
-                        " segments; settle messages or make it larger");
-    }
-    const uint64_t next = NextCapacity(capacity, bytes);
-    uint64_t total = next;
-    for (uint32_t n = catalog.first_segment.Load(); n <= last; ++n) {
-      total += segments_->entry(n).capacity.Load();
-    }
-    if (storage_->MaxBytes() != 0 && total > storage_->MaxBytes()) {
-      return MakeStatus(Code::kStorageBusy, "append to \"",
-                        std::string_view(storage_->Describe()),
-                        "\": the store is full at ", storage_->MaxBytes(),
-                        " bytes; settle messages first");
-    }
-    return MakeSegment(end, next, control.epoch, nullptr);
-  };
-  absl::Status status = prepare();
+  absl::Status status = PrepareLocked(bytes, purpose);
   prepare_lock_.Release();
   return status;
 }
 
-void Log::PrepareAhead() {
+absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
+  ControlHeader& control = control_->header();
+  ControlHeader::Catalog& catalog = control.catalog;
+  const uint32_t last = catalog.end_segment.Load() - 1;
+  SegmentEntry& entry = segments_->entry(last);
+  const uint64_t capacity = entry.capacity.Load();
+  const bool messages = purpose == Purpose::kMessages;
+  if (last != control.append.current.Load() &&
+      PaddedBytes(bytes) <= capacity - kRecordAlignment &&
+      !(messages && catalog.reserved_segment.Load() == last + 1)) {
+    return absl::OkStatus();
+  }
+  const auto full = [&](auto... why) {
+    return MakeStatus(Code::kStorageBusy, "append to \"",
+                      std::string_view(storage_->Describe()), "\": ", why...);
+  };
+  const uint32_t segments =
+      control.options.max_segments - (messages ? kReservedSegments : 0);
+  if (last + 1 - catalog.first_segment.Load() >= segments) {
+    return full("the store has its ", segments,
+                " segments; settle messages or make it larger");
+  }
+  uint64_t total = 0;
+  for (uint32_t n = catalog.first_segment.Load(); n <= last; ++n) {
+    total += segments_->entry(n).capacity.Load();
+  }
+  const uint64_t limit = LimitFor(Purpose::kMessages);
+  const uint64_t room = limit - std::min(limit, total);
+  const uint64_t least = AlignUp(bytes + 2 * kRecordAlignment, kPage);
+  uint64_t next = NextCapacity(capacity, bytes);
+  if (next > room && room >= NextCapacity(0, bytes)) {
+    next = room - room % kPage;
+  }
+  const bool beyond = next > room;
+  if (beyond) {
+    next = std::max(least, AlignUp(control.options.reserve_bytes, kPage));
+    if (messages || LimitFor(purpose) - std::min(LimitFor(purpose), total) <
+                        next) {
+      return full("the store is full at ", limit,
+                  " bytes; settle messages first (max-bytes)");
+    }
+    catalog.reserved_segment.Store(last + 2);
+  }
+  // Whoever settles needs the reserve before messages get new room.
+  if (messages && !EnsureReserve()) {
+    return full("the disk is full; settle messages or free space");
+  }
+  const uint64_t end = entry.base.Load() + capacity;
+  absl::Status status = MakeLargestSegment(
+      end, next, messages ? NextCapacity(0, bytes) : least);
+  if (!messages && OmsCode(status) == Code::kStorageBusy) {
+    status = MakeSegmentFromReserve(end, least, control.epoch, nullptr);
+  }
+  return status;
+}
+
+bool Log::SegmentIsDue() const {
   const ControlHeader& control = control_->header();
   const uint32_t current = control.append.current.Load();
-  if (current + 1 != control.catalog.end_segment.Load()) return;
+  if (current + 1 != control.catalog.end_segment.Load()) return false;
   const SegmentEntry& entry = segments_->entry(current);
   const uint64_t used = control.append.tail.Load() - entry.base.Load();
   const uint64_t capacity = entry.capacity.Load();
   // The first segment waits longer, so that a small store stays one segment.
-  if (used < capacity / 2 || used > capacity) return;
+  if (used < capacity / 2 || used > capacity) return false;
+  return SteadyNs() >= prepare_not_before_ns_.load(std::memory_order_relaxed);
+}
+
+void Log::PrepareAhead() {
   // A failure is the next append's to report, if it still needs the segment.
-  PrepareSegment(0, TimePoint::min()).IgnoreError();
+  if (!PrepareSegment(0, Purpose::kMessages, TimePoint::min()).ok()) {
+    prepare_not_before_ns_.store(SteadyNs() + kPrepareAgainNs,
+                                 std::memory_order_relaxed);
+  }
+}
+
+void Log::LookAhead() {
+  const bool pages =
+      appended_bytes_.load(std::memory_order_relaxed) >=
+      touch_due_bytes_.load(std::memory_order_relaxed);
+  const bool segment = SegmentIsDue();
+  if ((!pages && !segment) || listener_->WorkIsAhead()) return;
+  // Touching costs the same whoever does it: a sender gains nothing.
+  if (pages) touch_due_bytes_.store(UINT64_MAX, std::memory_order_relaxed);
+  if (segment) PrepareAhead();
+}
+
+void Log::WorkAhead() {
+  if (SegmentIsDue()) PrepareAhead();
+  TouchAhead();
+}
+
+void Log::TouchAhead() {
+  const uint64_t appended = appended_bytes_.load(std::memory_order_relaxed);
+  if (appended < touch_due_bytes_.load(std::memory_order_relaxed)) return;
+  ControlHeader& control = control_->header();
+  const uint64_t tail = control.append.tail.Load();
+  const uint64_t from = std::max(tail, touched_to_.load());
+  const uint64_t to = tail + kTouchBytes;
+  // A flush writes every page that is dirty, used or not: where flushes are
+  // frequent, the first store to a page must stay the one that dirties it.
+  const uint64_t flushes = control.flush.flushes.Load();
+  const bool for_write =
+      storage_->IsVolatile() || touched_at_flushes_.exchange(flushes) == flushes;
+  const uint32_t end_segment = control.catalog.end_segment.Load();
+  for (uint32_t n = control.append.current.Load(); n != end_segment; ++n) {
+    const auto segment = segments_->ByOrdinal(n);
+    if (!segment.ok()) break;
+    const uint64_t begin = std::max(from, (*segment)->base());
+    const uint64_t end = std::min(to, (*segment)->end());
+    if (begin < end) (*segment)->Touch(begin, end, for_write);
+  }
+  touched_to_.store(to);
+  touch_due_bytes_.store(appended + kTouchBytes / 2,
+                         std::memory_order_relaxed);
 }
 
 }  // namespace openmessaging::reference

@@ -55,6 +55,11 @@ class Segment {
     return reinterpret_cast<SegmentHeader*>(write_->data());
   }
   absl::Status Sync() const { return file_->Sync(); }
+  // Brings the writers' pages of [begin, end) in.
+  void Touch(uint64_t begin, uint64_t end, bool for_write) const {
+    write_->Touch(kSegmentHeaderBytes + (begin - base_),
+                  kSegmentHeaderBytes + (end - base_), for_write);
+  }
 
  private:
   Segment(uint64_t base, uint64_t capacity, uint32_t epoch, uint64_t salt)

@@ -108,6 +108,14 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
     if (!gate.status().ok()) return gate.status();
     if (auto s = store->OpenGated(options); !s.ok()) return s;
   }
+  if (options.housekeeper) {
+    store->housekeeper_ = std::make_shared<Housekeeper>(store.get());
+    // There is something that may be retired while nobody sends.
+    const ControlHeader& header = store->control_->header();
+    if (header.catalog.first_segment.Load() != header.append.current.Load()) {
+      store->housekeeper_->Nudge();
+    }
+  }
   store->closed_ = false;
   return store;
 }
@@ -125,6 +133,7 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
   } else if (auto s = Rebuild(); !s.ok()) {
     return s;
   }
+  if (open_path_ != OpenPath::kJoined) log_->OpenReserve();
   opened_end_ = log_->committed();
   return absl::OkStatus();
 }
@@ -233,6 +242,7 @@ absl::Status Store::CheckUsable() const {
 void Store::AbandonAfterFork() {
   forked_ = true;
   closed_ = true;
+  if (housekeeper_ != nullptr) housekeeper_->AbandonAfterFork();
   locks_->AbandonAfterFork();
 }
 
@@ -245,6 +255,7 @@ Store::~Store() {
 
 absl::Status Store::Close(TimePoint deadline) {
   if (closed_.exchange(true)) return absl::OkStatus();
+  if (housekeeper_ != nullptr) housekeeper_->Stop(deadline);
   const Gate gate(*locks_, deadline);
   const uint64_t slot_byte = kSlotByte + liveness_->self().slot();
   if (!gate.status().ok()) {
@@ -290,6 +301,10 @@ void Store::BeforeFlush() {
 }
 
 void Store::BeforePrepare() { Retire(); }
+
+bool Store::WorkIsAhead() {
+  return housekeeper_ != nullptr && housekeeper_->Nudge();
+}
 
 absl::Status Store::LogCursors(bool all, TimePoint deadline) {
   // Each flush comes here, and allocates nothing. They are taken while they are

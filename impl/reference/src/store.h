@@ -22,6 +22,7 @@
 #include "env/environment.h"
 #include "env/storage.h"
 #include "format.h"
+#include "housekeeper.h"
 #include "log.h"
 #include "segment_map.h"
 #include "slot_lock.h"
@@ -34,6 +35,8 @@ enum class OpenPath { kCreated, kJoined, kWarm, kClean, kCold };
 struct StoreOpenOptions {
   // Of a store that does not exist yet.
   StoreOptions create{};
+  // Whether this handle has a housekeeper.
+  bool housekeeper = false;
 };
 
 // Threads: every method may be called from any thread at any time. Close once,
@@ -67,6 +70,8 @@ class Store final : public LogListener {
   Log& log() { return *log_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
+  // Nothing where there is none.
+  Housekeeper* housekeeper() const { return housekeeper_.get(); }
 
   // Returns: 1601 after Close or in the child of a fork.
   absl::Status CheckUsable() const;
@@ -76,12 +81,16 @@ class Store final : public LogListener {
   absl::Status LogCursors(bool all, TimePoint deadline);
   // Removes the segments that nothing needs, if nobody else is doing it.
   void Retire();
+  // As above where nobody sends, and takes the reserve back; one process of all
+  // does it in each second. Lets go of what others removed.
+  void RetireInIdleness();
 
   // LogListener
   void Publish(const RecordHeader& header) override;
   PartitionState* FindPartition(uint32_t queue_partition) override;
   void BeforeFlush() override;
   void BeforePrepare() override;
+  bool WorkIsAhead() override;
 
   // For pthread_atfork.
   void AbandonAfterFork();
@@ -138,6 +147,12 @@ class Store final : public LogListener {
   void ShortenLastSegment(uint64_t end);
   absl::Status TakeSlot();
   void Assemble();
+  // How far the groups of one queue have settled it.
+  struct Floors {
+    bool unread = false;  // One has not received anything yet.
+    std::vector<uint64_t> settled{};  // By all, of each partition.
+  };
+  absl::flat_hash_map<uint32_t, Floors> FloorsByQueue();
   uint64_t LowestNeeded();
   // Where one partition begins once everything below a position is gone.
   struct RetiredTo {
@@ -160,6 +175,8 @@ class Store final : public LogListener {
   std::unique_ptr<SegmentMap> segments_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Log> log_;
+  // Set before anybody else has this handle.
+  std::shared_ptr<Housekeeper> housekeeper_;
   std::atomic<bool> closed_{false};
   std::atomic<bool> forked_{false};
 };

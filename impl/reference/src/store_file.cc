@@ -70,12 +70,13 @@ absl::Status Store::ReadStoreFile(File& file) {
   if (bytes->size() < 16 || store_file_.magic != StoreFile::kMagic) {
     return NotAStore(path, "its file STORE is not one of ours");
   }
-  if (store_file_.major != kFormatMajor || store_file_.incompatible != 0) {
+  if (!IsOurFormat(store_file_.major, store_file_.minor,
+                   store_file_.incompatible)) {
     return MakeStatus(Code::kIncompatibleVersion, "open store \"",
                       std::string_view(path), "\": its format is ",
                       store_file_.major, ".", store_file_.minor,
                       "; this library reads and writes format ",
-                      kFormatMajor);
+                      kFormatMajor, ".", kFormatMinor);
   }
   if (bytes->size() < sizeof(StoreFile) ||
       Crc32c(0, &store_file_, offsetof(StoreFile, checksum)) !=
@@ -87,7 +88,8 @@ absl::Status Store::ReadStoreFile(File& file) {
   if (chosen.slots < 1 || chosen.slots > 1024 || chosen.bells > kMaxBells ||
       chosen.window < 1 || chosen.window > 32768 || chosen.max_segments < 2 ||
       chosen.max_segments > 65536 || chosen.first_segment_bytes < kPage ||
-      chosen.max_segment_bytes > uint64_t{1} << 32) {
+      chosen.max_segment_bytes > uint64_t{1} << 32 ||
+      chosen.reserve_bytes > uint64_t{1} << 32) {
     return MakeStatus(Code::kDamaged, "open store \"", std::string_view(path),
                       "\": its file STORE names impossible options");
   }
