@@ -3,27 +3,11 @@
 // Reading one partition: from hand-outs to messages.
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "consumer.h"
-#include "openmessaging/driver/message_access.h"
-#include "openmessaging/status.h"
 
 namespace openmessaging::reference {
-
-SegmentHolder::SegmentHolder(std::shared_ptr<Segment> segment_in,
-                             std::shared_ptr<const Queue> queue_in,
-                             const Store& store)
-    : internal::MessageHolder([](internal::MessageHolder* holder) {
-        delete static_cast<SegmentHolder*>(holder);
-      }),
-      segment(std::move(segment_in)),
-      queue(std::move(queue_in)) {
-  store_id = store.uuid();
-  destination = queue->name;
-  store_host = store.environment().host;
-}
 
 BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                                std::shared_ptr<const Group> group,
@@ -74,58 +58,11 @@ absl::Status BoundPartition::UseSegment(uint64_t position) {
   return absl::OkStatus();
 }
 
-absl::Status BoundPartition::Verify(const RecordHeader& header,
-                                    const char* record,
-                                    const HandOut& out) const {
-  const auto damaged = [&](std::string_view what) {
-    return MakeStatus(Code::kDamaged, "receive from \"",
-                      std::string_view(queue_->name), "\": the message at ",
-                      "offset ", out.offset, " (position ", out.position,
-                      ") is damaged: ", what, "; it is skipped");
-  };
-  const uint32_t length = CommitWord::Length(header.commit);
-  const Segment& segment = *holder_->segment;
-  if (header.position != out.position || header.offset != out.offset ||
-      header.queue_partition != queue_partition_ ||
-      CommitWord::Type(header.commit) != RecordType::kMessage ||
-      length < sizeof(header) || length > segment.end() - out.position ||
-      header.fields_bytes > length - sizeof(header)) {
-    return damaged("its header is not one of this place");
-  }
-  // What was appended since this process came is in the page cache as it was
-  // written; what lay there before may have been on a disk meanwhile.
-  if (out.position >= store_->opened_end() || store_->volatile_storage()) {
-    return absl::OkStatus();
-  }
-  if (SealOf(header, segment.salt()) != header.header_checksum) {
-    return damaged("the checksum of its header is wrong");
-  }
-  if ((CommitWord::Flags(header.commit) & kPayloadPending) == 0 &&
-      Crc32c(0, record + sizeof(header), length - sizeof(header)) !=
-          header.payload_checksum) {
-    return damaged("the checksum of its body is wrong");
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<Message> BoundPartition::Load(const HandOut& out) {
   if (auto s = UseSegment(out.position); !s.ok()) return s;
-  const char* const record = holder_->segment->Read(out.position);
-  RecordHeader header;
-  std::memcpy(&header, record, sizeof(header));
-  if (auto s = Verify(header, record, out); !s.ok()) return s;
-  const std::string_view fields(record + sizeof(header), header.fields_bytes);
-  const std::string_view body(
-      fields.data() + fields.size(),
-      CommitWord::Length(header.commit) - sizeof(header) - fields.size());
-  driver::DeliveryHeader delivery;
-  delivery.partition = static_cast<int32_t>(PartitionOf(queue_partition_));
-  delivery.offset = static_cast<int64_t>(out.offset);
-  delivery.store_timestamp_ms = header.store_ms;
-  delivery.delivery_count = static_cast<int32_t>(out.word.attempts());
-  holder_->Ref();
-  return driver::MessageAccess::View(holder_, fields, body, header.epoch,
-                                     header.sequence, delivery);
+  return ReadMessage(*store_, holder_,
+                     {queue_partition_, out.offset, out.position},
+                     out.word.attempts());
 }
 
 void BoundPartition::Remember(const HandOut& out) {

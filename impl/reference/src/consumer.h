@@ -18,23 +18,13 @@
 #include "absl/base/thread_annotations.h"
 #include "bells.h"
 #include "group_window.h"
+#include "message_reader.h"
 #include "openmessaging/driver/consumer.h"
-#include "openmessaging/internal/message_holder.h"
 #include "openmessaging/internal/mutex.h"
 #include "receipt_token.h"
 #include "store.h"
 
 namespace openmessaging::reference {
-
-// Keeps the segment of received messages mapped; one for each queue, segment
-// and consumer.
-struct SegmentHolder final : internal::MessageHolder {
-  SegmentHolder(std::shared_ptr<Segment> segment_in,
-                std::shared_ptr<const Queue> queue_in, const Store& store);
-
-  const std::shared_ptr<Segment> segment;
-  const std::shared_ptr<const Queue> queue;
-};
 
 // One partition of a bound queue.
 class BoundPartition {
@@ -66,8 +56,6 @@ class BoundPartition {
 
  private:
   absl::Status UseSegment(uint64_t position);
-  absl::Status Verify(const RecordHeader& header, const char* record,
-                      const HandOut& out) const;
 
   Store* const store_;
   const std::shared_ptr<const Queue> queue_;

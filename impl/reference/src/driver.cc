@@ -20,6 +20,7 @@
 #include "openmessaging/status.h"
 #include "producer.h"
 #include "store.h"
+#include "stream_source.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -36,7 +37,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kExplicitPartition, Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
-        Capability::kStartEarliest}) {
+        Capability::kStartEarliest, Capability::kStream}) {
     all.Set(native, Support::kNative);
   }
   if (!store.volatile_storage()) {
@@ -57,7 +58,9 @@ class ReferenceConnection final : public driver::Connection,
  public:
   ReferenceConnection(std::shared_ptr<Store> store,
                       const ConnectionSettings& settings)
-      : store_(std::move(store)), settings_(settings) {}
+      : store_(std::move(store)),
+        settings_(settings),
+        stream_(store_, settings.spin) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view /*queue*/,
                                               TimePoint /*deadline*/) override {
@@ -89,6 +92,9 @@ class ReferenceConnection final : public driver::Connection,
   void* Query(std::string_view interface_name) override {
     if (interface_name == driver::Admin::kInterface) {
       return static_cast<driver::Admin*>(this);
+    }
+    if (interface_name == driver::StreamSource::kInterface) {
+      return static_cast<driver::StreamSource*>(&stream_);
     }
     return nullptr;
   }
@@ -149,6 +155,7 @@ class ReferenceConnection final : public driver::Connection,
 
   const std::shared_ptr<Store> store_;
   const ConnectionSettings settings_;
+  ReferenceStreamSource stream_;
 };
 
 // Shared attributes of both storages.

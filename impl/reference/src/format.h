@@ -7,6 +7,7 @@
 #ifndef OPENMESSAGING_REFERENCE_FORMAT_H_
 #define OPENMESSAGING_REFERENCE_FORMAT_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -178,6 +179,42 @@ struct RecordHeader {
 static_assert(sizeof(RecordHeader) == 64);
 
 inline constexpr uint32_t kNoFloor = ~uint32_t{0};
+
+// In front of the fields of a DEAD record, counted with them: where the message
+// was, which the record settles there.
+struct DeadSource {
+  uint32_t group = 0;
+  uint32_t queue_partition = 0;
+  uint64_t offset = 0;
+  uint64_t floor = 0;  // Of the group in that partition then.
+  uint32_t attempts = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(DeadSource) == 32);
+
+// Whether records of this type are messages of a queue, which its index names.
+inline bool HoldsMessage(RecordType type) {
+  return type == RecordType::kMessage || type == RecordType::kDead;
+}
+
+// Returns: the fields of the message in a record of such a type. The caller has
+// checked that `fields_bytes` is within the record.
+inline std::string_view MessageFields(const RecordHeader& header,
+                                      const char* record) {
+  const std::string_view all(record + sizeof(header), header.fields_bytes);
+  if (CommitWord::Type(header.commit) != RecordType::kDead) return all;
+  return all.substr(std::min(sizeof(DeadSource), all.size()));
+}
+
+// Returns: whose message a DEAD record holds; the group 0, which no group has,
+// where the record is too short to say.
+inline DeadSource DeadSourceOf(const RecordHeader& header, const char* record) {
+  DeadSource source;
+  if (header.fields_bytes >= sizeof(source)) {
+    std::memcpy(&source, record + sizeof(header), sizeof(source));
+  }
+  return source;
+}
 
 inline uint32_t QueuePartition(uint32_t queue, uint32_t partition) {
   return queue << 10 | partition;

@@ -73,6 +73,10 @@ absl::StatusOr<std::shared_ptr<Segment>> SegmentMap::ByOrdinal(
       Segment::Open(*storage_, wanted.base.Load(), wanted.capacity.Load(),
                     wanted.epoch.Load(), wanted.salt.Load());
   if (!segment.ok()) return segment.status();
+  if (on_roll_ && header_->catalog.first_segment.Load() !=
+                      header_->append.current.Load()) {
+    on_roll_();
+  }
   // Another process may have retired segments that this one still has mapped:
   // they would keep their blocks and descriptors for ever.
   const uint32_t first = header_->catalog.first_segment.Load();

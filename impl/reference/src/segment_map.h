@@ -6,6 +6,7 @@
 #define OPENMESSAGING_REFERENCE_SEGMENT_MAP_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -87,6 +88,10 @@ class SegmentMap {
     return table_[ordinal % header_->options.max_segments];
   }
 
+  // Told when a segment is mapped although others could be retired. Set before
+  // this is shared.
+  void set_on_roll(std::function<void()> call) { on_roll_ = std::move(call); }
+
   // Errors: 1404 no segment has it: retired, or never written; 1501.
   absl::StatusOr<std::shared_ptr<Segment>> Find(uint64_t position);
   absl::StatusOr<std::shared_ptr<Segment>> ByOrdinal(uint32_t ordinal);
@@ -102,6 +107,7 @@ class SegmentMap {
   Storage* const storage_;
   ControlHeader* const header_;
   SegmentEntry* const table_;
+  std::function<void()> on_roll_;
 
   internal::Mutex mutex_;
   // By base.

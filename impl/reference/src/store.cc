@@ -110,11 +110,14 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
   }
   if (options.housekeeper) {
     store->housekeeper_ = std::make_shared<Housekeeper>(store.get());
-    // There is something that may be retired while nobody sends.
+    // From then on something may be retired while nobody sends, perhaps only
+    // by a process that receives.
     const ControlHeader& header = store->control_->header();
     if (header.catalog.first_segment.Load() != header.append.current.Load()) {
       store->housekeeper_->Nudge();
     }
+    store->segments_->set_on_roll(
+        [keeper = store->housekeeper_.get()] { keeper->Nudge(); });
   }
   store->closed_ = false;
   return store;

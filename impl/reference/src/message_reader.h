@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a record of the log to the message that is in it.
+
+#ifndef OPENMESSAGING_REFERENCE_MESSAGE_READER_H_
+#define OPENMESSAGING_REFERENCE_MESSAGE_READER_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "catalog.h"
+#include "openmessaging/internal/message_holder.h"
+#include "openmessaging/message.h"
+#include "segment_map.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+
+// Keeps the segment of received messages mapped; one for each queue, segment
+// and consumer.
+struct SegmentHolder final : internal::MessageHolder {
+  SegmentHolder(std::shared_ptr<Segment> segment_in,
+                std::shared_ptr<const Queue> queue_in, const Store& store);
+
+  const std::shared_ptr<Segment> segment;
+  const std::shared_ptr<const Queue> queue;
+};
+
+// One message of a queue: where the index says that it is.
+struct MessagePlace {
+  uint32_t queue_partition = 0;
+  uint64_t offset = 0;
+  uint64_t position = 0;
+};
+
+// Reads a message without a copy: it refers to `holder`, whose segment has the
+// position. A record that may have been on a disk since this process could
+// know it is verified.
+// Errors: 1609 the record is damaged, or not of this place.
+absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
+                                    const MessagePlace& place,
+                                    uint32_t delivery_count);
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_MESSAGE_READER_H_
