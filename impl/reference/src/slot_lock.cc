@@ -66,7 +66,11 @@ SlotLock::Result SlotLock::Acquire(TimePoint deadline) {
       word |= kWaiters;
     }
     const auto now = std::chrono::steady_clock::now();
-    if (now >= deadline) return Result::kTimeout;
+    if (now >= deadline) {
+      // Whoever cannot wait asks all the same: of the dead there is nothing to
+      // wait for.
+      return TakeFromDead(word) ? Result::kInherited : Result::kTimeout;
+    }
     const std::chrono::nanoseconds sleep =
         deadline - now < kSleep ? deadline - now
                                 : std::chrono::nanoseconds(kSleep);

@@ -129,6 +129,18 @@ TEST_CASE("threads of one process exclude each other as well") {
   one.Release();
 }
 
+TEST_CASE("a dead owner is found also by who has no time to wait") {
+  Processes processes;
+  auto dead = processes.Start(0, 1);
+  auto heir = processes.Start(1, 1);
+  REQUIRE(processes.LockOf(dead).Acquire(Soon()) ==
+          SlotLock::Result::kAcquired);
+  dead.Die();
+
+  CHECK(processes.LockOf(heir).Acquire(TimePoint::min()) ==
+        SlotLock::Result::kInherited);
+}
+
 TEST_CASE("the lock of a dead owner is inherited once") {
   Processes processes;
   auto dead = processes.Start(0, 1);
