@@ -10,6 +10,8 @@
 
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -32,6 +34,16 @@ std::string CodeText(const absl::Status& status) {
   while (true) ::pause();
 }
 
+// Returns: whether this process has more than one thread, before long.
+bool HasThreads() {
+  const auto deadline = Soon();
+  while (steady_clock::now() < deadline) {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    if (std::distance(begin(tasks), end(tasks)) > 1) return true;
+  }
+  return false;
+}
+
 // Arguments: URL, "fork" or "exec". Holds one message under a long lease and
 // makes a process that lives on: a fork of this one, or another program.
 // Says the process id of that, what the handle answers in the fork, and
@@ -42,6 +54,12 @@ OMS_ROLE(forker) {
   Must(producer.Start());
   PullConsumer consumer = Consume(bus, kQueue);
   const Delivery held = Take(consumer);
+  // So much that the store has its housekeeper: another thread at the fork.
+  Must(bus.resource_manager().CreateQueue("bulk"));
+  for (int n = 0; n < 3; ++n) {
+    Must(producer.Send(Message("bulk", std::string(size_t{512} << 10, 'x'))));
+  }
+  REQUIRE(HasThreads());
 
   const pid_t made = ::fork();
   REQUIRE(made >= 0);

@@ -6,7 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -28,6 +31,17 @@ int64_t NowNs() {
       .count();
 }
 
+// Returns: whether this process has a thread of that name.
+bool HasThread(std::string_view name) {
+  for (const auto& task :
+       std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream in(task.path() / "comm");
+    std::string line;
+    if (std::getline(in, line) && line == name) return true;
+  }
+  return false;
+}
+
 // Arguments: URL. Says "ready", then the time of each message's arrival: the
 // steady clock is one clock for all processes.
 OMS_ROLE(waiter) {
@@ -42,6 +56,22 @@ OMS_ROLE(waiter) {
     Must(received->Ack());
     role.Say(std::to_string(now_ns));
   }
+}
+
+// Arguments: URL. Sends until the store has its housekeeper and several
+// segments, says "ready", and then nothing happens any more.
+OMS_ROLE(idler) {
+  const auto bus = Connect(role.argument(0));
+  Producer producer = Must(bus.CreateProducer());
+  for (int n = 0; n < 8; ++n) {
+    Message message(kQueue, std::string(size_t{512} << 10, 'x'));
+    message.SetDurability(Durability::kProcess);
+    Must(producer.Send(message));
+  }
+  const auto deadline = Soon();
+  while (!HasThread("oms-housekeeper")) REQUIRE(steady_clock::now() < deadline);
+  role.Say("ready");
+  role.Hear();
 }
 
 Message Cheap(std::string_view body) {
@@ -68,6 +98,25 @@ TEST_CASE("an idle receiver uses next to no processor time") {
                          static_cast<double>(microseconds(kSpan).count());
   std::printf("an idle receiver: %.3f %% of a core (goal: below 1)\n", percent);
   CHECK(percent < 10);
+}
+
+TEST_CASE("an idle housekeeper uses next to no processor time") {
+  FilePlace place;
+  const auto bus = ConnectWith(place.Url(), kQueue);
+  Child idler("idler", {place.Url()});
+  REQUIRE(idler.Hear() == "ready");
+
+  const microseconds before = idler.CpuTime();
+  constexpr std::chrono::seconds kSpan{3};
+  std::this_thread::sleep_for(kSpan);
+  const microseconds used = idler.CpuTime() - before;
+
+  const double percent = 100.0 * static_cast<double>(used.count()) /
+                         static_cast<double>(microseconds(kSpan).count());
+  std::printf("an idle housekeeper: %.3f %% of a core (goal: below 1)\n",
+              percent);
+  CHECK(percent < 10);
+  REQUIRE(idler.Finish());
 }
 
 TEST_CASE("a sleeping receiver wakes when another process sends") {
