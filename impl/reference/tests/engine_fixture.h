@@ -317,6 +317,7 @@ inline StoreOptions SmallStore() {
   options.bells = 4;
   options.window = 64;
   options.max_segments = 64;
+  options.reserve_bytes = 8192;
   return options;
 }
 
