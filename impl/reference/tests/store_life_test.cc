@@ -241,6 +241,8 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: thousands of messages roll many segments",
 
   SendNumbers(bus, "orders", 1, kMessages);
 
+  // Settled ones go by themselves.
+  if constexpr (Place::kIsFile) CHECK(SegmentsOf(place).size() > 20);
   PullConsumer consumer = Consume(bus, "orders");
   CHECK(DrainBodies(consumer) == Numbers(1, kMessages));
   PullConsumer second = Consume(bus, "orders", {.group = "second"});
@@ -249,10 +251,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: thousands of messages roll many segments",
   REQUIRE(rest.size() <= size_t{kMessages});
   CHECK(rest ==
         Numbers(kMessages + 1 - static_cast<int>(rest.size()), kMessages));
-  if constexpr (Place::kIsFile) {
-    CHECK(SegmentsOf(place).size() > 20);
-    CheckSound(place.path());
-  }
+  if constexpr (Place::kIsFile) CheckSound(place.path());
 }
 
 TEST_CASE_TEMPLATE("OMS-CONS-002: one message may be larger than a segment",
