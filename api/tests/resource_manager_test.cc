@@ -5,6 +5,7 @@
 #include "openmessaging/resource_manager.h"
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -52,6 +53,38 @@ TEST_CASE("OMS-MAP-011: names and options are checked before the driver") {
   CHECK(OmsCode(manager.CreateQueue("q", {.partitions = kMaxPartitions + 1})) ==
         Code::kTooManyPartitions);
   CHECK(manager.CreateQueue("q", {.partitions = kMaxPartitions}).ok());
+}
+
+TEST_CASE("OMS-MAP-011: options of redelivery are checked before the driver") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+  const auto code_of = [&](const QueueOptions& options) {
+    return OmsCode(manager.CreateQueue("q", options));
+  };
+  using std::chrono::milliseconds;
+
+  CHECK(code_of({.max_deliveries = -1, .dead_letter_queue = "dead"}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.dead_letter_queue = "q"}) == Code::kBadParameter);
+  CHECK(code_of({.dead_letter_queue = "a b"}) == Code::kBadParameter);
+  CHECK(code_of({.redelivery_delay = milliseconds(-1)}) == Code::kBadParameter);
+  CHECK(code_of({.redelivery_delay = milliseconds(100),
+                 .max_redelivery_delay = milliseconds(99)}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.retention = milliseconds(-1)}) == Code::kBadParameter);
+  const absl::Status endless = manager.CreateQueue("q", {.max_deliveries = 3});
+
+  CHECK(OmsCode(endless) == Code::kBadParameter);
+  CHECK(std::string(endless.message()) ==
+        "create queue \"q\": max_deliveries is 3 without a dead_letter_queue; "
+        "expected both, because nothing is dropped (OMS-MAP-011)");
+  CHECK(OmsCode(manager.DescribeQueue("q").status()) == Code::kQueueNotFound);
+  CHECK(manager
+            .CreateQueue("q", {.max_deliveries = 3,
+                               .dead_letter_queue = "orders",
+                               .redelivery_delay = milliseconds(0),
+                               .max_redelivery_delay = milliseconds(0)})
+            .ok());
 }
 
 TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {

@@ -9,6 +9,7 @@
 // IWYU pragma: begin_exports
 #include "openmessaging/attributes.h"
 #include "openmessaging/capability.h"
+#include "openmessaging/dead_letter.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/future.h"
 #include "openmessaging/key_value.h"

@@ -22,12 +22,13 @@ struct QueueOptions {
   // dead-letter queue is refused (1418), because nothing is ever dropped.
   int32_t max_deliveries = 0;
 
-  // Where messages go that are rejected or were delivered too often; a queue
-  // that exists. Empty: nowhere; then Reject answers 1600.
+  // Where messages go that are rejected or were delivered too often: another
+  // queue, which exists, and cannot be deleted while this one does. Empty:
+  // nowhere; then Reject answers 1600. dead_letter.h names what they carry.
   std::string dead_letter_queue{};
 
   // How long a message that was given back without a delay waits: the first
-  // time, doubling with each delivery up to the longest.
+  // time, doubling with each delivery up to the longest, which is not shorter.
   std::chrono::milliseconds redelivery_delay{1000};
   std::chrono::milliseconds max_redelivery_delay{60000};
 

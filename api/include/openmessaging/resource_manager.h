@@ -38,15 +38,19 @@ inline namespace v0 {
 class ResourceManager {
  public:
   // Errors:
-  //   kInvalidArgument    1418: fewer than 1 partition
+  //   kInvalidArgument    1418: fewer than 1 partition, a negative number, a
+  //                       limit of deliveries without a dead-letter queue, or
+  //                       a dead-letter queue that is the queue itself
   //   kAlreadyExists      1406: there is such a queue, whatever its options
+  //   kNotFound           1404: there is no such dead-letter queue
   //   kResourceExhausted  1415, 1416: too many partitions, too many queues
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::Status CreateQueue(std::string_view queue,
                                          const QueueOptions& options = {});
 
   // Deletes the queue and its messages; sends answer 1404 from then on.
-  // Errors: kNotFound 1404.
+  // Errors: kNotFound 1404; kFailedPrecondition 1602: it is the dead-letter
+  // queue of another.
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::Status DeleteQueue(std::string_view queue);
 
@@ -67,6 +71,11 @@ class ResourceManager {
 
   absl::StatusOr<driver::Admin*> Admin(std::string_view operation,
                                        std::string_view object) const;
+  // Errors: 1418, 1415; what can be said without the broker.
+  static absl::Status CheckOptions(std::string_view queue,
+                                   const QueueOptions& options);
+  static absl::Status CheckRedelivery(std::string_view queue,
+                                      const QueueOptions& options);
   driver::TimePoint Deadline() const {
     return internal::DeadlineAfter(connection_->operation_timeout());
   }
@@ -86,14 +95,62 @@ inline absl::StatusOr<driver::Admin*> ResourceManager::Admin(
                     "(OMS-MAP-010)");
 }
 
-inline absl::Status ResourceManager::CreateQueue(std::string_view queue,
-                                                 const QueueOptions& options) {
-  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+inline absl::Status ResourceManager::CheckOptions(
+    std::string_view queue, const QueueOptions& options) {
   if (options.partitions < 1 || options.partitions > kMaxPartitions) {
     return MakeStatus(
         options.partitions < 1 ? Code::kBadParameter : Code::kTooManyPartitions,
         "create queue \"", queue, "\": there are ", options.partitions,
         " partitions; expected 1 to ", kMaxPartitions, " (OMS-MAP-011)");
+  }
+  if (absl::Status status = CheckRedelivery(queue, options); !status.ok()) {
+    return status;
+  }
+  if (options.retention.count() < 0) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", queue,
+                      "\": retention is ", options.retention.count(),
+                      " ms; expected 0 or more (OMS-MAP-011)");
+  }
+  return absl::OkStatus();
+}
+
+inline absl::Status ResourceManager::CheckRedelivery(
+    std::string_view queue, const QueueOptions& options) {
+  const std::string_view dead = options.dead_letter_queue;
+  const auto fail = [&](const auto&... what) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", queue, "\": ",
+                      what..., " (OMS-MAP-011)");
+  };
+  if (options.max_deliveries < 0) {
+    return fail("max_deliveries is ", options.max_deliveries,
+                "; expected 0 or more");
+  }
+  if (options.max_deliveries > 0 && dead.empty()) {
+    return fail("max_deliveries is ", options.max_deliveries,
+                " without a dead_letter_queue; expected both, because nothing "
+                "is dropped");
+  }
+  if (!dead.empty()) {
+    if (absl::Status status = CheckQueueName(dead); !status.ok()) return status;
+  }
+  if (dead == queue) {
+    return fail("it is its own dead_letter_queue; expected another queue");
+  }
+  if (options.redelivery_delay.count() < 0 ||
+      options.max_redelivery_delay < options.redelivery_delay) {
+    return fail("redelivery_delay is ", options.redelivery_delay.count(),
+                " ms and max_redelivery_delay ",
+                options.max_redelivery_delay.count(),
+                " ms; expected 0 or more, and the longest not shorter");
+  }
+  return absl::OkStatus();
+}
+
+inline absl::Status ResourceManager::CreateQueue(std::string_view queue,
+                                                 const QueueOptions& options) {
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  if (absl::Status status = CheckOptions(queue, options); !status.ok()) {
+    return status;
   }
   const auto admin = Admin("create queue", queue);
   if (!admin.ok()) return admin.status();

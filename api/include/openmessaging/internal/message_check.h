@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "openmessaging/capability.h"
+#include "openmessaging/dead_letter.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/internal/key_value_codec.h"
@@ -96,7 +97,9 @@ inline absl::Status ScanProperties(std::string_view destination,
   size_t count = 0;
   while (const auto entry = TakeEntry(encoded)) {
     ++count;
-    if (entry->key.starts_with(kReservedPrefix)) {
+    // A dead letter may be sent on as it is.
+    if (entry->key.starts_with(kReservedPrefix) &&
+        !entry->key.starts_with(kDeadPrefix)) {
       return SendError(Code::kBadParameter, destination, "property \"",
                        Printable(entry->key),
                        "\" is reserved; expected a key "
