@@ -11,13 +11,16 @@ namespace openmessaging::reference {
 
 BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                                std::shared_ptr<const Group> group,
-                               uint32_t partition)
+                               std::shared_ptr<const Queue> dead_letters,
+                               uint32_t partition, uint64_t source)
     : store_(store),
       queue_(std::move(queue)),
       group_(std::move(group)),
       queue_partition_(QueuePartition(queue_->id, partition)),
+      source_(source),
       state_(queue_->state->partition(partition)),
-      cursor_(group_->state->cursor(partition)) {}
+      cursor_(group_->state->cursor(partition)),
+      log_(store, group_, std::move(dead_letters), partition) {}
 
 BoundPartition::~BoundPartition() {
   if (holder_ != nullptr) holder_->Unref();
@@ -30,9 +33,11 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
   if (auto s = store_->catalog().EnsureWindow(*cursor_, deadline); !s.ok()) {
     return s;
   }
-  held_.resize(store_->control().header().options.window);
+  held_ = std::vector<std::atomic<uint64_t>>(
+      store_->control().header().options.window);
   window_.emplace(&store_->control(), &store_->environment(),
-                  &store_->liveness(), state_, queue_partition_, cursor_);
+                  &store_->liveness(), state_, queue_partition_, cursor_,
+                  RedeliveryPolicy::Of(queue_->options), &log_);
   ready_.store(&*window_, std::memory_order_release);
   return true;
 }
@@ -66,14 +71,25 @@ absl::StatusOr<Message> BoundPartition::Load(const HandOut& out) {
 }
 
 void BoundPartition::Remember(const HandOut& out) {
-  held_[out.offset % held_.size()] = out.word.bits();
+  held_[out.offset % held_.size()].store(out.word.bits(),
+                                         std::memory_order_release);
+}
+
+bool BoundPartition::AckUpTo(uint64_t offset) {
+  bool settled = false;
+  for (uint64_t n = cursor_->floor.Load(); n < offset; ++n) {
+    const DeliveryWord word = Held(n);
+    // What came back meanwhile is not this consumer's any more.
+    if (word.Is(n) && window_->Ack(n, word).ok()) settled = true;
+  }
+  return settled;
 }
 
 void BoundPartition::ReturnHeld() {
   if (window() == nullptr) return;
   const uint64_t next = cursor_->next.Load();
   for (uint64_t offset = cursor_->floor.Load(); offset < next; ++offset) {
-    const DeliveryWord word(held_[offset % held_.size()]);
+    const DeliveryWord word = Held(offset);
     if (word.Is(offset)) window_->Return(offset, word);
   }
 }

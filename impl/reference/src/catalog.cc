@@ -2,9 +2,12 @@
 
 #include "catalog.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <optional>
 
+#include "delivery_word.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/status.h"
@@ -14,6 +17,9 @@ namespace {
 
 constexpr uint32_t kQueueKind = 1;
 constexpr uint32_t kGroupKind = 2;
+
+// More could not be counted.
+constexpr int32_t kMaxDeliveries = DeliveryWord::kMaxAttempts - 1;
 
 absl::Status Damaged(uint64_t position, std::string_view what) {
   return MakeStatus(Code::kDamaged, "read the record at position ", position,
@@ -44,24 +50,59 @@ absl::Status QueueNotFound(std::string_view name) {
 
 }  // namespace
 
-std::string EncodeQueueRecord(std::string_view name, uint32_t partitions,
-                              const std::vector<uint64_t>& next) {
+// What is as by default is not written, but for the partitions.
+std::string EncodeQueueRecord(const QueueRecord& record) {
+  const QueueOptions& options = record.options;
+  const QueueOptions defaults;
   KeyValue body;
-  body.Put("name", name).IgnoreError();
-  body.Put("partitions", static_cast<int32_t>(partitions)).IgnoreError();
-  PutOffsets(body, "next", next);
+  body.Put("name", record.name).IgnoreError();
+  body.Put("partitions", options.partitions).IgnoreError();
+  if (options.max_deliveries != defaults.max_deliveries) {
+    body.Put("max-deliveries", options.max_deliveries).IgnoreError();
+  }
+  if (!options.dead_letter_queue.empty()) {
+    body.Put("dead-letter-queue", options.dead_letter_queue).IgnoreError();
+  }
+  const auto put_ms = [&](std::string_view key,
+                          std::chrono::milliseconds value,
+                          std::chrono::milliseconds by_default) {
+    if (value == by_default) return;
+    body.Put(key, int64_t{value.count()}).IgnoreError();
+  };
+  put_ms("redelivery-ms", options.redelivery_delay, defaults.redelivery_delay);
+  put_ms("max-redelivery-ms", options.max_redelivery_delay,
+         defaults.max_redelivery_delay);
+  put_ms("retention-ms", options.retention, defaults.retention);
+  PutOffsets(body, "next", record.next);
   return std::string(body.encoded());
 }
 
-bool DecodeQueueRecord(std::string_view body, std::string& name,
-                       uint32_t& partitions, std::vector<uint64_t>* next) {
+std::optional<QueueRecord> DecodeQueueRecord(std::string_view body) {
   const auto fields = KeyValueView::Parse(body);
-  if (!fields.ok()) return false;
-  name = fields->GetOr<std::string>("name", "");
-  const int32_t count = fields->GetOr<int32_t>("partitions", 0);
-  partitions = static_cast<uint32_t>(count);
-  return !name.empty() && count >= 1 && count <= kMaxPartitions &&
-         (next == nullptr || GetOffsets(*fields, "next", *next));
+  if (!fields.ok()) return std::nullopt;
+  QueueRecord record;
+  QueueOptions& options = record.options;
+  record.name = fields->GetOr<std::string>("name", "");
+  options.partitions = fields->GetOr<int32_t>("partitions", 0);
+  options.max_deliveries =
+      fields->GetOr<int32_t>("max-deliveries", options.max_deliveries);
+  options.dead_letter_queue =
+      fields->GetOr<std::string>("dead-letter-queue", "");
+  const auto get_ms = [&](std::string_view key,
+                          std::chrono::milliseconds& value) {
+    value = std::chrono::milliseconds(
+        fields->GetOr<int64_t>(key, int64_t{value.count()}));
+    return value.count() >= 0;
+  };
+  const bool sound =
+      !record.name.empty() && options.partitions >= 1 &&
+      options.partitions <= kMaxPartitions && options.max_deliveries >= 0 &&
+      get_ms("redelivery-ms", options.redelivery_delay) &&
+      get_ms("max-redelivery-ms", options.max_redelivery_delay) &&
+      get_ms("retention-ms", options.retention) &&
+      GetOffsets(*fields, "next", record.next);
+  if (!sound) return std::nullopt;
+  return record;
 }
 
 std::string EncodeGroupRecord(std::string_view name,
@@ -182,6 +223,20 @@ PartitionState* Catalog::FindPartition(uint32_t queue_partition) {
   return nullptr;
 }
 
+Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
+  for (uint32_t n = count(); n-- > 0;) {
+    const CatalogEntry& candidate = *entry(n);
+    if (candidate.kind.Load() != kGroupKind || candidate.id.Load() != group) {
+      continue;
+    }
+    const uint64_t offset = candidate.state.Load();
+    if (offset == 0) return nullptr;
+    auto* const state = control_->Get<GroupState>(offset);
+    return partition < state->partitions ? state->cursor(partition) : nullptr;
+  }
+  return nullptr;
+}
+
 absl::StatusOr<std::string> Catalog::ReadBody(uint64_t position) {
   const auto segment = segments_->Find(position);
   if (!segment.ok()) return segment.status();
@@ -257,10 +312,14 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   const auto body = ReadRecord(from);
   if (!body.ok()) return body.status();
   if (from.kind.Load() == kQueueKind) {
-    auto queue = std::make_shared<Queue>();
-    if (!DecodeQueueRecord(*body, queue->name, queue->partitions)) {
+    auto record = DecodeQueueRecord(*body);
+    if (!record) {
       return Damaged(from.record.Load(), "it does not describe a queue");
     }
+    auto queue = std::make_shared<Queue>();
+    queue->name = std::move(record->name);
+    queue->partitions = static_cast<uint32_t>(record->options.partitions);
+    queue->options = std::move(record->options);
     if (auto s = EnsureState(from, queue->partitions, nullptr, deadline);
         !s.ok()) {
       return s;
@@ -268,6 +327,7 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
     queue->id = from.id.Load();
     queue->entry = &from;
     queue->state = control_->Get<QueueState>(from.state.Load());
+    queue->state->retention_ms.Store(queue->options.retention.count());
     queues_by_id_[queue->id] = queue;
     queues_[queue->name] = std::move(queue);
     return absl::OkStatus();
@@ -346,6 +406,24 @@ absl::Status Catalog::AppendRecord(RecordType type, uint32_t queue_id,
   return log_->WaitDurable(record.end, deadline);
 }
 
+absl::StatusOr<std::vector<QueueRecord>> Catalog::LiveQueues() {
+  std::vector<QueueRecord> all;
+  for (uint32_t n = 0; n < count(); ++n) {
+    const CatalogEntry& candidate = *entry(n);
+    if (candidate.kind.Load() != kQueueKind || candidate.live.Load() == 0) {
+      continue;
+    }
+    const auto body = ReadRecord(candidate);
+    if (!body.ok()) return body.status();
+    auto record = DecodeQueueRecord(*body);
+    if (!record) {
+      return Damaged(candidate.record.Load(), "it does not describe a queue");
+    }
+    all.push_back(*std::move(record));
+  }
+  return all;
+}
+
 absl::Status Catalog::CreateQueue(std::string_view name,
                                   const QueueOptions& options,
                                   TimePoint deadline) {
@@ -355,29 +433,38 @@ absl::Status Catalog::CreateQueue(std::string_view name,
                       "create queue \"", name, "\": ", options.partitions,
                       " partitions; expected 1 to ", kMaxPartitions);
   }
-  const auto partitions = static_cast<uint32_t>(options.partitions);
+  if (options.max_deliveries > kMaxDeliveries) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", name,
+                      "\": max_deliveries is ", options.max_deliveries,
+                      "; expected at most ", kMaxDeliveries);
+  }
+  const std::string_view dead = options.dead_letter_queue;
+  if (dead == name || (dead.empty() && options.max_deliveries > 0)) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", name,
+                      "\": its dead_letter_queue is \"", dead,
+                      "\"; expected another queue");
+  }
   {
     const Locked locked(lock_, deadline);
     if (!locked.status().ok()) return locked.status();
-    // Refresh would want the lock for states that are not made yet, so names
-    // are compared in the records.
-    int32_t live = 0;
-    for (uint32_t n = 0; n < count(); ++n) {
-      const CatalogEntry& candidate = *entry(n);
-      if (candidate.kind.Load() != kQueueKind || candidate.live.Load() == 0) {
-        continue;
-      }
-      ++live;
-      const auto body = ReadRecord(candidate);
-      std::string taken;
-      uint32_t ignored = 0;
-      if (body.ok() && DecodeQueueRecord(*body, taken, ignored) &&
-          taken == name) {
-        return MakeStatus(Code::kQueueExists, "create queue \"", name,
-                          "\": it exists already");
-      }
+    const auto queues = LiveQueues();
+    if (!queues.ok()) return queues.status();
+    const auto has = [&](std::string_view wanted) {
+      return std::any_of(
+          queues->begin(), queues->end(),
+          [&](const QueueRecord& queue) { return queue.name == wanted; });
+    };
+    if (has(name)) {
+      return MakeStatus(Code::kQueueExists, "create queue \"", name,
+                        "\": it exists already");
     }
-    if (live >= kMaxQueues) {
+    // So there is no ring of them either.
+    if (!dead.empty() && !has(dead)) {
+      return MakeStatus(Code::kQueueNotFound, "create queue \"", name,
+                        "\": there is no queue \"", dead,
+                        "\"; create the dead-letter queue first");
+    }
+    if (queues->size() >= static_cast<size_t>(kMaxQueues)) {
       return MakeStatus(Code::kTooManyQueues, "create queue \"", name,
                         "\": the store has ", kMaxQueues, " queues, which is "
                         "the limit; delete one");
@@ -390,7 +477,8 @@ absl::Status Catalog::CreateQueue(std::string_view name,
     }
     if (auto s = EnsurePage(); !s.ok()) return s;
     if (auto s = AppendRecord(RecordType::kQueue, id, 0, 0,
-                              EncodeQueueRecord(name, partitions, {}), deadline);
+                              EncodeQueueRecord({std::string(name), options}),
+                              deadline);
         !s.ok()) {
       return s;
     }
@@ -404,8 +492,17 @@ absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
   const Locked locked(lock_, deadline);
   if (!locked.status().ok()) return locked.status();
   if (!(*queue)->live()) return QueueNotFound(name);
-  return AppendRecord(RecordType::kQueue, (*queue)->id, 0, kGone,
-                      EncodeQueueRecord(name, (*queue)->partitions, {}), deadline);
+  const auto others = LiveQueues();
+  if (!others.ok()) return others.status();
+  for (const QueueRecord& other : *others) {
+    if (other.options.dead_letter_queue != name) continue;
+    return MakeStatus(Code::kIllegalState, "delete queue \"", name,
+                      "\": queue \"", std::string_view(other.name),
+                      "\" sends its dead letters there; delete that one first");
+  }
+  return AppendRecord(
+      RecordType::kQueue, (*queue)->id, 0, kGone,
+      EncodeQueueRecord({std::string(name), (*queue)->options}), deadline);
 }
 
 absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
@@ -471,16 +568,17 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     const uint64_t state = old.state.Load();
     std::string name;
     std::vector<uint64_t> offsets;
-    uint32_t partitions = 0;
-    if (queue && DecodeQueueRecord(*body, name, partitions, &offsets)) {
+    auto said = queue ? DecodeQueueRecord(*body) : std::nullopt;
+    if (said) {
       if (state != 0) {
         auto* const offsets_now = control_->Get<QueueState>(state);
-        offsets.resize(partitions);
+        const uint32_t partitions = offsets_now->partitions;
+        said->next.resize(partitions);
         for (uint32_t p = 0; p < partitions; ++p) {
-          offsets[p] = offsets_now->partition(p)->next_offset.Load();
+          said->next[p] = offsets_now->partition(p)->next_offset.Load();
         }
       }
-      *body = EncodeQueueRecord(name, partitions, offsets);
+      *body = EncodeQueueRecord(*said);
     } else if (!queue && DecodeGroupRecord(*body, name, offsets)) {
       if (state != 0) {
         auto* const cursors = control_->Get<GroupState>(state);

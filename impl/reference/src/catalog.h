@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,7 @@ struct Queue {
   uint32_t id = 0;
   std::string name{};
   uint32_t partitions = 0;
+  QueueOptions options{};
   const CatalogEntry* entry = nullptr;
   QueueState* state = nullptr;
 
@@ -50,16 +52,21 @@ struct Group {
   bool live() const { return entry->live.Load() != 0 && queue->live(); }
 };
 
+// What a QUEUE record says.
+struct QueueRecord {
+  std::string name{};
+  QueueOptions options{};
+  // Of a record that is appended again: the next offset of each partition, so
+  // that they survive the retirement of every message.
+  std::vector<uint64_t> next{};
+};
+std::string EncodeQueueRecord(const QueueRecord& record);
+// Returns: nothing where the bytes describe no queue.
+std::optional<QueueRecord> DecodeQueueRecord(std::string_view body);
+
 // What a GROUP record says beside the name: the first offset of each partition.
-// `next`, of a record that is appended again: the next offsets, so that they
-// survive the retirement of every message.
-std::string EncodeQueueRecord(std::string_view name, uint32_t partitions,
-                              const std::vector<uint64_t>& next);
 std::string EncodeGroupRecord(std::string_view name,
                               const std::vector<uint64_t>& start);
-bool DecodeQueueRecord(std::string_view body, std::string& name,
-                       uint32_t& partitions,
-                       std::vector<uint64_t>* next = nullptr);
 bool DecodeGroupRecord(std::string_view body, std::string& name,
                        std::vector<uint64_t>& start);
 
@@ -86,9 +93,11 @@ class Catalog {
   absl::StatusOr<std::vector<std::shared_ptr<const Group>>> Groups(
       TimePoint deadline);
 
-  // Durable when it returns. Errors: 1406, 1416, 1502.
+  // Durable when it returns. Errors: 1406, 1416, 1502; 1418, 1404 the
+  // dead-letter queue cannot be one.
   absl::Status CreateQueue(std::string_view name, const QueueOptions& options,
                            TimePoint deadline);
+  // Errors: 1404; 1602 it is the dead-letter queue of another.
   absl::Status DeleteQueue(std::string_view name, TimePoint deadline);
 
   // Finds a group of a queue, or makes it.
@@ -102,6 +111,8 @@ class Catalog {
   // For LogListener, under the append lock.
   void Publish(const RecordHeader& header);
   PartitionState* FindPartition(uint32_t queue_partition);
+  // Returns: nullptr for an unknown group, or one that has received nothing.
+  Cursor* FindCursor(uint32_t group, uint32_t partition);
 
   // Appends the newest record of everything that lives below `position` again.
   absl::Status Renew(uint64_t position, TimePoint deadline);
@@ -114,6 +125,9 @@ class Catalog {
  private:
   class Locked;
 
+  // Reads the newest record of every queue that there is; under the catalog
+  // lock, which Refresh would want as well.
+  absl::StatusOr<std::vector<QueueRecord>> LiveQueues();
   // Brings the maps up to date.
   absl::Status Refresh(TimePoint deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Load(uint32_t index, TimePoint deadline)

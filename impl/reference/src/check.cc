@@ -84,7 +84,7 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
                        bool payload_ok) {
     ++report.records;
     const RecordType type = CommitWord::Type(header.commit);
-    if (type == RecordType::kMessage) ++report.messages;
+    if (HoldsMessage(type)) ++report.messages;
     if (type == RecordType::kRetire && payload_ok) {
       retired_to = std::max(retired_to, RetiredTo(header, record));
     }

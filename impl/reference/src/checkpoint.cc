@@ -12,7 +12,7 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr uint64_t kMagic = 0x31305450'4b534d4f;  // "OMSKPT01"
+constexpr uint64_t kMagic = 0x32305450'4b534d4f;  // "OMSKPT02"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
 constexpr uint32_t kQueueKind = 1;
@@ -76,6 +76,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
     if (queue) {
       auto* const state = control.Get<QueueState>(entry.state.Load());
       image.Put(state->partitions);
+      image.Put(state->retention_ms.Load());
       for (uint32_t p = 0; p < state->partitions; ++p) {
         const PartitionState& partition = *state->partition(p);
         image.Put(partition.next_offset.Load());
@@ -87,6 +88,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
       auto* const state = control.Get<GroupState>(entry.state.Load());
       image.Put(state->partitions);
       for (uint32_t p = 0; p < state->partitions; ++p) {
+        image.Put(state->cursor(p)->images.Load());
         image.PutBytes(TakeCursorImage(control, *state->cursor(p)));
       }
     }
@@ -193,6 +195,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
       auto* const state = control.Get<QueueState>(*offset);
       state->id = id;
       state->partitions = partitions;
+      state->retention_ms.Store(reader.Get<int64_t>());
       for (uint32_t p = 0; p < partitions; ++p) {
         PartitionState& partition = *state->partition(p);
         partition.next_offset.Store(reader.Get<uint64_t>());
@@ -213,6 +216,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     state->queue = queue;
     state->partitions = partitions;
     for (uint32_t p = 0; p < partitions; ++p) {
+      state->cursor(p)->images.Store(reader.Get<uint64_t>());
       const std::string_view image = reader.GetBytes();
       // The group of a queue that is gone goes with it.
       if (first == nullptr) continue;
@@ -225,7 +229,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
         return Senseless();
       }
       if (auto s = RestoreCursor(control, catalog, *partition,
-                                 *state->cursor(p), image);
+                                 *state->cursor(p), image, {});
           !s.ok()) {
         return s;
       }

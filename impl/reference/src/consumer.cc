@@ -24,6 +24,16 @@ constexpr std::chrono::milliseconds kFlushWait{10};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 constexpr int kSpins = 100;
 
+// Numbers the partitions of one binding. They are good in every process, since
+// receipts may be settled elsewhere: who lives there now, which of its bindings
+// this is, which partition.
+uint64_t FirstSourceOf(const Store& store) {
+  static std::atomic<uint64_t> bindings{0};
+  const uint64_t binding = bindings.fetch_add(1, std::memory_order_relaxed) + 1;
+  return uint64_t{store.liveness().self().word()} << 34 |
+         (binding & 0xffffff) << 10;
+}
+
 inline void Relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -34,10 +44,12 @@ inline void Relax() {
 
 ReferenceConsumer::ReferenceConsumer(std::shared_ptr<Store> store,
                                      const driver::ConsumerOptions& options,
-                                     const ConsumerSettings& settings)
+                                     const ConsumerSettings& settings,
+                                     driver::ConsumerEvents* events)
     : store_(std::move(store)),
       options_(options),
       settings_(settings),
+      events_(events),
       receipts_(store_->uuid()),
       sleeper_(&store_->control(), &store_->environment(),
                &store_->liveness()) {}
@@ -62,9 +74,16 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
   bound->name = std::string(queue);
   bound->queue = *found;
   bound->group = *group;
+  if (const auto& dead = (*found)->options.dead_letter_queue; !dead.empty()) {
+    auto letters = catalog.FindQueue(dead, deadline);
+    if (!letters.ok()) return letters.status();
+    bound->dead_letters = *std::move(letters);
+  }
+  const uint64_t source = FirstSourceOf(*store_);
   for (uint32_t p = 0; p < (*found)->partitions; ++p) {
     bound->partitions.push_back(
-        std::make_unique<BoundPartition>(store_.get(), *found, *group, p));
+        std::make_unique<BoundPartition>(store_.get(), *found, *group,
+                                         bound->dead_letters, p, source | p));
   }
   bound_.push_back(bound);
   queue_states_.push_back((*found)->state);
@@ -73,10 +92,14 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
   return absl::OkStatus();
 }
 
-void ReferenceConsumer::Release(BoundQueue& bound) {
-  for (const auto& partition : bound.partitions) partition->ReturnHeld();
+void ReferenceConsumer::RingQueue(const BoundQueue& bound) const {
   RingBells(store_->control(), store_->environment(), store_->liveness(),
             *bound.queue->state);
+}
+
+void ReferenceConsumer::Release(BoundQueue& bound) {
+  for (const auto& partition : bound.partitions) partition->ReturnHeld();
+  RingQueue(bound);
 }
 
 absl::Status ReferenceConsumer::Unbind(std::string_view queue,
@@ -90,6 +113,13 @@ absl::Status ReferenceConsumer::Unbind(std::string_view queue,
   bound_.erase(found);
   // Settle still finds it, and answers that the deliveries went back.
   Release(*bound);
+  if (events_ != nullptr) {
+    std::vector<uint64_t> sources;
+    for (const auto& partition : bound->partitions) {
+      sources.push_back(partition->source());
+    }
+    events_->Lost(sources);
+  }
   return absl::OkStatus();
 }
 
@@ -111,6 +141,12 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
       std::chrono::duration_cast<nanoseconds>(options_.lease).count(),
       store_->log().durable(), outs.data(), deadline);
   look.flush_to = std::max(look.flush_to, taken.flush_to);
+  // Full or slow is the next look's business: nothing is lost by waiting.
+  if (const Code code = OmsCode(taken.failure);
+      !taken.failure.ok() && code != Code::kStorageBusy &&
+      code != Code::kTimeout) {
+    look.damage = taken.failure;
+  }
   if (taken.lost) {
     look.damage = MakeStatus(
         Code::kDamaged, "receive from \"", std::string_view(bound.name),
@@ -136,7 +172,8 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     }
     sink.Deliver(*std::move(message),
                  receipts_.Make({bound.group->id, partition.queue_partition(),
-                                 out.offset, out.word.bits(), 0}));
+                                 out.offset, out.word.bits(), 0},
+                                partition.source()));
     ++look.count;
   }
   return absl::OkStatus();
@@ -250,62 +287,99 @@ absl::Status ReferenceConsumer::SettleOne(const driver::Settlement& settlement,
                                           TimePoint deadline) {
   const auto token = receipts_.Read(settlement.receipt);
   std::shared_ptr<BoundQueue> bound;
-  GroupWindow* window = nullptr;
+  BoundPartition* partition = nullptr;
   if (token) {
     const internal::MutexLock lock(mutex_);
     const auto found = by_id_.find(QueueOf(token->queue_partition));
-    const uint32_t partition = PartitionOf(token->queue_partition);
+    const uint32_t number = PartitionOf(token->queue_partition);
     if (found != by_id_.end() && found->second->group->id == token->group &&
-        partition < found->second->partitions.size()) {
+        number < found->second->partitions.size()) {
       bound = found->second;
       // A receipt may come from another process before anything was received.
-      const auto ready = bound->partitions[partition]->EnsureWindow(deadline);
+      const auto ready = bound->partitions[number]->EnsureWindow(deadline);
       if (!ready.ok()) return ready.status();
-      window = bound->partitions[partition]->window();
+      if (*ready) partition = bound->partitions[number].get();
     }
   }
-  if (window == nullptr) {
+  if (partition == nullptr) {
     return MakeStatus(Code::kReceiptInvalid,
                       "settle: the receipt is not of a delivery to this "
                       "store, queue and group; bind the queue in the group "
                       "that received it");
   }
   auto status =
-      SettleWord(settlement, token->offset, DeliveryWord(token->word), *window,
-                 *bound, deadline);
+      SettleWord(settlement, token->offset, DeliveryWord(token->word),
+                 *partition, *bound, deadline);
   // Attempts are part of what the log is told, so a nack counts as well.
   if (status.ok() && !store_->volatile_storage()) {
-    MarkDirty(*bound->group->state, window->cursor());
+    MarkDirty(*bound->group->state, partition->window()->cursor());
   }
   return status;
 }
 
+int64_t ReferenceConsumer::BootNsAfter(
+    std::chrono::milliseconds duration) const {
+  // Longer than the clock counts is as long as it counts.
+  const auto bounded =
+      std::clamp(duration, std::chrono::milliseconds(0),
+                 std::chrono::milliseconds(INT64_MAX / 4'000'000));
+  return store_->environment().clock->BootNs() +
+         std::chrono::duration_cast<nanoseconds>(bounded).count();
+}
+
+absl::Status ReferenceConsumer::AckUpTo(const Receipt& receipt, uint64_t offset,
+                                        DeliveryWord word,
+                                        BoundPartition& partition) {
+  if (receipt.source() != partition.source()) {
+    return MakeStatus(Code::kReceiptInvalid,
+                      "acknowledge up to offset ", offset,
+                      ": another consumer received it; expected the one that "
+                      "knows what came before");
+  }
+  // A receipt that is no good settles nothing.
+  if (auto s = partition.window()->Ack(offset, word); !s.ok()) return s;
+  partition.AckUpTo(offset);
+  return absl::OkStatus();
+}
+
 absl::Status ReferenceConsumer::SettleWord(
     const driver::Settlement& settlement, uint64_t offset, DeliveryWord word,
-    GroupWindow& window, const BoundQueue& bound, TimePoint deadline) {
+    BoundPartition& partition, const BoundQueue& bound, TimePoint deadline) {
+  GroupWindow& window = *partition.window();
   switch (settlement.verb) {
     case driver::Verb::kAck:
       return window.Ack(offset, word);
-    case driver::Verb::kNack:
-      return window.Nack(offset, word, 0, deadline);
-    case driver::Verb::kNackDelay: {
-      const int64_t now_ns = store_->environment().clock->BootNs();
-      const int64_t delay_ns =
-          std::chrono::duration_cast<nanoseconds>(
-              std::clamp(settlement.duration, std::chrono::milliseconds(0),
-                         std::chrono::milliseconds(INT64_MAX / 4'000'000)))
-              .count();
-      auto status = window.Nack(offset, word, now_ns + delay_ns, deadline);
-      if (delay_ns == 0) {
-        RingBells(store_->control(), store_->environment(),
-                  store_->liveness(), *bound.queue->state);
-      }
+    case driver::Verb::kAckUpTo:
+      return AckUpTo(settlement.receipt, offset, word, partition);
+    case driver::Verb::kNack: {
+      auto status = window.Nack(offset, word, 0, deadline);
+      if (bound.queue->options.redelivery_delay.count() == 0) RingQueue(bound);
       return status;
     }
-    default:
-      return MakeStatus(Code::kUnsupported,
-                        "settle: the driver does not support this verb");
+    case driver::Verb::kNackDelay: {
+      auto status = window.Nack(
+          offset, word, BootNsAfter(settlement.duration), deadline);
+      if (settlement.duration.count() == 0) RingQueue(bound);
+      return status;
+    }
+    case driver::Verb::kReject:
+      if (bound.dead_letters == nullptr) {
+        return MakeStatus(Code::kUnsupported, "reject: queue \"",
+                          std::string_view(bound.name),
+                          "\" has no dead-letter queue; expected one that was "
+                          "created with it (reject)");
+      }
+      return window.Reject(offset, word, deadline);
+    case driver::Verb::kExtend:
+      if (settlement.duration.count() <= 0) {
+        return MakeStatus(Code::kBadParameter, "extend: duration is ",
+                          settlement.duration.count(),
+                          " ms; expected more than 0 (OMS-CONS-008)");
+      }
+      return window.Extend(offset, word, BootNsAfter(settlement.duration),
+                           deadline);
   }
+  return MakeStatus(Code::kUnsupported, "settle: no such verb");
 }
 
 void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,

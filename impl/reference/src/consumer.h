@@ -6,6 +6,7 @@
 #define OPENMESSAGING_REFERENCE_CONSUMER_H_
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -21,6 +22,7 @@
 #include "message_reader.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
+#include "partition_log.h"
 #include "receipt_token.h"
 #include "store.h"
 
@@ -29,8 +31,11 @@ namespace openmessaging::reference {
 // One partition of a bound queue.
 class BoundPartition {
  public:
+  // `source`: the number that receipts carry; of this binding alone.
   BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
-                 std::shared_ptr<const Group> group, uint32_t partition);
+                 std::shared_ptr<const Group> group,
+                 std::shared_ptr<const Queue> dead_letters, uint32_t partition,
+                 uint64_t source);
   ~BoundPartition();
   BoundPartition(const BoundPartition&) = delete;
   BoundPartition& operator=(const BoundPartition&) = delete;
@@ -51,22 +56,34 @@ class BoundPartition {
   absl::StatusOr<Message> Load(const HandOut& out);
   void Remember(const HandOut& out);
   void ReturnHeld();
+  // Acknowledges what this consumer was handed here before `offset` and still
+  // has. From any thread once there is a window. Returns: whether anything was
+  // settled by it.
+  bool AckUpTo(uint64_t offset);
 
   uint32_t queue_partition() const { return queue_partition_; }
+  uint64_t source() const { return source_; }
 
  private:
   absl::Status UseSegment(uint64_t position);
+  DeliveryWord Held(uint64_t offset) const {
+    return DeliveryWord(
+        held_[offset % held_.size()].load(std::memory_order_acquire));
+  }
 
   Store* const store_;
   const std::shared_ptr<const Queue> queue_;
   const std::shared_ptr<const Group> group_;
   const uint32_t queue_partition_;
+  const uint64_t source_;
   PartitionState* const state_;
   Cursor* const cursor_;
+  PartitionLog log_;
   std::optional<GroupWindow> window_;
   std::atomic<GroupWindow*> ready_{nullptr};
-  // The words that this consumer was handed, by place in the window.
-  std::vector<uint64_t> held_;
+  // The words that this consumer was handed, by place in the window. Written
+  // by Receive; cumulative settlements read them from any thread.
+  std::vector<std::atomic<uint64_t>> held_;
   SegmentHolder* holder_ = nullptr;
 };
 
@@ -74,6 +91,8 @@ struct BoundQueue {
   std::string name{};
   std::shared_ptr<const Queue> queue{};
   std::shared_ptr<const Group> group{};
+  // Null where the queue has none.
+  std::shared_ptr<const Queue> dead_letters{};
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
 };
 
@@ -87,7 +106,8 @@ class ReferenceConsumer final : public driver::Consumer {
  public:
   ReferenceConsumer(std::shared_ptr<Store> store,
                     const driver::ConsumerOptions& options,
-                    const ConsumerSettings& settings);
+                    const ConsumerSettings& settings,
+                    driver::ConsumerEvents* events);
 
   absl::Status Bind(std::string_view queue, const driver::BindOptions& options,
                     TimePoint deadline) override;
@@ -120,13 +140,19 @@ class ReferenceConsumer final : public driver::Consumer {
                          TimePoint deadline);
   absl::Status SettleWord(const driver::Settlement& settlement,
                           uint64_t offset, DeliveryWord word,
-                          GroupWindow& window, const BoundQueue& bound,
+                          BoundPartition& partition, const BoundQueue& bound,
                           TimePoint deadline);
+  absl::Status AckUpTo(const Receipt& receipt, uint64_t offset,
+                       DeliveryWord word, BoundPartition& partition);
+  // Returns: the boot time that lies so far ahead.
+  int64_t BootNsAfter(std::chrono::milliseconds duration) const;
+  void RingQueue(const BoundQueue& bound) const;
   void Release(BoundQueue& bound);
 
   const std::shared_ptr<Store> store_;
   const driver::ConsumerOptions options_;
   const ConsumerSettings settings_;
+  driver::ConsumerEvents* const events_;
   const ReceiptCodec receipts_;
   Sleeper sleeper_;
   std::atomic<bool> interrupted_{false};

@@ -161,6 +161,8 @@ struct alignas(kCacheLine) PartitionState {
 struct alignas(kCacheLine) QueueState {
   uint32_t id;
   uint32_t partitions;
+  // How long messages are kept at least; retirement asks for it.
+  Shared<int64_t> retention_ms;
   // Who sleeps until something comes; a bit for each bell.
   alignas(kCacheLine) std::array<Shared<uint64_t>, kBellWords> sleepers;
 
@@ -182,6 +184,7 @@ struct alignas(kCacheLine) Cursor {
   Shared<int64_t> next_scan_ns;  // Something may be due again; boot time.
   Shared<uint64_t> window;       // Offset of the window in ctl; 0 = not yet.
   Shared<uint32_t> token;        // Counts deliveries.
+  Shared<uint64_t> images;       // Counts the images taken; see LogCursor.
 };
 
 struct alignas(kCacheLine) GroupState {

@@ -3,8 +3,8 @@
 #include "cursor_image.h"
 
 #include <algorithm>
-#include <vector>
 
+#include "cursor_words.h"
 #include "delivery_word.h"
 #include "openmessaging/status.h"
 
@@ -12,11 +12,6 @@ namespace openmessaging::reference {
 namespace {
 
 constexpr uint16_t kSettledBit = 0x8000;
-
-Shared<uint64_t>* WordsOf(const Control& control, const Cursor& cursor) {
-  const uint64_t offset = cursor.window.Load();
-  return offset == 0 ? nullptr : control.Get<Shared<uint64_t>>(offset);
-}
 
 uint16_t ImageOf(DeliveryWord word, uint64_t offset) {
   if (!word.Is(offset)) return 0;
@@ -28,14 +23,12 @@ uint16_t ImageOf(DeliveryWord word, uint64_t offset) {
 }  // namespace
 
 uint64_t SettledFloor(const Control& control, const Cursor& cursor) {
-  const uint32_t window = control.header().options.window;
+  const CursorWords words(&control, &cursor);
   const uint64_t next = cursor.next.Load();
   uint64_t floor = cursor.floor.Load();
-  const Shared<uint64_t>* const words = WordsOf(control, cursor);
-  if (words == nullptr) return floor;
+  if (!words.has_window()) return floor;
   while (floor < next &&
-         (ImageOf(DeliveryWord(words[floor % window].Load()), floor) &
-          kSettledBit) != 0) {
+         (ImageOf(words.InWindow(floor).Load(), floor) & kSettledBit) != 0) {
     ++floor;
   }
   return floor;
@@ -43,7 +36,7 @@ uint64_t SettledFloor(const Control& control, const Cursor& cursor) {
 
 void PutCursorImage(const Control& control, const Cursor& cursor,
                     ImageWriter& image) {
-  const uint32_t window = control.header().options.window;
+  const CursorWords words(&control, &cursor);
   // Both move while a receiver takes: the pair counts only if the floor stood
   // still around `next`, else they could be further apart than a window.
   uint64_t floor = cursor.floor.Load();
@@ -52,11 +45,9 @@ void PutCursorImage(const Control& control, const Cursor& cursor,
     floor = cursor.floor.Load();
     next = cursor.next.Load();
   }
-  const Shared<uint64_t>* const words = WordsOf(control, cursor);
   const auto image_at = [&](uint64_t offset) {
-    return words == nullptr
-               ? uint16_t{0}
-               : ImageOf(DeliveryWord(words[offset % window].Load()), offset);
+    return words.has_window() ? ImageOf(words.InWindow(offset).Load(), offset)
+                              : uint16_t{0};
   };
   while (floor < next && (image_at(floor) & kSettledBit) != 0) ++floor;
   image.Put(floor);
@@ -74,47 +65,86 @@ void PutCursorImage(const Control& control, const Cursor& cursor,
   }
 }
 
+void CursorChanges::AddDelivered(ImageReader& reader) {
+  floor = std::max(floor, reader.Get<uint64_t>());
+  while (reader.ok() && !reader.at_end()) {
+    const auto offset = reader.Get<uint64_t>();
+    const auto attempts = reader.Get<uint16_t>();
+    if (!reader.ok()) return;
+    Change& change = by_offset[offset];
+    change.attempts = std::max<uint32_t>(change.attempts, attempts);
+  }
+}
+
+void CursorChanges::AddDead(const DeadSource& source) {
+  floor = std::max(floor, source.floor);
+  Change& change = by_offset[source.offset];
+  change.attempts = std::max(change.attempts, source.attempts);
+  change.settled = true;
+}
+
 absl::Status RestoreCursor(const Control& control, Catalog& catalog,
                            const PartitionState& partition, Cursor& cursor,
-                           std::string_view image) {
-  ImageReader reader(image);
-  const auto floor = reader.Get<uint64_t>();
-  const auto next = reader.Get<uint64_t>();
+                           std::string_view image,
+                           const CursorChanges& changes) {
   const uint32_t window = control.header().options.window;
   const uint64_t first = partition.first_offset.Load();
   const uint64_t end = partition.next_offset.Load();
-  if (!reader.ok() || floor > next || next - floor > window) {
+  ImageReader reader(image);
+  const uint64_t said_floor =
+      image.empty() ? cursor.floor.Load() : reader.Get<uint64_t>();
+  const uint64_t said_next =
+      image.empty() ? said_floor : reader.Get<uint64_t>();
+  if (!reader.ok() || said_floor > said_next ||
+      said_next - said_floor > window) {
     return MakeStatus(Code::kDamaged,
                       "restore a group: its record makes no sense");
   }
   // What was retired is settled; what the log lost is not handed out.
-  cursor.floor.Store(std::min(std::max(floor, first), end));
-  cursor.next.Store(cursor.floor.Load());
+  const uint64_t floor =
+      std::min(std::max({said_floor, changes.floor, first}), end);
+  uint64_t next = std::max(said_next, floor);
+  // What was handed out behind the image: of some it is known how often.
+  for (const auto& [offset, change] : changes.by_offset) {
+    if (offset >= next && offset - floor < window) next = offset + 1;
+  }
+  next = std::min(next, end);
+  cursor.floor.Store(floor);
+  cursor.next.Store(floor);
   cursor.next_scan_ns.Store(INT64_MAX);
   if (next == floor) return absl::OkStatus();
   if (auto s = catalog.EnsureWindow(cursor, TimePoint::max()); !s.ok()) {
     return s;
   }
-  Shared<uint64_t>* const words = WordsOf(control, cursor);
-  auto* const dues = reinterpret_cast<Shared<int64_t>*>(words + window);
-  uint64_t offset = floor;
-  while (offset < next && reader.ok()) {
+  const CursorWords words(&control, &cursor);
+  const auto put = [&](uint64_t offset, uint32_t attempts, bool settled) {
+    const DeliveryPlace place = words.InWindow(offset);
+    place.due->Store(0);
+    place.word->Store(
+        DeliveryWord::Restored(offset,
+                               settled ? DeliveryState::kSettled
+                                       : DeliveryState::kReturned,
+                               attempts)
+            .bits());
+  };
+  for (uint64_t offset = floor; offset < next; ++offset) put(offset, 0, false);
+  uint64_t offset = said_floor;
+  while (offset < said_next && reader.ok()) {
     const auto run = reader.Get<uint16_t>();
     const auto value = reader.Get<uint16_t>();
-    for (uint64_t k = 0; k < run && offset < next; ++k, ++offset) {
-      if (offset < cursor.floor.Load() || offset >= end) continue;
-      const bool settled = (value & kSettledBit) != 0;
-      words[offset % window].Store(
-          DeliveryWord::Restored(offset,
-                                 settled ? DeliveryState::kSettled
-                                         : DeliveryState::kReturned,
-                                 value & ~kSettledBit)
-              .bits());
-      dues[offset % window].Store(0);
-      cursor.next.Store(offset + 1);
-    }
     if (run == 0) break;
+    for (uint64_t k = 0; k < run && offset < said_next; ++k, ++offset) {
+      if (offset < floor || offset >= next) continue;
+      put(offset, value & ~kSettledBit, (value & kSettledBit) != 0);
+    }
   }
+  for (const auto& [changed, change] : changes.by_offset) {
+    if (changed < floor || changed >= next) continue;
+    const DeliveryWord known = words.InWindow(changed).Load();
+    put(changed, std::max(known.attempts(), change.attempts),
+        change.settled || known.state() == DeliveryState::kSettled);
+  }
+  cursor.next.Store(next);
   cursor.next_scan_ns.Store(0);
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #define OPENMESSAGING_REFERENCE_CURSOR_IMAGE_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "absl/status/status.h"
 #include "catalog.h"
 #include "control_file.h"
+#include "format.h"
 
 namespace openmessaging::reference {
 
@@ -92,11 +94,30 @@ inline std::string TakeCursorImage(const Control& control,
   return std::move(image.bytes());
 }
 
-// Puts an image back into a cursor that nobody uses yet, cut to the messages
-// that there are. Errors: 1609 the image makes no sense; 1502.
+// What the log says of a cursor beside its images, whose writers may have looked
+// before and appended behind.
+struct CursorChanges {
+  struct Change {
+    uint32_t attempts = 0;
+    bool settled = false;
+  };
+
+  // Everything below was settled.
+  uint64_t floor = 0;
+  std::map<uint64_t, Change> by_offset{};
+
+  // Reads a DELIVERED record's body behind the group.
+  void AddDelivered(ImageReader& reader);
+  void AddDead(const DeadSource& source);
+};
+
+// Puts an image back into a cursor that nobody uses yet, with what changed
+// beside it, cut to the messages that there are. No image: as the cursor is.
+// Errors: 1609 the image makes no sense; 1502.
 absl::Status RestoreCursor(const Control& control, Catalog& catalog,
                            const PartitionState& partition, Cursor& cursor,
-                           std::string_view image);
+                           std::string_view image,
+                           const CursorChanges& changes);
 
 }  // namespace openmessaging::reference
 #endif  // OPENMESSAGING_REFERENCE_CURSOR_IMAGE_H_

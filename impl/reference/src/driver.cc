@@ -32,6 +32,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
   Capabilities all;
   for (const Capability native :
        {Capability::kIndividualAck, Capability::kNack, Capability::kNackDelay,
+        Capability::kCumulativeAck, Capability::kExtend,
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kPartitions,
         Capability::kExplicitPartition, Capability::kAdmin,
@@ -48,6 +49,13 @@ Capabilities CapabilitiesOfStore(const Store& store) {
   return all;
 }
 
+// What one queue adds.
+void AddCapabilitiesOf(const Queue& queue, Capabilities& all) {
+  if (queue.options.dead_letter_queue.empty()) return;
+  all.Set(Capability::kReject, Support::kNative);
+  all.Set(Capability::kDeadLetter, Support::kNative);
+}
+
 struct ConnectionSettings {
   bool auto_create = false;
   bool spin = false;
@@ -62,9 +70,17 @@ class ReferenceConnection final : public driver::Connection,
         settings_(settings),
         stream_(store_, settings.spin) {}
 
-  absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view /*queue*/,
-                                              TimePoint /*deadline*/) override {
-    return CapabilitiesOfStore(*store_);
+  absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
+                                              TimePoint deadline) override {
+    Capabilities all = CapabilitiesOfStore(*store_);
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    const auto found = store_->catalog().FindQueue(queue, deadline);
+    if (found.ok()) {
+      AddCapabilitiesOf(**found, all);
+    } else if (OmsCode(found.status()) != Code::kQueueNotFound) {
+      return found.status();
+    }
+    return all;
   }
 
   absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
@@ -76,7 +92,7 @@ class ReferenceConnection final : public driver::Connection,
 
   absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
       const driver::ConsumerOptions& options,
-      driver::ConsumerEvents& /*events*/, TimePoint /*deadline*/) override {
+      driver::ConsumerEvents& events, TimePoint /*deadline*/) override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     if (options.broadcast || options.exclusive || options.ordered) {
       return MakeStatus(Code::kUnsupported, "create consumer in group \"",
@@ -86,7 +102,7 @@ class ReferenceConnection final : public driver::Connection,
     }
     return std::make_unique<ReferenceConsumer>(
         store_, options,
-        ConsumerSettings{settings_.auto_create, settings_.spin});
+        ConsumerSettings{settings_.auto_create, settings_.spin}, &events);
   }
 
   void* Query(std::string_view interface_name) override {
@@ -107,6 +123,7 @@ class ReferenceConnection final : public driver::Connection,
   absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,
                            TimePoint deadline) override {
     if (auto s = CheckNamed(queue); !s.ok()) return s;
+    if (auto s = CheckNamed(options.dead_letter_queue); !s.ok()) return s;
     return store_->catalog().CreateQueue(queue, options, deadline);
   }
 
@@ -139,7 +156,7 @@ class ReferenceConnection final : public driver::Connection,
   static QueueInfo InfoOf(const Queue& queue) {
     QueueInfo info;
     info.name = queue.name;
-    info.options.partitions = static_cast<int32_t>(queue.partitions);
+    info.options = queue.options;
     return info;
   }
   static absl::Status NoNamespaces(std::string_view name) {

@@ -13,9 +13,11 @@
 
 #include "absl/status/status.h"
 #include "control_file.h"
+#include "cursor_words.h"
 #include "delivery_word.h"
 #include "env/environment.h"
 #include "index.h"
+#include "redelivery.h"
 #include "slot_lock.h"
 
 namespace openmessaging::reference {
@@ -37,6 +39,8 @@ struct TakeResult {
   // offset of the first, and how many.
   std::optional<uint64_t> lost{};
   uint64_t lost_count = 0;
+  // Why messages that are due again were not handed out, if they were not.
+  absl::Status failure{};
 };
 
 // Invariants:
@@ -45,14 +49,17 @@ struct TakeResult {
 //       by a compare-and-swap of exactly the word that was handed out, so one
 //       delivery is settled at most once and a stale one never;
 //   (3) whoever dies inside the lock leaves words that are whole; the heir
-//       moves `next` over those that were handed out.
+//       moves `next` over those that were handed out;
+//   (4) a message is handed out again only after the log has its count, and
+//       what a dead process appended is finished.
 //
 // Threads: Take by one thread of a consumer at a time; the rest from any.
 class GroupWindow {
  public:
   GroupWindow(const Control* control, const Environment* environment,
               const Liveness* liveness, PartitionState* partition,
-              uint32_t queue_partition, Cursor* cursor);
+              uint32_t queue_partition, Cursor* cursor,
+              const RedeliveryPolicy& policy, RedeliveryLog* log);
 
   // Returns: whether a look could find something; a few loads.
   bool MayHave(int64_t now_ns) const;
@@ -61,8 +68,9 @@ class GroupWindow {
     return cursor_->next.Load() != cursor_->floor.Load();
   }
 
-  // Hands out up to `max` messages, those that are due again first. `durable`:
-  // what may be handed out of messages at durability disk.
+  // Hands out up to `max` messages, those that are due again first; moves those
+  // that had their last delivery. `durable`: what may be handed out of messages
+  // at durability disk.
   TakeResult Take(size_t max, int64_t now_ns, int64_t lease_ns,
                   uint64_t durable, HandOut* out, TimePoint deadline);
 
@@ -76,28 +84,62 @@ class GroupWindow {
   absl::Status Nack(uint64_t offset, DeliveryWord word, int64_t due_ns,
                     TimePoint deadline);
 
+  // Makes the lease end at `due_ns`. The word stays as it is, and so the
+  // receipt. Errors: as Ack, and 1604 where it is settled; 1410.
+  absl::Status Extend(uint64_t offset, DeliveryWord word, int64_t due_ns,
+                      TimePoint deadline);
+
+  // Moves a delivery to the dead-letter queue. Errors: as Ack; 1410; as
+  // RedeliveryLog::MoveDead.
+  absl::Status Reject(uint64_t offset, DeliveryWord word, TimePoint deadline);
+
   // Gives back what one consumer of this process still holds.
   void Return(uint64_t offset, DeliveryWord word);
 
   Cursor& cursor() const { return *cursor_; }
 
  private:
+  // One message that is due again.
+  struct Candidate {
+    uint64_t offset = 0;
+    DeliveryWord found{};
+  };
+
   Shared<uint64_t>& word(uint64_t offset) const {
-    return words_[offset % window_];
+    return *words_.InWindow(offset).word;
   }
-  Shared<int64_t>& due(uint64_t offset) const { return dues_[offset % window_]; }
+  Shared<int64_t>& due(uint64_t offset) const {
+    return *words_.InWindow(offset).due;
+  }
   DeliveryWord Load(uint64_t offset) const {
-    return DeliveryWord(word(offset).Load());
+    return words_.InWindow(offset).Load();
   }
 
+  // Takes the lock for a settlement. Errors: 1410.
+  absl::Status Lock(uint64_t offset, TimePoint deadline);
+  // Returns: whether a delivery is still the one that the word names.
+  bool IsHeld(uint64_t offset, DeliveryWord receipt) const {
+    return receipt.Is(offset) &&
+           receipt.state() == DeliveryState::kLeased &&
+           Load(offset) == receipt;
+  }
   // Whether the slot's present life is the one that the word names.
   bool IsPresentLife(DeliveryWord word) const;
   void Repair();
   void AdvanceFloor();
   void LowerNextScan(int64_t time_ns);
-  // Takes what is due again.
+  // Takes what is due again, in these steps.
   void TakeDue(size_t max, int64_t now_ns, int64_t lease_ns, HandOut* out,
-               TakeResult& result);
+               TimePoint deadline, TakeResult& result);
+  // Fills again_. Returns: when to look next, if nothing of it is taken.
+  int64_t FindDue(size_t max, int64_t now_ns);
+  // Moves what had its last delivery, and leaves the others in again_.
+  // Returns: when to look again at what could not be moved.
+  int64_t MoveExhausted(int64_t now_ns, TimePoint deadline,
+                        TakeResult& result);
+  absl::Status LogAttempts(TimePoint deadline);
+  absl::Status MoveDead(uint64_t offset, DeliveryWord found, DeadReason reason,
+                        TimePoint deadline);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
                HandOut* out, TakeResult& result);
   // Leases `offset` unless its word is no longer `found`.
@@ -111,11 +153,16 @@ class GroupWindow {
   const Liveness* const liveness_;
   PartitionState* const partition_;
   Cursor* const cursor_;
+  const CursorWords words_;
   const uint32_t window_;
-  Shared<uint64_t>* const words_;
-  Shared<int64_t>* const dues_;
+  const RedeliveryPolicy policy_;
+  RedeliveryLog* const log_;
   SlotLock lock_;
+
+  // Under lock_. The vectors are kept for their room.
   IndexReader index_;
+  std::vector<Candidate> again_;
+  std::vector<Attempt> attempts_;
 };
 
 }  // namespace openmessaging::reference

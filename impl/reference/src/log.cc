@@ -154,6 +154,14 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     count = 1;
     return Step::kDone;
   }
+  if (entries[0].guard != nullptr &&
+      entries[0].guard->Load() != entries[0].guarded) {
+    entries[0].status = MakeStatus(
+        Code::kReceiptExpired,
+        "append: the message was settled or handed out again meanwhile");
+    count = 1;
+    return Step::kDone;
+  }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
   const uint64_t room = Room(purpose);
   uint64_t total = 0;
@@ -307,16 +315,15 @@ void Log::Finish(uint64_t begin, uint64_t end,
     // Of a claim whose first record is whole all are, unless somebody damaged
     // them; an heir must end all the same.
     if (length < sizeof(RecordHeader) || length > end - position) break;
-    if (type == RecordType::kMessage) {
+    if (HoldsMessage(type)) {
       PartitionState* const partition =
           entries.empty() ? listener_->FindPartition(header.queue_partition)
                           : entries[n].partition;
       if (partition != nullptr) {
         const uint32_t key_hash =
             entries.empty()
-                ? KeyHash(internal::FindField(
-                              {record + sizeof(header), header.fields_bytes},
-                              internal::Field::kMessageKey)
+                ? KeyHash(internal::FindField(MessageFields(header, record),
+                                              internal::Field::kMessageKey)
                               .value_or(std::string_view()))
                 : entries[n].key_hash;
         const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
@@ -328,6 +335,10 @@ void Log::Finish(uint64_t begin, uint64_t end,
       }
     } else if (type == RecordType::kQueue || type == RecordType::kGroup) {
       listener_->Publish(header);
+    }
+    if (type == RecordType::kDead) {
+      listener_->SettleDead(DeadSourceOf(header, record),
+                            entries.empty() ? nullptr : entries[n].source);
     }
     if (chain_here) {
       chain = Crc32c(chain, &header.header_checksum,
@@ -387,6 +398,18 @@ void Log::Heal() {
   // A failure leaves the intent, and so the next append repairs.
   Repair().IgnoreError();
   append_lock_.Release();
+}
+
+absl::Status Log::FinishDead(TimePoint deadline) {
+  if (control_->header().append.intent_end.Load() == 0) {
+    return absl::OkStatus();
+  }
+  const SlotLock::Result lock = append_lock_.Acquire(deadline);
+  if (lock == SlotLock::Result::kTimeout) return LockTimeout();
+  absl::Status status;
+  if (lock == SlotLock::Result::kInherited || NeedsRepair()) status = Repair();
+  append_lock_.Release();
+  return status;
 }
 
 void Log::FreeIndex(PartitionState& partition, uint64_t offset) {

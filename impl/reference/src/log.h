@@ -37,6 +37,11 @@ struct Append {
   // Checked under the lock: nothing is appended to a deleted queue. May be
   // null.
   const CatalogEntry* alive = nullptr;
+  // Of a DEAD record, which is appended alone: the cursor in which it settles
+  // its source, and what the source's word must say under the lock.
+  Cursor* source = nullptr;
+  const Shared<uint64_t>* guard = nullptr;
+  uint64_t guarded = 0;
   // Fields, in two parts, then the body.
   std::array<std::string_view, 3> pieces{};
 
@@ -66,6 +71,10 @@ class LogListener {
   // Returns: the offsets of a partition; nullptr for an unknown queue. Under
   // the append lock, by an heir only.
   virtual PartitionState* FindPartition(uint32_t queue_partition) = 0;
+
+  // Settles the source of a DEAD record. Under the append lock; idempotent.
+  // `cursor`: the source's, where the appender knows it; an heir does not.
+  virtual void SettleDead(const DeadSource& source, Cursor* cursor) = 0;
 
   // Appends what is acknowledged but not logged yet. By the flush leader,
   // before it looks how far the log goes.
@@ -108,7 +117,8 @@ class Log {
   // are claimed together as far as a segment has room; a crash may cut between
   // claims. Makes no system call with the append lock held.
   // Errors in the entries: 1410 (not stored) the lock was not free in time;
-  // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment.
+  // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
+  // 1604 the guard's word has changed.
   void AppendAll(std::span<Append> entries, int64_t store_ms,
                  TimePoint deadline);
 
@@ -128,6 +138,11 @@ class Log {
   // Finishes or erases an append that a dead process began, if there is one and
   // nobody alive is appending. Makes system calls only then.
   void Heal();
+
+  // As Heal, but waits where somebody appends or repairs: when it returns,
+  // nothing that a dead process began before the call is unfinished.
+  // Errors: 1410; 1501 it cannot be repaired now.
+  absl::Status FinishDead(TimePoint deadline);
 
   // Prepares the next segment if there is none. `bytes`: what must fit in.
   // Errors: 1502 no room, nothing was stored; 1410 not in time.

@@ -34,9 +34,10 @@ class ReceiptCodec {
     std::memcpy(&secret_, uuid.data(), sizeof(secret_));
   }
 
-  Receipt Make(ReceiptToken token) const {
+  // `source`: which binding of which consumer delivers it.
+  Receipt Make(ReceiptToken token, uint64_t source) const {
     token.seal = Seal(token);
-    return Receipt(0, {reinterpret_cast<const char*>(&token), sizeof(token)});
+    return Receipt(source, {reinterpret_cast<const char*>(&token), sizeof(token)});
   }
 
   // Returns: nothing for a receipt that this store never made.

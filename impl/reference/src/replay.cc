@@ -37,12 +37,10 @@ absl::Status Store::ReplayCatalog(
     if (type == RecordType::kGroup) groups.push_back(header);
     if (type != RecordType::kQueue) return;
     queues.push_back(header);
-    std::string name;
-    uint32_t count = 0;
-    std::vector<uint64_t> next;
-    if (DecodeQueueRecord(body, name, count, &next) && !next.empty()) {
-      next.resize(count);
-      next_offsets[QueueOf(header.queue_partition)] = std::move(next);
+    auto said = DecodeQueueRecord(body);
+    if (said && !said->next.empty()) {
+      said->next.resize(static_cast<size_t>(said->options.partitions));
+      next_offsets[QueueOf(header.queue_partition)] = std::move(said->next);
     }
   });
   for (const auto* const headers : {&queues, &groups}) {
@@ -77,12 +75,18 @@ absl::Status Store::Replay(LogScan& scan) {
     if (fresh) found->second = catalog_->FindPartition(queue_partition);
     return found->second;
   };
-  struct Image {
-    uint32_t queue_partition = 0;
-    std::string bytes{};
+  struct History {
+    // The image of the highest number.
+    uint64_t number = 0;
+    std::string image{};
+    CursorChanges changes{};
   };
-  // The newest image of each cursor, put in place when all messages are known.
-  absl::flat_hash_map<uint64_t, Image> images;
+  // Of each cursor, put in place when all messages are known.
+  absl::flat_hash_map<uint64_t, History> histories;
+  const auto history_of = [&](uint32_t group,
+                              uint32_t queue_partition) -> History& {
+    return histories[uint64_t{group} << 10 | PartitionOf(queue_partition)];
+  };
   IndexWriter index(control_.get());
   absl::Status failure;
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
@@ -101,7 +105,11 @@ absl::Status Store::Replay(LogScan& scan) {
         payload_ok && !(failure = FillChecksum(header)).ok()) {
       return;
     }
-    if (type == RecordType::kMessage) {
+    if (type == RecordType::kDead && payload_ok) {
+      const DeadSource source = DeadSourceOf(header, record);
+      history_of(source.group, source.queue_partition).changes.AddDead(source);
+    }
+    if (HoldsMessage(type)) {
       PartitionState* const partition = partition_of(header.queue_partition);
       if (partition == nullptr) return;  // Its queue was deleted.
       if (index.Spare() < 2) {
@@ -112,7 +120,7 @@ absl::Status Store::Replay(LogScan& scan) {
       const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
       index.Put(*partition, header.queue_partition, header.offset,
                 header.position, disk ? kIndexDisk : 0,
-                KeyHash(internal::FindField(fields,
+                KeyHash(internal::FindField(MessageFields(header, record),
                                             internal::Field::kMessageKey)
                             .value_or(std::string_view())));
       partition->next_offset.Store(
@@ -120,10 +128,17 @@ absl::Status Store::Replay(LogScan& scan) {
     } else if (type == RecordType::kAckRange && payload_ok) {
       ImageReader reader(body);
       const auto group = reader.Get<uint32_t>();
+      const auto number = reader.Get<uint64_t>();
       const std::string_view bytes = reader.GetBytes();
       if (!reader.ok()) return;
-      images[uint64_t{group} << 10 | PartitionOf(header.queue_partition)] = {
-          header.queue_partition, std::string(bytes)};
+      History& history = history_of(group, header.queue_partition);
+      if (number < history.number) return;
+      history.number = number;
+      history.image = std::string(bytes);
+    } else if (type == RecordType::kDelivered && payload_ok) {
+      ImageReader reader(body);
+      const auto group = reader.Get<uint32_t>();
+      history_of(group, header.queue_partition).changes.AddDelivered(reader);
     } else if (type == RecordType::kRetire && payload_ok) {
       const auto said = KeyValueView::Parse(body);
       if (!said.ok()) return;
@@ -162,14 +177,14 @@ absl::Status Store::Replay(LogScan& scan) {
   if (!groups.ok()) return groups.status();
   for (const auto& group : *groups) {
     for (uint32_t p = 0; p < group->state->partitions; ++p) {
-      const auto found = images.find(uint64_t{group->id} << 10 | p);
-      if (found == images.end()) continue;
-      const PartitionState* const partition =
-          partition_of(found->second.queue_partition);
-      if (partition == nullptr) continue;
-      if (auto s = RestoreCursor(*control_, *catalog_, *partition,
-                                 *group->state->cursor(p),
-                                 found->second.bytes);
+      const auto found = histories.find(uint64_t{group->id} << 10 | p);
+      if (found == histories.end()) continue;
+      const History& history = found->second;
+      Cursor& cursor = *group->state->cursor(p);
+      cursor.images.Store(history.number);
+      if (auto s = RestoreCursor(*control_, *catalog_,
+                                 *group->queue->state->partition(p), cursor,
+                                 history.image, history.changes);
           !s.ok()) {
         return s;
       }

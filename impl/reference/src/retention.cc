@@ -11,6 +11,7 @@
 #include "cursor_image.h"
 #include "index.h"
 #include "openmessaging/key_value.h"
+#include "store_time.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -60,8 +61,16 @@ uint64_t Store::LowestNeeded() {
       // A queue without a group keeps everything.
       const bool settled = groups != floors.end() && !groups->second.unread &&
                            p < groups->second.settled.size();
-      const uint64_t floor = settled ? groups->second.settled[p]
+      uint64_t floor = settled ? groups->second.settled[p]
                                      : partition.first_offset.Load();
+      // What everybody has settled stays for the queue's retention time.
+      if (const int64_t retention_ms = queue->retention_ms.Load();
+          retention_ms > 0) {
+        floor = std::min(
+            floor, FirstStoredAt(*control_, *segments_, partition,
+                                 QueuePartition(queue->id, p), floor,
+                                 environment_->clock->WallMs() - retention_ms));
+      }
       if (floor >= partition.next_offset.Load()) continue;
       IndexReader reader(control_.get(), &partition,
                          QueuePartition(queue->id, p));

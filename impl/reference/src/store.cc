@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "cursor_image.h"
+#include "cursor_words.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/status.h"
 
@@ -296,6 +297,16 @@ PartitionState* Store::FindPartition(uint32_t queue_partition) {
   return catalog_->FindPartition(queue_partition);
 }
 
+void Store::SettleDead(const DeadSource& source, Cursor* cursor) {
+  if (cursor == nullptr) {
+    cursor = catalog_->FindCursor(source.group,
+                                  PartitionOf(source.queue_partition));
+  }
+  if (cursor != nullptr) {
+    CursorWords(control_.get(), cursor).Settle(source.offset, source.attempts);
+  }
+}
+
 void Store::BeforeFlush() {
   // What cannot be logged now is logged with the next flush; until then a
   // power loss may repeat a message.
@@ -309,7 +320,8 @@ bool Store::WorkIsAhead() {
   return housekeeper_ != nullptr && housekeeper_->Nudge();
 }
 
-absl::Status Store::LogCursors(bool all, TimePoint deadline) {
+absl::Status Store::LogCursor(GroupState& group, uint32_t partition,
+                              TimePoint deadline) {
   // Each flush comes here, and allocates nothing. They are taken while they are
   // used, because an append may retire segments, which comes here again.
   struct Buffers {
@@ -317,6 +329,28 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
     std::string body;
   };
   static thread_local Buffers buffers;
+  Cursor& cursor = *group.cursor(partition);
+  // Two may be under way at once, and be appended the other way round. Numbered
+  // before it looks, the one of the highest number has all that was settled
+  // before any of them was numbered; that one counts.
+  const uint64_t number = cursor.images.FetchAdd(1) + 1;
+  ImageWriter image(std::move(buffers.image));
+  PutCursorImage(*control_, cursor, image);
+  ImageWriter body(std::move(buffers.body));
+  body.Put(group.id);
+  body.Put(number);
+  body.PutBytes(image.bytes());
+  Append record;
+  record.type = RecordType::kAckRange;
+  record.queue_partition = QueuePartition(group.queue, partition);
+  record.offset = group.id;
+  record.pieces[2] = body.bytes();
+  log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
+  buffers = {std::move(image.bytes()), std::move(body.bytes())};
+  return record.status;
+}
+
+absl::Status Store::LogCursors(bool all, TimePoint deadline) {
   // Only what ctl has: an entry without state has not handed out anything.
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
@@ -330,22 +364,10 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
       Cursor& cursor = *group->cursor(p);
       if (cursor.dirty.Exchange(0) == 0 && !all) continue;
       if (cursor.window.Load() == 0) continue;
-      ImageWriter image(std::move(buffers.image));
-      PutCursorImage(*control_, cursor, image);
-      ImageWriter body(std::move(buffers.body));
-      body.Put(group->id);
-      body.PutBytes(image.bytes());
-      Append record;
-      record.type = RecordType::kAckRange;
-      record.queue_partition = QueuePartition(group->queue, p);
-      record.offset = group->id;
-      record.pieces[2] = body.bytes();
-      log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-      buffers = {std::move(image.bytes()), std::move(body.bytes())};
-      if (!record.status.ok()) {
+      if (auto s = LogCursor(*group, p, deadline); !s.ok()) {
         cursor.dirty.Store(1);
         group->dirty.Store(1);
-        return record.status;
+        return s;
       }
     }
   }

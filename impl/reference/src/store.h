@@ -79,6 +79,9 @@ class Store final : public LogListener {
   // Appends the state of every cursor that changed since the last time.
   // `all`: of every cursor.
   absl::Status LogCursors(bool all, TimePoint deadline);
+  // Appends the state of one cursor.
+  absl::Status LogCursor(GroupState& group, uint32_t partition,
+                         TimePoint deadline);
   // Removes the segments that nothing needs, if nobody else is doing it.
   void Retire();
   // As above where nobody sends, and takes the reserve back; one process of all
@@ -88,6 +91,7 @@ class Store final : public LogListener {
   // LogListener
   void Publish(const RecordHeader& header) override;
   PartitionState* FindPartition(uint32_t queue_partition) override;
+  void SettleDead(const DeadSource& source, Cursor* cursor) override;
   void BeforeFlush() override;
   void BeforePrepare() override;
   bool WorkIsAhead() override;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cursor_image.h"
@@ -269,7 +270,7 @@ TEST_CASE("the image of a cursor round trips, attempts included") {
   const std::string image = TakeCursorImage(control, from);
 
   Cursor& to = cursor_of("to");
-  REQUIRE(RestoreCursor(control, catalog, partition, to, image).ok());
+  REQUIRE(RestoreCursor(control, catalog, partition, to, image, {}).ok());
 
   CHECK(to.floor.Load() == 500);
   CHECK(to.next.Load() == 540);
@@ -285,19 +286,54 @@ TEST_CASE("the image of a cursor round trips, attempts included") {
     partition.next_offset.Store(520);
     partition.first_offset.Store(510);
     Cursor& cut = cursor_of("cut");
-    REQUIRE(RestoreCursor(control, catalog, partition, cut, image).ok());
+    REQUIRE(RestoreCursor(control, catalog, partition, cut, image, {}).ok());
     CHECK(cut.floor.Load() == 510);
     CHECK(cut.next.Load() == 520);
   }
   SUBCASE("and one that makes no sense is damage") {
     Cursor& bad = cursor_of("bad");
     CHECK(OmsCode(RestoreCursor(control, catalog, partition, bad,
-                                image.substr(0, 9))) == Code::kDamaged);
+                                image.substr(0, 9), {})) ==
+          Code::kDamaged);
     ImageWriter backwards;
     backwards.Put(uint64_t{9});
     backwards.Put(uint64_t{3});
     CHECK(OmsCode(RestoreCursor(control, catalog, partition, bad,
-                                backwards.bytes())) == Code::kDamaged);
+                                backwards.bytes(), {})) == Code::kDamaged);
+  }
+  SUBCASE("and what the log says beside it is put on top") {
+    CursorChanges changes;
+    ImageWriter delivered;
+    delivered.Put(uint64_t{505});
+    for (const auto& [offset, attempts] :
+         {std::pair{500, 9}, {511, 9}, {513, 9}, {550, 4}, {700, 3}}) {
+      delivered.Put(static_cast<uint64_t>(offset));
+      delivered.Put(static_cast<uint16_t>(attempts));
+    }
+    ImageReader reader(delivered.bytes());
+    changes.AddDelivered(reader);
+    changes.AddDead({7, 1, 512, 502, 5, 0});
+    Cursor& late = cursor_of("late");
+    REQUIRE(RestoreCursor(control, catalog, partition, late, image, changes)
+                .ok());
+
+    // 700 is further away than a window: nobody was handed that.
+    CHECK(late.floor.Load() == 505);
+    CHECK(late.next.Load() == 551);
+    const auto* const now = control.Get<Shared<uint64_t>>(late.window.Load());
+    const auto word_of = [&](uint64_t offset) {
+      const DeliveryWord word(now[offset % window].Load());
+      REQUIRE(word.Is(offset));
+      return word;
+    };
+    // The higher count wins, and settled is settled.
+    CHECK(word_of(511).attempts() == 9);
+    CHECK(word_of(511).state() == DeliveryState::kReturned);
+    CHECK(word_of(513).state() == DeliveryState::kSettled);
+    CHECK(word_of(512).state() == DeliveryState::kSettled);
+    CHECK(word_of(550).attempts() == 4);
+    CHECK(word_of(545).attempts() == 0);
+    CHECK(word_of(545).state() == DeliveryState::kReturned);
   }
   handle.Kill();
 }

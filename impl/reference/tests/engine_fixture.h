@@ -431,7 +431,7 @@ class Member final : private driver::DeliverySink {
     options.group = group;
     options.lease = lease;
     consumer_ = std::make_unique<ReferenceConsumer>(std::move(store), options,
-                                                    ConsumerSettings{});
+                                                    ConsumerSettings{}, nullptr);
     const absl::Status bound = consumer_->Bind("orders", {}, Soon());
     REQUIRE_MESSAGE(bound.ok(), bound.message());
   }

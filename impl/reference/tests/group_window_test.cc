@@ -52,10 +52,12 @@ struct Fixture {
     REQUIRE(group.ok());
     Cursor& cursor = *(*group)->state->cursor(0);
     REQUIRE(catalog.EnsureWindow(cursor, Soon()).ok());
+    logs.push_back(
+        std::make_unique<PartitionLog>(of.store.get(), *group, nullptr, 0));
     return std::make_unique<GroupWindow>(
         &of.store->control(), &machine.environment, &of.store->liveness(),
         (*queue)->state->partition(0), QueuePartition((*queue)->id, 0),
-        &cursor);
+        &cursor, RedeliveryPolicy{}, logs.back().get());
   }
 
   void Send(int count) {
@@ -77,6 +79,8 @@ struct Fixture {
   std::string name{};
   std::shared_ptr<Storage> memory{};
   Handle handle{};
+  // Of the windows.
+  std::vector<std::unique_ptr<PartitionLog>> logs{};
 };
 
 TEST_CASE("messages are handed out in order, once, as many as are asked for") {

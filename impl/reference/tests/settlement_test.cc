@@ -3,6 +3,7 @@
 // Settlement with the reference driver, in memory and in files: ack, nack,
 // back-off, leases, receipts, and what a consumer gives back at its end.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -336,6 +337,98 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: a window may hold one message back and go on",
   CHECK(count >= 20);
   CHECK(Take(consumer).Ack().ok());
   CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack settles what came before",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders", 2);
+  PullConsumer consumer =
+      Consume(bus, "orders", {.lease = milliseconds(300)});
+  Producer producer = Must(bus.CreateProducer());
+  for (int n = 0; n < 20; ++n) {
+    Message message("orders", std::to_string(n));
+    message.SetPartition(n % 2);
+    Must(producer.Send(message));
+  }
+  auto deliveries = Must(consumer.ReceiveBatch(20, kLong));
+  while (deliveries.size() < 20) deliveries.push_back(Take(consumer));
+  const auto find = [&](std::string_view body) -> const Delivery& {
+    for (const Delivery& delivery : deliveries) {
+      if (delivery->body() == body) return delivery;
+    }
+    FAIL("not received");
+    return deliveries.front();
+  };
+  // One of those before was given back, and is not this delivery's any more.
+  Must(find("4").Nack(milliseconds(0)));
+  CHECK(OmsCode(find("4").AckUpTo()) == Code::kReceiptExpired);
+
+  Must(find("10").AckUpTo());
+  Must(find("10").AckUpTo());
+
+  std::vector<std::string> back;
+  while (back.size() < 15) {
+    const Delivery delivery = Take(consumer);
+    back.emplace_back(delivery->body());
+    Must(delivery.Ack());
+  }
+  std::sort(back.begin(), back.end());
+  std::vector<std::string> expected = {"4", "12", "14", "16", "18"};
+  for (int n = 1; n < 20; n += 2) expected.push_back(std::to_string(n));
+  std::sort(expected.begin(), expected.end());
+  CHECK(back == expected);
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack leaves others' alone", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  const auto other_bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+  PullConsumer other = Consume(other_bus, "orders");
+  SendNumbers(bus, "orders", 1, 4);
+  const Delivery first = Take(consumer);
+  const Delivery theirs = Take(other);
+  const Delivery third = Take(consumer);
+  const Delivery fourth = Take(other);
+
+  Must(third.AckUpTo());
+  Must(fourth.Ack());
+  CHECK(other.Stop(Soon()) == 0);
+
+  CheckComesAgain(consumer, "2", 2);
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-008: an extended lease ends when it says", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders", {.lease = milliseconds(100)});
+  SendNumbers(bus, "orders", 1, 2);
+  const Delivery longer = Take(consumer);
+  const Delivery plain = Take(consumer);
+  CHECK(OmsCode(longer.Extend(milliseconds(0))) == Code::kBadParameter);
+
+  Must(longer.Extend(std::chrono::seconds(30)));
+  const Delivery again = Take(consumer);
+
+  CHECK(again->body() == "2");
+  CHECK(OmsCode(plain.Extend(kLong)) == Code::kReceiptExpired);
+  Must(again.Ack());
+  CHECK(NothingComes(consumer));
+  // A shorter one ends sooner, and its receipt is good until then.
+  const auto begin = steady_clock::now();
+  Must(longer.Extend(milliseconds(50)));
+  const Delivery third = Take(consumer);
+  CHECK(third->body() == "1");
+  CHECK(third->delivery_count() == 2);
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(3));
+  CHECK(OmsCode(longer.Extend(kLong)) == Code::kReceiptExpired);
+  Must(third.Extend(kLong));
+  Must(third.Ack());
+  CHECK(OmsCode(third.Extend(kLong)) == Code::kReceiptExpired);
 }
 
 }  // namespace

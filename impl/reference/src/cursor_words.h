@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CursorWords finds what a cursor says of one message.
+
+#ifndef OPENMESSAGING_REFERENCE_CURSOR_WORDS_H_
+#define OPENMESSAGING_REFERENCE_CURSOR_WORDS_H_
+
+#include <cstdint>
+
+#include "control.h"
+#include "control_file.h"
+#include "delivery_word.h"
+
+namespace openmessaging::reference {
+
+// Where the word of one message is, and its due time beside it.
+struct DeliveryPlace {
+  Shared<uint64_t>* word = nullptr;
+  Shared<int64_t>* due = nullptr;
+
+  explicit operator bool() const { return word != nullptr; }
+  DeliveryWord Load() const { return DeliveryWord(word->Load()); }
+};
+
+// Threads: a value; what it points at is shared.
+class CursorWords {
+ public:
+  CursorWords(const Control* control, const Cursor* cursor)
+      : cursor_(cursor), window_(control->header().options.window) {
+    if (const uint64_t offset = cursor->window.Load(); offset != 0) {
+      words_ = control->Get<Shared<uint64_t>>(offset);
+      dues_ = reinterpret_cast<Shared<int64_t>*>(words_ + window_);
+    }
+  }
+
+  bool has_window() const { return words_ != nullptr; }
+  uint32_t window() const { return window_; }
+
+  // Returns: the place that `offset` has in the window, whatever is there. The
+  // cursor has a window.
+  DeliveryPlace InWindow(uint64_t offset) const {
+    return {&words_[offset % window_], &dues_[offset % window_]};
+  }
+
+  // Returns: where `offset` is handed out or was; nothing if it is settled, or
+  // never was handed out.
+  DeliveryPlace Find(uint64_t offset) const {
+    if (words_ == nullptr || offset < cursor_->floor.Load()) return {};
+    const DeliveryPlace place = InWindow(offset);
+    return place.Load().Is(offset) ? place : DeliveryPlace{};
+  }
+
+  // Settles `offset` whoever holds it. Idempotent.
+  void Settle(uint64_t offset, uint32_t attempts) const {
+    const DeliveryPlace place = Find(offset);
+    if (!place) return;
+    // A word is changed from here on by settling it only.
+    uint64_t found = place.word->Load();
+    while (DeliveryWord(found).Is(offset) &&
+           DeliveryWord(found).state() != DeliveryState::kSettled &&
+           !place.word->CompareExchange(
+               found, DeliveryWord::Restored(offset, DeliveryState::kSettled,
+                                             attempts)
+                          .bits())) {
+    }
+  }
+
+ private:
+  const Cursor* cursor_;
+  uint32_t window_;
+  Shared<uint64_t>* words_ = nullptr;
+  Shared<int64_t>* dues_ = nullptr;
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_CURSOR_WORDS_H_

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "partition_log.h"
+
+#include <cstring>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "bells.h"
+#include "cursor_image.h"
+#include "key_hash.h"
+#include "openmessaging/dead_letter.h"
+#include "openmessaging/driver/message_access.h"
+#include "openmessaging/internal/fields.h"
+#include "openmessaging/key_value.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::reference {
+namespace {
+
+using driver::MessageAccess;
+using internal::Field;
+
+// Fields that are written anew, or asked for something in the old queue.
+bool IsLeftBehind(Field type) {
+  switch (type) {
+    case Field::kDestination:
+    case Field::kOriginId:
+    case Field::kBornTimestamp:
+    case Field::kPartition:
+    case Field::kTransactionId:
+    case Field::kDelay:
+    case Field::kExpireAt:
+    case Field::kProperties:
+      return true;
+    default:
+      return false;
+  }
+}
+
+template <typename T>
+std::string_view BytesOf(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(value)};
+}
+
+}  // namespace
+
+PartitionLog::PartitionLog(Store* store, std::shared_ptr<const Group> group,
+                           std::shared_ptr<const Queue> dead_letters,
+                           uint32_t partition)
+    : store_(store),
+      group_(std::move(group)),
+      dead_letters_(std::move(dead_letters)),
+      queue_partition_(QueuePartition(group_->queue->id, partition)),
+      cursor_(group_->state->cursor(partition)) {}
+
+absl::Status PartitionLog::LogAttempts(uint64_t floor,
+                                       std::span<const Attempt> attempts,
+                                       TimePoint deadline) {
+  // Of a store in memory nothing outlives its words.
+  if (store_->volatile_storage()) return store_->log().FinishDead(deadline);
+  ImageWriter body(std::move(buffer_));
+  body.Put(group_->id);
+  body.Put(floor);
+  for (const Attempt& attempt : attempts) {
+    body.Put(attempt.offset);
+    body.Put(static_cast<uint16_t>(attempt.attempts));
+  }
+  Append record;
+  record.type = RecordType::kDelivered;
+  record.queue_partition = queue_partition_;
+  record.offset = group_->id;
+  record.pieces[2] = body.bytes();
+  store_->log().AppendAll(
+      {&record, 1}, store_->environment().clock->WallMs(), deadline);
+  buffer_ = std::move(body.bytes());
+  return record.status;
+}
+
+absl::StatusOr<Message> PartitionLog::ReadSource(
+    const DeadLetter& letter) const {
+  auto segment = store_->segments().Find(letter.position);
+  if (!segment.ok()) return segment.status();
+  auto* const holder =
+      new SegmentHolder(*std::move(segment), group_->queue, *store_);
+  auto message = ReadMessage(
+      *store_, holder, {queue_partition_, letter.offset, letter.position},
+      letter.attempts);
+  holder->Unref();
+  return message;
+}
+
+KeyValue PartitionLog::PropertiesOf(const Message& message,
+                                    const DeadLetter& letter) const {
+  KeyValue properties(message.properties());
+  const auto put = [&](std::string_view key, const Value& value) {
+    properties.Put(key, value).IgnoreError();
+  };
+  put(kDeadQueue, group_->queue->name);
+  put(kDeadPartition, static_cast<int32_t>(PartitionOf(queue_partition_)));
+  put(kDeadOffset, static_cast<int64_t>(letter.offset));
+  put(kDeadGroup, group_->name);
+  put(kDeadDeliveries, static_cast<int32_t>(letter.attempts));
+  put(kDeadReason, letter.reason == DeadReason::kRejected
+                       ? kDeadRejected
+                       : kDeadMaxDeliveries);
+  return properties;
+}
+
+std::string PartitionLog::FieldsOf(const Message& message,
+                                   const DeadLetter& letter) const {
+  // In the order of their numbers, which is the order of the field form.
+  std::map<Field, std::string_view> fields;
+  const std::string_view old = MessageAccess::Fields(message);
+  size_t at = 0;
+  while (const auto field = internal::FieldAt(old, at)) {
+    if (!IsLeftBehind(field->type)) fields[field->type] = field->payload;
+    at = field->end;
+  }
+  const std::string origin = message.origin_id().ToString();
+  const int64_t born_ms = message.born_timestamp().count();
+  const KeyValue properties = PropertiesOf(message, letter);
+  fields[Field::kOriginId] = origin;
+  fields[Field::kBornTimestamp] = BytesOf(born_ms);
+  fields[Field::kProperties] = properties.encoded();
+  std::string form;
+  for (const auto& [type, payload] : fields) {
+    const size_t end = form.size();
+    form.resize(end + internal::FieldSize(payload.size()));
+    internal::PutField(form.data() + end, type, payload);
+  }
+  return form;
+}
+
+absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
+                                    TimePoint deadline) {
+  if (dead_letters_ == nullptr) {
+    return MakeStatus(Code::kUnsupported, "settle: queue \"",
+                      std::string_view(group_->queue->name),
+                      "\" has no dead-letter queue; create it with one");
+  }
+  const auto message = ReadSource(letter);
+  if (!message.ok()) return message.status();
+  const std::string fields = FieldsOf(*message, letter);
+  const uint32_t key_hash = KeyHash(message->message_key());
+  const uint32_t partition =
+      key_hash != 0 ? PartitionOfKey(key_hash, dead_letters_->partitions)
+                    : PartitionOf(queue_partition_) % dead_letters_->partitions;
+  const DeadSource source{group_->id,   queue_partition_, letter.offset,
+                          letter.floor, letter.attempts,  0};
+  Append record;
+  record.type = RecordType::kDead;
+  if (!store_->volatile_storage()) {
+    // Not less than its sender asked for.
+    const bool disk = message->durability() == Durability::kDisk ||
+                      message->durability() == Durability::kDefault;
+    record.flags = disk ? kDisk : kPayloadPending;
+  }
+  record.queue_partition = QueuePartition(dead_letters_->id, partition);
+  record.key_hash = key_hash;
+  record.partition = dead_letters_->state->partition(partition);
+  record.alive = dead_letters_->entry;
+  record.source = cursor_;
+  record.guard = letter.word;
+  record.guarded = letter.expected;
+  record.pieces = {BytesOf(source), fields, message->body()};
+  store_->log().AppendAll(
+      {&record, 1}, store_->environment().clock->WallMs(), deadline);
+  if (!record.status.ok()) return record.status;
+  RingBells(store_->control(), store_->environment(), store_->liveness(),
+            *dead_letters_->state);
+  return absl::OkStatus();
+}
+
+}  // namespace openmessaging::reference

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PartitionLog writes down what one group of a queue did not manage in one
+// partition: counts of deliveries, and moves to the dead-letter queue.
+
+#ifndef OPENMESSAGING_REFERENCE_PARTITION_LOG_H_
+#define OPENMESSAGING_REFERENCE_PARTITION_LOG_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "catalog.h"
+#include "message_reader.h"
+#include "redelivery.h"
+#include "store.h"
+
+namespace openmessaging::reference {
+
+// Threads: under the cursor's lock.
+class PartitionLog final : public RedeliveryLog {
+ public:
+  // `dead_letters`: the queue's dead-letter queue; nullptr: it has none.
+  PartitionLog(Store* store, std::shared_ptr<const Group> group,
+               std::shared_ptr<const Queue> dead_letters, uint32_t partition);
+
+  absl::Status LogAttempts(uint64_t floor, std::span<const Attempt> attempts,
+                           TimePoint deadline) override;
+  absl::Status MoveDead(const DeadLetter& letter, TimePoint deadline) override;
+
+ private:
+  absl::StatusOr<Message> ReadSource(const DeadLetter& letter) const;
+  // Returns: the fields of the message in its new place: what tells of its
+  // life is kept, what asked for its old place is not.
+  std::string FieldsOf(const Message& message, const DeadLetter& letter) const;
+  KeyValue PropertiesOf(const Message& message, const DeadLetter& letter) const;
+
+  Store* const store_;
+  const std::shared_ptr<const Group> group_;
+  const std::shared_ptr<const Queue> dead_letters_;
+  const uint32_t queue_partition_;
+  Cursor* const cursor_;
+  std::string buffer_;  // Kept for its room.
+};
+
+}  // namespace openmessaging::reference
+#endif  // OPENMESSAGING_REFERENCE_PARTITION_LOG_H_
