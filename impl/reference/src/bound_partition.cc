@@ -33,8 +33,7 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
   if (auto s = store_->catalog().EnsureWindow(*cursor_, deadline); !s.ok()) {
     return s;
   }
-  held_ = std::vector<std::atomic<uint64_t>>(
-      store_->control().header().options.window);
+  held_ = std::vector<HeldPlace>(store_->control().header().options.window);
   window_.emplace(&store_->control(), &store_->environment(),
                   &store_->liveness(), state_, queue_partition_, cursor_,
                   RedeliveryPolicy::Of(queue_->options), &log_);
@@ -70,28 +69,71 @@ absl::StatusOr<Message> BoundPartition::Load(const HandOut& out) {
                      out.word.attempts());
 }
 
+void BoundPartition::RememberLate(const HandOut& out) {
+  const internal::MutexLock lock(late_mutex_);
+  // What is not held any more goes when there may be much of it.
+  if (late_.size() >= late_limit_) {
+    std::erase_if(late_, [&](const HandOut& late) {
+      return !window_->IsHeld(late.offset, late.word);
+    });
+    late_limit_ = std::max(kLateAtLeast, 2 * late_.size());
+  }
+  late_.push_back(out);
+}
+
 void BoundPartition::Remember(const HandOut& out) {
-  held_[out.offset % held_.size()].store(out.word.bits(),
-                                         std::memory_order_release);
+  HeldPlace& place = held_[out.offset % held_.size()];
+  // Where the group has exceptions, a place in the window may not be theirs.
+  if (cursor_->exceptions.Load() != 0) {
+    if (out.offset < cursor_->floor.Load()) {
+      RememberLate(out);
+      return;
+    }
+    const HandOut before = place.Load();
+    if (before.offset != out.offset && before.word.Is(before.offset) &&
+        window_->IsHeld(before.offset, before.word)) {
+      RememberLate(before);
+    }
+  }
+  place.Store(out);
+}
+
+template <typename Visit>
+void BoundPartition::ForEachHeld(uint64_t end, const Visit& visit) {
+  const uint64_t floor = cursor_->floor.Load();
+  const auto visit_one = [&](const HandOut& held) {
+    if (held.offset < end && held.word.Is(held.offset)) visit(held);
+  };
+  // What the window has left behind is where it was put, or later.
+  if (cursor_->exceptions.Load() != 0) {
+    for (const HeldPlace& place : held_) {
+      const HandOut held = place.Load();
+      if (held.offset < floor) visit_one(held);
+    }
+    const internal::MutexLock lock(late_mutex_);
+    for (const HandOut& late : late_) visit_one(late);
+  }
+  end = std::min(end, cursor_->next.Load());
+  for (uint64_t offset = floor; offset < end; ++offset) {
+    const HandOut held = held_[offset % held_.size()].Load();
+    if (held.offset == offset) visit_one(held);
+  }
 }
 
 bool BoundPartition::AckUpTo(uint64_t offset) {
   bool settled = false;
-  for (uint64_t n = cursor_->floor.Load(); n < offset; ++n) {
-    const DeliveryWord word = Held(n);
+  ForEachHeld(offset, [&](const HandOut& held) {
     // What came back meanwhile is not this consumer's any more.
-    if (word.Is(n) && window_->Ack(n, word).ok()) settled = true;
-  }
+    if (window_->Ack(held.offset, held.word).ok()) settled = true;
+  });
   return settled;
 }
 
 void BoundPartition::ReturnHeld() {
   if (window() == nullptr) return;
-  const uint64_t next = cursor_->next.Load();
-  for (uint64_t offset = cursor_->floor.Load(); offset < next; ++offset) {
-    const DeliveryWord word = Held(offset);
-    if (word.Is(offset)) window_->Return(offset, word);
-  }
+  ForEachHeld(UINT64_MAX, [&](const HandOut& held) {
+    window_->Return(held.offset, held.word);
+  });
 }
 
 }  // namespace openmessaging::reference

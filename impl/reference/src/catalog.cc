@@ -294,16 +294,27 @@ absl::Status Catalog::EnsureState(CatalogEntry& entry, uint32_t partitions,
   return absl::OkStatus();
 }
 
-absl::Status Catalog::EnsureWindow(Cursor& cursor, TimePoint deadline) {
-  if (cursor.window.Load() != 0) return absl::OkStatus();
+absl::Status Catalog::EnsureArea(Shared<uint64_t>& place, uint64_t bytes,
+                                 TimePoint deadline) {
+  if (place.Load() != 0) return absl::OkStatus();
   const Locked locked(lock_, deadline);
   if (!locked.status().ok()) return locked.status();
-  if (cursor.window.Load() != 0) return absl::OkStatus();
-  const auto offset =
-      control_->Allocate(WindowBytes(control_->header().options.window));
+  if (place.Load() != 0) return absl::OkStatus();
+  const auto offset = control_->Allocate(bytes);
   if (!offset.ok()) return offset.status();
-  cursor.window.Store(*offset);
+  place.Store(*offset);
   return absl::OkStatus();
+}
+
+absl::Status Catalog::EnsureWindow(Cursor& cursor, TimePoint deadline) {
+  return EnsureArea(cursor.window,
+                    WindowBytes(control_->header().options.window), deadline);
+}
+
+absl::Status Catalog::EnsureExceptions(Cursor& cursor, TimePoint deadline) {
+  return EnsureArea(cursor.exceptions,
+                    ExceptionTable::Bytes(control_->header().options.window),
+                    deadline);
 }
 
 absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {

@@ -107,6 +107,8 @@ class Catalog {
 
   // Gives one partition of a group its window.
   absl::Status EnsureWindow(Cursor& cursor, TimePoint deadline);
+  // And its table of exceptions.
+  absl::Status EnsureExceptions(Cursor& cursor, TimePoint deadline);
 
   // For LogListener, under the append lock.
   void Publish(const RecordHeader& header);
@@ -125,6 +127,9 @@ class Catalog {
  private:
   class Locked;
 
+  // Allocates what `place` names, unless it is there.
+  absl::Status EnsureArea(Shared<uint64_t>& place, uint64_t bytes,
+                          TimePoint deadline);
   // Reads the newest record of every queue that there is; under the catalog
   // lock, which Refresh would want as well.
   absl::StatusOr<std::vector<QueueRecord>> LiveQueues();

@@ -28,6 +28,27 @@
 
 namespace openmessaging::reference {
 
+// One hand-out, written by one thread and read by any.
+class HeldPlace {
+ public:
+  void Store(const HandOut& out) {
+    word_.store(0, std::memory_order_relaxed);
+    offset_.store(out.offset, std::memory_order_release);
+    word_.store(out.word.bits(), std::memory_order_release);
+  }
+  // Returns: a word of zero, which is no hand-out's, while it changes.
+  HandOut Load() const {
+    const uint64_t word = word_.load(std::memory_order_acquire);
+    const uint64_t offset = offset_.load(std::memory_order_acquire);
+    if (word_.load(std::memory_order_relaxed) != word) return {offset, 0, {}};
+    return {offset, 0, DeliveryWord(word)};
+  }
+
+ private:
+  std::atomic<uint64_t> word_{0};
+  std::atomic<uint64_t> offset_{0};
+};
+
 // One partition of a bound queue.
 class BoundPartition {
  public:
@@ -65,11 +86,13 @@ class BoundPartition {
   uint64_t source() const { return source_; }
 
  private:
+  static constexpr size_t kLateAtLeast = 64;
+
   absl::Status UseSegment(uint64_t position);
-  DeliveryWord Held(uint64_t offset) const {
-    return DeliveryWord(
-        held_[offset % held_.size()].load(std::memory_order_acquire));
-  }
+  void RememberLate(const HandOut& out);
+  // Calls `visit` for each hand-out below `end` that this consumer may hold.
+  template <typename Visit>
+  void ForEachHeld(uint64_t end, const Visit& visit);
 
   Store* const store_;
   const std::shared_ptr<const Queue> queue_;
@@ -81,9 +104,13 @@ class BoundPartition {
   PartitionLog log_;
   std::optional<GroupWindow> window_;
   std::atomic<GroupWindow*> ready_{nullptr};
-  // The words that this consumer was handed, by place in the window. Written
-  // by Receive; cumulative settlements read them from any thread.
-  std::vector<std::atomic<uint64_t>> held_;
+  // What this consumer was handed, by place in the window. Written by Receive;
+  // cumulative settlements read it from any thread.
+  std::vector<HeldPlace> held_;
+  // And those that the window has left behind.
+  internal::Mutex late_mutex_;
+  std::vector<HandOut> late_ ABSL_GUARDED_BY(late_mutex_);
+  size_t late_limit_ ABSL_GUARDED_BY(late_mutex_) = kLateAtLeast;
   SegmentHolder* holder_ = nullptr;
 };
 

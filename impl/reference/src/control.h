@@ -185,6 +185,10 @@ struct alignas(kCacheLine) Cursor {
   Shared<uint64_t> window;       // Offset of the window in ctl; 0 = not yet.
   Shared<uint32_t> token;        // Counts deliveries.
   Shared<uint64_t> images;       // Counts the images taken; see LogCursor.
+  Shared<uint64_t> exceptions;   // Offset of the table in ctl; 0 = not yet.
+  // The table took in what no image in the log tells yet.
+  Shared<uint32_t> unlogged;
+  Shared<uint32_t> stalled;      // The table had no room for the oldest.
 };
 
 struct alignas(kCacheLine) GroupState {
@@ -212,6 +216,27 @@ inline void MarkDirty(GroupState& group, Cursor& cursor) {
 inline uint64_t WindowBytes(uint32_t window) {
   return uint64_t{window} * (sizeof(uint64_t) + sizeof(int64_t));
 }
+
+// Unsettled messages that the window has left behind, so that one of them never
+// stalls the rest. As many as a window has; entries change under the cursor's
+// lock, except that settling changes a word.
+struct ExceptionEntry {
+  Shared<uint64_t> name;  // Offset + 1; 0 = free. Written last, cleared first.
+  Shared<uint64_t> word;
+  Shared<int64_t> due;
+  uint64_t reserved;
+};
+struct ExceptionTable {
+  Shared<uint32_t> used;  // Entries at and behind it are free.
+  std::array<uint32_t, 7> reserved;
+
+  ExceptionEntry& entry(uint32_t index) {
+    return reinterpret_cast<ExceptionEntry*>(this + 1)[index];
+  }
+  static uint64_t Bytes(uint32_t window) {
+    return sizeof(ExceptionTable) + sizeof(ExceptionEntry) * uint64_t{window};
+  }
+};
 
 // idx: extents of one page each. Extent 0 is never used.
 struct IndexEntry {

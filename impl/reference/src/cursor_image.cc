@@ -3,6 +3,7 @@
 #include "cursor_image.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "cursor_words.h"
 #include "delivery_word.h"
@@ -15,9 +16,30 @@ constexpr uint16_t kSettledBit = 0x8000;
 
 uint16_t ImageOf(DeliveryWord word, uint64_t offset) {
   if (!word.Is(offset)) return 0;
+  // What moved to the exceptions is told with them.
+  if (word.state() == DeliveryState::kMoved) return kSettledBit;
   const auto attempts = static_cast<uint16_t>(word.attempts());
   return word.state() == DeliveryState::kSettled ? attempts | kSettledBit
                                                  : attempts;
+}
+
+struct Exception {
+  uint64_t offset = 0;
+  uint32_t attempts = 0;
+};
+
+// Returns: what the nth entry of the table holds, unless it is free or settled.
+std::optional<Exception> UnsettledException(const CursorWords& words,
+                                            uint32_t n) {
+  const ExceptionEntry& entry = words.exceptions()->entry(n);
+  const uint64_t name = entry.name.Load();
+  const DeliveryWord word(entry.word.Load());
+  if (name == 0) return std::nullopt;
+  const uint64_t offset = name - 1;
+  // A damaged word counts as not acknowledged.
+  if (!word.Is(offset)) return Exception{offset, 0};
+  if (word.state() == DeliveryState::kSettled) return std::nullopt;
+  return Exception{offset, word.attempts()};
 }
 
 }  // namespace
@@ -30,6 +52,11 @@ uint64_t SettledFloor(const Control& control, const Cursor& cursor) {
   while (floor < next &&
          (ImageOf(words.InWindow(floor).Load(), floor) & kSettledBit) != 0) {
     ++floor;
+  }
+  for (uint32_t n = 0; n < words.UsedExceptions(); ++n) {
+    if (const auto found = UnsettledException(words, n)) {
+      floor = std::min(floor, found->offset);
+    }
   }
   return floor;
 }
@@ -46,8 +73,12 @@ void PutCursorImage(const Control& control, const Cursor& cursor,
     next = cursor.next.Load();
   }
   const auto image_at = [&](uint64_t offset) {
-    return words.has_window() ? ImageOf(words.InWindow(offset).Load(), offset)
-                              : uint16_t{0};
+    if (!words.has_window()) return uint16_t{0};
+    const DeliveryWord word = words.InWindow(offset).Load();
+    // Its place was taken by a later message meanwhile: it was settled, or is
+    // an exception by now.
+    if (!word.Is(offset) && offset < cursor.floor.Load()) return kSettledBit;
+    return ImageOf(word, offset);
   };
   while (floor < next && (image_at(floor) & kSettledBit) != 0) ++floor;
   image.Put(floor);
@@ -62,6 +93,13 @@ void PutCursorImage(const Control& control, const Cursor& cursor,
     image.Put(run);
     image.Put(value);
     offset += run;
+  }
+  // Behind the window, so that what moves meanwhile is told here at least.
+  for (uint32_t n = 0; n < words.UsedExceptions(); ++n) {
+    if (const auto found = UnsettledException(words, n)) {
+      image.Put(found->offset);
+      image.Put(static_cast<uint16_t>(found->attempts));
+    }
   }
 }
 
@@ -82,6 +120,55 @@ void CursorChanges::AddDead(const DeadSource& source) {
   change.attempts = std::max(change.attempts, source.attempts);
   change.settled = true;
 }
+
+namespace {
+
+struct Span {
+  uint64_t first = 0;
+  uint64_t floor = 0;
+  uint64_t next = 0;
+};
+
+// Puts the exceptions that `reader` still holds into the table; `put` those
+// that are within the window.
+template <typename Put>
+absl::Status RestoreExceptions(const Control& control, Catalog& catalog,
+                               Cursor& cursor, ImageReader& reader,
+                               const CursorChanges& changes, const Span& span,
+                               const Put& put) {
+  const uint32_t window = control.header().options.window;
+  uint32_t used = 0;
+  while (!reader.at_end()) {
+    const auto offset = reader.Get<uint64_t>();
+    uint32_t attempts = reader.Get<uint16_t>();
+    if (!reader.ok()) break;
+    if (offset < span.first || offset >= span.next) continue;
+    if (offset >= span.floor) {
+      put(offset, attempts, false);
+      continue;
+    }
+    if (const auto change = changes.by_offset.find(offset);
+        change != changes.by_offset.end()) {
+      if (change->second.settled) continue;
+      attempts = std::max(attempts, change->second.attempts);
+    }
+    if (used == window) break;
+    if (auto s = catalog.EnsureExceptions(cursor, TimePoint::max()); !s.ok()) {
+      return s;
+    }
+    ExceptionTable& table = *CursorWords(&control, &cursor).exceptions();
+    ExceptionEntry& entry = table.entry(used++);
+    entry.word.Store(
+        DeliveryWord::Restored(offset, DeliveryState::kReturned, attempts)
+            .bits());
+    entry.due.Store(0);
+    entry.name.Store(offset + 1);
+    table.used.Store(used);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status RestoreCursor(const Control& control, Catalog& catalog,
                            const PartitionState& partition, Cursor& cursor,
@@ -112,7 +199,10 @@ absl::Status RestoreCursor(const Control& control, Catalog& catalog,
   cursor.floor.Store(floor);
   cursor.next.Store(floor);
   cursor.next_scan_ns.Store(INT64_MAX);
-  if (next == floor) return absl::OkStatus();
+  // Floor, next and a run or more, or an exception.
+  if (next == floor && image.size() <= 2 * sizeof(uint64_t)) {
+    return absl::OkStatus();
+  }
   if (auto s = catalog.EnsureWindow(cursor, TimePoint::max()); !s.ok()) {
     return s;
   }
@@ -136,6 +226,13 @@ absl::Status RestoreCursor(const Control& control, Catalog& catalog,
     for (uint64_t k = 0; k < run && offset < said_next; ++k, ++offset) {
       if (offset < floor || offset >= next) continue;
       put(offset, value & ~kSettledBit, (value & kSettledBit) != 0);
+    }
+  }
+  if (offset >= said_next) {
+    if (auto s = RestoreExceptions(control, catalog, cursor, reader, changes,
+                                   {first, floor, next}, put);
+        !s.ok()) {
+      return s;
     }
   }
   for (const auto& [changed, change] : changes.by_offset) {

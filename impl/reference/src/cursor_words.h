@@ -5,6 +5,7 @@
 #ifndef OPENMESSAGING_REFERENCE_CURSOR_WORDS_H_
 #define OPENMESSAGING_REFERENCE_CURSOR_WORDS_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "control.h"
@@ -26,7 +27,9 @@ struct DeliveryPlace {
 class CursorWords {
  public:
   CursorWords(const Control* control, const Cursor* cursor)
-      : cursor_(cursor), window_(control->header().options.window) {
+      : control_(control),
+        cursor_(cursor),
+        window_(control->header().options.window) {
     if (const uint64_t offset = cursor->window.Load(); offset != 0) {
       words_ = control->Get<Shared<uint64_t>>(offset);
       dues_ = reinterpret_cast<Shared<int64_t>*>(words_ + window_);
@@ -42,12 +45,34 @@ class CursorWords {
     return {&words_[offset % window_], &dues_[offset % window_]};
   }
 
+  // Returns: the table of exceptions; nullptr where there is none yet.
+  ExceptionTable* exceptions() const {
+    const uint64_t offset = cursor_->exceptions.Load();
+    return offset == 0 ? nullptr : control_->Get<ExceptionTable>(offset);
+  }
+  // Returns: how many entries may be in use, whatever the table says.
+  uint32_t UsedExceptions() const {
+    ExceptionTable* const table = exceptions();
+    return table == nullptr ? 0 : std::min(table->used.Load(), window_);
+  }
+  DeliveryPlace FindException(uint64_t offset) const {
+    for (uint32_t n = UsedExceptions(); n-- > 0;) {
+      ExceptionEntry& entry = exceptions()->entry(n);
+      if (entry.name.Load() == offset + 1) return {&entry.word, &entry.due};
+    }
+    return {};
+  }
+
   // Returns: where `offset` is handed out or was; nothing if it is settled, or
   // never was handed out.
   DeliveryPlace Find(uint64_t offset) const {
-    if (words_ == nullptr || offset < cursor_->floor.Load()) return {};
-    const DeliveryPlace place = InWindow(offset);
-    return place.Load().Is(offset) ? place : DeliveryPlace{};
+    if (words_ == nullptr) return {};
+    if (offset >= cursor_->floor.Load()) {
+      const DeliveryPlace place = InWindow(offset);
+      if (!place.Load().Is(offset)) return {};
+      if (place.Load().state() != DeliveryState::kMoved) return place;
+    }
+    return FindException(offset);
   }
 
   // Settles `offset` whoever holds it. Idempotent.
@@ -66,6 +91,7 @@ class CursorWords {
   }
 
  private:
+  const Control* control_;
   const Cursor* cursor_;
   uint32_t window_;
   Shared<uint64_t>* words_ = nullptr;

@@ -14,7 +14,8 @@
 namespace openmessaging::reference {
 
 enum class DeliveryState : uint8_t {
-  kNone = 0,      // Never handed out.
+  // A word of zero was never handed out; any other moved to the exceptions.
+  kMoved = 0,
   kLeased = 1,    // With its owner until the due time.
   kSettled = 2,
   kReturned = 3,  // Available again from the due time on.

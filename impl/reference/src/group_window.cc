@@ -47,11 +47,25 @@ bool GroupWindow::MayHave(int64_t now_ns) const {
   const uint64_t next = cursor_->next.Load();
   if (cursor_->next_scan_ns.Load() <= now_ns) return true;
   if (partition_->next_offset.LoadSequential() <= next) return false;
-  // A full window yields nothing until its oldest message is settled.
+  // A full window yields nothing until its oldest message is settled, or finds
+  // room among the exceptions.
   const uint64_t floor = cursor_->floor.Load();
-  return next - floor < window_ ||
+  return next - floor < window_ || cursor_->stalled.Load() == 0 ||
          (Load(floor).Is(floor) &&
           Load(floor).state() == DeliveryState::kSettled);
+}
+
+bool GroupWindow::HasUnsettled() const {
+  for (uint32_t n = 0; n < words_.UsedExceptions(); ++n) {
+    ExceptionEntry& entry = words_.exceptions()->entry(n);
+    const uint64_t name = entry.name.Load();
+    const DeliveryWord found(entry.word.Load());
+    if (name != 0 && !(found.Is(name - 1) &&
+                       found.state() == DeliveryState::kSettled)) {
+      return true;
+    }
+  }
+  return cursor_->next.Load() != cursor_->floor.Load();
 }
 
 bool GroupWindow::IsPresentLife(DeliveryWord word) const {
@@ -71,16 +85,109 @@ void GroupWindow::Repair() {
   }
   cursor_->next.Store(next);
   cursor_->next_scan_ns.Store(0);
+  // A move to the exceptions that was cut: the window still has it, or else
+  // says that it moved.
+  for (uint32_t n = 0; n < words_.UsedExceptions(); ++n) {
+    ExceptionEntry& entry = words_.exceptions()->entry(n);
+    const uint64_t name = entry.name.Load();
+    if (name == 0 || name - 1 < cursor_->floor.Load()) continue;
+    const DeliveryWord in_window = Load(name - 1);
+    if (!in_window.Is(name - 1) || in_window.state() != DeliveryState::kMoved) {
+      entry.name.Store(0);
+    }
+  }
 }
 
 void GroupWindow::AdvanceFloor() {
   const uint64_t next = cursor_->next.Load();
   uint64_t floor = cursor_->floor.Load();
   while (floor < next && Load(floor).Is(floor) &&
-         Load(floor).state() == DeliveryState::kSettled) {
+         (Load(floor).state() == DeliveryState::kSettled ||
+          Load(floor).state() == DeliveryState::kMoved)) {
     ++floor;
   }
   cursor_->floor.Store(floor);
+}
+
+uint32_t GroupWindow::FreeExceptions() {
+  const uint32_t used = words_.UsedExceptions();
+  if (used == 0) return 0;
+  ExceptionTable& table = *words_.exceptions();
+  uint32_t needed = 0;
+  uint32_t taken = 0;
+  for (uint32_t n = 0; n < used; ++n) {
+    ExceptionEntry& entry = table.entry(n);
+    const uint64_t name = entry.name.Load();
+    if (name == 0) continue;
+    const DeliveryWord found(entry.word.Load());
+    if (found.Is(name - 1) && found.state() == DeliveryState::kSettled) {
+      entry.name.Store(0);
+      continue;
+    }
+    needed = n + 1;
+    ++taken;
+  }
+  table.used.Store(needed);
+  if (taken < window_) cursor_->stalled.Store(0);
+  return taken;
+}
+
+bool GroupWindow::MoveToExceptions(uint64_t offset) {
+  ExceptionTable& table = *words_.exceptions();
+  uint32_t place = 0;
+  while (place < window_ && place < table.used.Load() &&
+         table.entry(place).name.Load() != 0) {
+    ++place;
+  }
+  if (place == window_) return false;
+  const DeliveryPlace old = words_.InWindow(offset);
+  const DeliveryWord found = old.Load();
+  if (found.Is(offset) && found.state() == DeliveryState::kSettled) return true;
+  ExceptionEntry& entry = table.entry(place);
+  // Settlements find it in the window until its word says that it moved, and
+  // here from then on; whoever dies between leaves two, and the heir believes
+  // the window.
+  if (found.Is(offset)) {
+    entry.word.Store(found.bits());
+    entry.due.Store(old.due->Load());
+  } else {
+    entry.word.Store(
+        DeliveryWord::Restored(offset, DeliveryState::kReturned, 0).bits());
+    entry.due.Store(0);
+  }
+  entry.name.Store(offset + 1);
+  if (table.used.Load() <= place) table.used.Store(place + 1);
+  uint64_t expected = found.bits();
+  if (!old.word->CompareExchange(
+          expected, DeliveryWord::Restored(offset, DeliveryState::kMoved,
+                                           found.attempts())
+                        .bits())) {
+    entry.name.Store(0);  // Settled in the last moment.
+  }
+  return true;
+}
+
+void GroupWindow::MoveOldest(TimePoint deadline) {
+  const uint64_t next = cursor_->next.Load();
+  if (next - cursor_->floor.Load() <= window_ - window_ / 4) return;
+  deadline = std::max(deadline,
+                      std::chrono::steady_clock::now() + kAppendPatience);
+  if (!log_->EnsureExceptions(deadline).ok() || FreeExceptions() == window_) {
+    // Nobody looks for that reason until there may be room.
+    cursor_->stalled.Store(1);
+    return;
+  }
+  // Until an image has them, no count of a delivery may say that what is below
+  // the floor is settled.
+  cursor_->unlogged.Store(1);
+  bool room = true;
+  while (room && next - cursor_->floor.Load() > window_ / 2) {
+    room = MoveToExceptions(cursor_->floor.Load());
+    AdvanceFloor();
+  }
+  cursor_->stalled.Store(room ? 0 : 1);
+  // If this fails, the next flush has an image all the same.
+  if (log_->LogCursor(deadline).ok()) cursor_->unlogged.Store(0);
 }
 
 void GroupWindow::LowerNextScan(int64_t time_ns) {
@@ -90,13 +197,13 @@ void GroupWindow::LowerNextScan(int64_t time_ns) {
   }
 }
 
-void GroupWindow::HandOutOne(uint64_t offset, DeliveryWord found,
-                             uint32_t attempts, int64_t now_ns,
-                             int64_t lease_ns, HandOut* out,
+void GroupWindow::HandOutOne(const Candidate& candidate, uint32_t attempts,
+                             int64_t now_ns, int64_t lease_ns, HandOut* out,
                              TakeResult& result) {
+  const uint64_t offset = candidate.offset;
   const auto hit = index_.Find(offset);
   if (!hit) {
-    word(offset).Store(
+    candidate.place.word->Store(
         DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts)
             .bits());
     // Below the oldest stored message it was retired, which is no loss.
@@ -111,48 +218,86 @@ void GroupWindow::HandOutOne(uint64_t offset, DeliveryWord found,
   const DeliveryWord leased =
       DeliveryWord::Leased(offset, attempts, liveness_->self(), token);
   // An ack of the earlier delivery may win until here.
-  uint64_t expected = found.bits();
-  if (!word(offset).CompareExchange(expected, leased.bits())) return;
+  uint64_t expected = candidate.found.bits();
+  if (!candidate.place.word->CompareExchange(expected, leased.bits())) return;
   // Behind the word: of an owner that died between, no due time counts.
-  due(offset).Store(SaturatingAdd(now_ns, lease_ns));
+  candidate.place.due->Store(SaturatingAdd(now_ns, lease_ns));
   out[result.count++] = {offset, hit->position, leased};
+}
+
+class GroupWindow::Owners {
+ public:
+  explicit Owners(const GroupWindow* window) : window_(window) {}
+
+  // Returns: false only if the owner of a lease is certainly gone.
+  bool IsAlive(DeliveryWord leased) {
+    const uint32_t slot = leased.slot();
+    if (!asked_[slot]) {
+      asked_[slot] = true;
+      alive_[slot] = window_->liveness_->IsAlive(Owner(
+          slot, window_->control_->slots()[slot].generation.Load()));
+    }
+    return window_->IsPresentLife(leased) && alive_[slot];
+  }
+
+ private:
+  const GroupWindow* const window_;
+  std::bitset<1024> asked_;
+  std::bitset<1024> alive_;
+};
+
+bool GroupWindow::LookAt(uint64_t offset, const DeliveryPlace& place,
+                         size_t max, int64_t now_ns, Owners& owners,
+                         int64_t& next_scan) {
+  const DeliveryWord found = place.Load();
+  if (found.Is(offset)) {
+    if (found.state() == DeliveryState::kSettled ||
+        found.state() == DeliveryState::kMoved) {
+      return true;
+    }
+    int64_t due_ns = place.due->Load();
+    if (found.state() == DeliveryState::kLeased) {
+      if (!owners.IsAlive(found)) due_ns = 0;
+      next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
+    }
+    if (due_ns > now_ns) {
+      next_scan = std::min(next_scan, due_ns);
+      return true;
+    }
+  }
+  if (again_.size() == max) return false;
+  again_.push_back({offset, place, found});
+  return true;
 }
 
 int64_t GroupWindow::FindDue(size_t max, int64_t now_ns) {
   int64_t next_scan = INT64_MAX;
-  // What the kernel said of each slot in this look.
-  std::bitset<1024> asked;
-  std::bitset<1024> alive;
+  Owners owners(this);
   again_.clear();
+  FreeExceptions();
+  // They are the oldest.
+  for (uint32_t n = 0; n < words_.UsedExceptions(); ++n) {
+    ExceptionEntry& entry = words_.exceptions()->entry(n);
+    const uint64_t name = entry.name.Load();
+    if (name == 0) continue;
+    if (!LookAt(name - 1, {&entry.word, &entry.due}, max, now_ns, owners,
+                next_scan)) {
+      return now_ns;
+    }
+  }
   const uint64_t next = cursor_->next.Load();
   for (uint64_t offset = cursor_->floor.Load(); offset < next; ++offset) {
-    const DeliveryWord found = Load(offset);
-    if (found.Is(offset)) {
-      if (found.state() == DeliveryState::kSettled) continue;
-      int64_t due_ns = due(offset).Load();
-      if (found.state() == DeliveryState::kLeased) {
-        const uint32_t slot = found.slot();
-        if (!asked[slot]) {
-          asked[slot] = true;
-          alive[slot] = liveness_->IsAlive(
-              Owner(slot, control_->slots()[slot].generation.Load()));
-        }
-        if (!IsPresentLife(found) || !alive[slot]) due_ns = 0;
-        next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
-      }
-      if (due_ns > now_ns) {
-        next_scan = std::min(next_scan, due_ns);
-        continue;
-      }
+    if (!LookAt(offset, words_.InWindow(offset), max, now_ns, owners,
+                next_scan)) {
+      return now_ns;
     }
-    if (again_.size() == max) return now_ns;
-    again_.push_back({offset, found});
   }
   return next_scan;
 }
 
-absl::Status GroupWindow::MoveDead(uint64_t offset, DeliveryWord found,
+absl::Status GroupWindow::MoveDead(const Candidate& candidate,
                                    DeadReason reason, TimePoint deadline) {
+  const uint64_t offset = candidate.offset;
   const auto hit = index_.Find(offset);
   if (!hit) {
     return MakeStatus(Code::kDamaged, "move offset ", offset,
@@ -162,11 +307,11 @@ absl::Status GroupWindow::MoveDead(uint64_t offset, DeliveryWord found,
   DeadLetter letter;
   letter.offset = offset;
   letter.position = hit->position;
-  letter.attempts = found.attempts();
+  letter.attempts = candidate.found.attempts();
   letter.reason = reason;
-  letter.floor = cursor_->floor.Load();
-  letter.word = &word(offset);
-  letter.expected = found.bits();
+  letter.floor = LoggedFloor();
+  letter.word = candidate.place.word;
+  letter.expected = candidate.found.bits();
   return log_->MoveDead(letter, deadline);
 }
 
@@ -175,30 +320,34 @@ int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
   int64_t again_ns = INT64_MAX;
   if (policy_.max_deliveries == 0) return again_ns;
   size_t kept = 0;
-  for (const Candidate& candidate : again_) {
-    const auto [offset, found] = candidate;
-    if (!found.Is(offset) || found.attempts() < policy_.max_deliveries) {
+  for (Candidate candidate : again_) {
+    const DeliveryWord found = candidate.found;
+    if (!found.Is(candidate.offset) ||
+        found.attempts() < policy_.max_deliveries) {
       again_[kept++] = candidate;
       continue;
     }
-    DeliveryWord word_now = found;
     if (found.state() == DeliveryState::kLeased) {
       // From here on no late ack counts.
-      word_now = found.WithState(DeliveryState::kReturned, offset);
-      due(offset).Store(now_ns);
+      candidate.found =
+          found.WithState(DeliveryState::kReturned, candidate.offset);
+      candidate.place.due->Store(now_ns);
       uint64_t expected = found.bits();
-      if (!word(offset).CompareExchange(expected, word_now.bits())) continue;
+      if (!candidate.place.word->CompareExchange(expected,
+                                                 candidate.found.bits())) {
+        continue;
+      }
     }
     const absl::Status moved =
-        MoveDead(offset, word_now, DeadReason::kMaxDeliveries, deadline);
+        MoveDead(candidate, DeadReason::kMaxDeliveries, deadline);
     const Code code = OmsCode(moved);
     if (moved.ok() || code == Code::kReceiptExpired) continue;
     if (code == Code::kDamaged) {
       // It cannot be kept anywhere: told and skipped as any damaged message.
-      again_[kept++] = {offset, word_now};
+      again_[kept++] = candidate;
       continue;
     }
-    due(offset).Store(SaturatingAdd(now_ns, kMoveAgainNs));
+    candidate.place.due->Store(SaturatingAdd(now_ns, kMoveAgainNs));
     again_ns = SaturatingAdd(now_ns, kMoveAgainNs);
     result.failure = moved;
   }
@@ -208,14 +357,14 @@ int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
 
 absl::Status GroupWindow::LogAttempts(TimePoint deadline) {
   attempts_.clear();
-  for (const auto& [offset, found] : again_) {
+  for (const auto& [offset, place, found] : again_) {
     if (found.Is(offset) && found.attempts() > 0) {
       attempts_.push_back({offset, found.attempts() + 1});
     }
   }
   if (attempts_.empty()) return absl::OkStatus();
   absl::Status logged =
-      log_->LogAttempts(cursor_->floor.Load(), attempts_, deadline);
+      log_->LogAttempts(LoggedFloor(), attempts_, deadline);
   // On a full disk receiving goes on: the words in ctl still count, and only
   // with them would these deliveries be forgotten.
   if (OmsCode(logged) == Code::kStorageBusy) return absl::OkStatus();
@@ -240,14 +389,16 @@ void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
       next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
     }
   }
-  for (const auto& [offset, found] : again_) {
+  for (const Candidate& candidate : again_) {
     // A loss is told before what comes behind it.
     if (result.lost) {
       next_scan = now_ns;
       break;
     }
-    const uint32_t attempts = found.Is(offset) ? found.attempts() : 0;
-    HandOutOne(offset, found, attempts + 1, now_ns, lease_ns, out, result);
+    const DeliveryWord found = candidate.found;
+    const uint32_t attempts =
+        found.Is(candidate.offset) ? found.attempts() : 0;
+    HandOutOne(candidate, attempts + 1, now_ns, lease_ns, out, result);
     next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
   }
   cursor_->next_scan_ns.Store(next_scan);
@@ -269,7 +420,8 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
       result.flush_to = hit->position + 1;
       break;
     }
-    HandOutOne(next, Load(next), 1, now_ns, lease_ns, out, result);
+    HandOutOne({next, words_.InWindow(next), Load(next)}, 1, now_ns, lease_ns,
+               out, result);
   }
   if (next == first) return;
   // First the reason to look again, lest a death between leave leases that
@@ -288,6 +440,7 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
   AdvanceFloor();
   TakeDue(max, now_ns, lease_ns, out, deadline, result);
   if (result.count < max && !result.lost) {
+    MoveOldest(deadline);
     TakeNew(max, now_ns, lease_ns, durable, out, result);
   }
   lock_.Release();
@@ -295,13 +448,16 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
 }
 
 absl::Status GroupWindow::Refusal(uint64_t offset, DeliveryWord receipt) const {
-  if (offset < cursor_->floor.Load()) return absl::OkStatus();
+  // The floor first: what is below it by then and no exception is settled.
+  const uint64_t floor = cursor_->floor.Load();
+  const DeliveryPlace place = words_.Find(offset);
+  if (offset < floor && !place) return absl::OkStatus();
   if (offset >= cursor_->next.Load() || !receipt.Is(offset)) {
     return MakeStatus(Code::kReceiptInvalid, "settle offset ", offset,
                       ": the receipt was never given out");
   }
-  const DeliveryWord now = Load(offset);
-  if (now.Is(offset) && now.state() == DeliveryState::kSettled) {
+  if (place && place.Load().Is(offset) &&
+      place.Load().state() == DeliveryState::kSettled) {
     return absl::OkStatus();
   }
   return MakeStatus(Code::kReceiptExpired, "settle offset ", offset,
@@ -310,12 +466,19 @@ absl::Status GroupWindow::Refusal(uint64_t offset, DeliveryWord receipt) const {
 }
 
 absl::Status GroupWindow::Ack(uint64_t offset, DeliveryWord receipt) {
-  uint64_t expected = receipt.bits();
+  const uint64_t settled =
+      receipt.WithState(DeliveryState::kSettled, offset).bits();
   if (receipt.Is(offset) && receipt.state() == DeliveryState::kLeased &&
-      offset < cursor_->next.Load() &&
-      word(offset).CompareExchange(
-          expected, receipt.WithState(DeliveryState::kSettled, offset).bits())) {
-    return absl::OkStatus();
+      offset < cursor_->next.Load()) {
+    uint64_t expected = receipt.bits();
+    if (word(offset).CompareExchange(expected, settled)) {
+      return absl::OkStatus();
+    }
+    expected = receipt.bits();
+    if (const DeliveryPlace place = words_.FindException(offset);
+        place && place.word->CompareExchange(expected, settled)) {
+      return absl::OkStatus();
+    }
   }
   return Refusal(offset, receipt);
 }
@@ -340,14 +503,14 @@ absl::Status GroupWindow::Nack(uint64_t offset, DeliveryWord receipt,
                            policy_.BackoffNs(receipt.attempts()));
   }
   absl::Status status;
-  if (IsHeld(offset, receipt)) {
-    const int64_t lease_end = due(offset).Load();
-    due(offset).Store(due_ns);
+  if (const DeliveryPlace place = FindHeld(offset, receipt)) {
+    const int64_t lease_end = place.due->Load();
+    place.due->Store(due_ns);
     uint64_t expected = receipt.bits();
-    if (!word(offset).CompareExchange(
+    if (!place.word->CompareExchange(
             expected,
             receipt.WithState(DeliveryState::kReturned, offset).bits())) {
-      due(offset).Store(lease_end);
+      place.due->Store(lease_end);
     }
     LowerNextScan(due_ns);
   } else {
@@ -361,8 +524,8 @@ absl::Status GroupWindow::Extend(uint64_t offset, DeliveryWord receipt,
                                  int64_t due_ns, TimePoint deadline) {
   if (auto locked = Lock(offset, deadline); !locked.ok()) return locked;
   absl::Status status;
-  if (IsHeld(offset, receipt)) {
-    due(offset).Store(due_ns);
+  if (const DeliveryPlace place = FindHeld(offset, receipt)) {
+    place.due->Store(due_ns);
     LowerNextScan(due_ns);
   } else if (status = Refusal(offset, receipt); status.ok()) {
     status = MakeStatus(Code::kReceiptExpired, "extend offset ", offset,
@@ -377,26 +540,27 @@ absl::Status GroupWindow::Reject(uint64_t offset, DeliveryWord receipt,
                                  TimePoint deadline) {
   if (auto locked = Lock(offset, deadline); !locked.ok()) return locked;
   absl::Status status = Refusal(offset, receipt);
-  if (IsHeld(offset, receipt)) {
+  if (const DeliveryPlace place = FindHeld(offset, receipt)) {
     // Returned and due while it moves: no ack counts from here on, and whoever
     // comes after a death in here finds it.
-    const int64_t lease_end = due(offset).Load();
+    const int64_t lease_end = place.due->Load();
     const int64_t now_ns = environment_->clock->BootNs();
     const DeliveryWord moving =
         receipt.WithState(DeliveryState::kReturned, offset);
-    due(offset).Store(now_ns);
+    place.due->Store(now_ns);
     LowerNextScan(now_ns);
     uint64_t expected = receipt.bits();
-    if (word(offset).CompareExchange(expected, moving.bits())) {
-      status = MoveDead(offset, moving, DeadReason::kRejected, deadline);
+    if (place.word->CompareExchange(expected, moving.bits())) {
+      status = MoveDead({offset, place, moving}, DeadReason::kRejected,
+                        deadline);
     } else {
       status = absl::OkStatus();  // Acknowledged meanwhile.
     }
     if (!status.ok()) {
       // Nothing was done: its receiver still has it.
-      due(offset).Store(lease_end);
+      place.due->Store(lease_end);
       expected = moving.bits();
-      word(offset).CompareExchange(expected, receipt.bits());
+      place.word->CompareExchange(expected, receipt.bits());
     }
   }
   lock_.Release();
@@ -404,8 +568,7 @@ absl::Status GroupWindow::Reject(uint64_t offset, DeliveryWord receipt,
 }
 
 void GroupWindow::Return(uint64_t offset, DeliveryWord held) {
-  if (offset < cursor_->floor.Load()) return;
-  if (Load(offset) != held) return;
+  if (!IsHeld(offset, held)) return;
   Nack(offset, held, 1, TimePoint::max()).IgnoreError();
 }
 

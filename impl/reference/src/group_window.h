@@ -44,7 +44,9 @@ struct TakeResult {
 };
 
 // Invariants:
-//   (1) floor <= next <= floor + window; every offset below floor is settled;
+//   (1) floor <= next <= floor + window; every offset below floor is settled,
+//       or in the table of exceptions: what is oldest moves there when the
+//       window is nearly full, and behaves there as in the window;
 //   (2) a word is changed to leased under the cursor's lock only; from leased
 //       by a compare-and-swap of exactly the word that was handed out, so one
 //       delivery is settled at most once and a stale one never;
@@ -64,8 +66,11 @@ class GroupWindow {
   // Returns: whether a look could find something; a few loads.
   bool MayHave(int64_t now_ns) const;
   // Returns: whether anything is handed out and unsettled.
-  bool HasUnsettled() const {
-    return cursor_->next.Load() != cursor_->floor.Load();
+  bool HasUnsettled() const;
+  // Returns: whether a delivery is still the one that the word names.
+  bool IsHeld(uint64_t offset, DeliveryWord word) const {
+    const DeliveryPlace place = words_.Find(offset);
+    return place && IsHeldAt(place, offset, word);
   }
 
   // Hands out up to `max` messages, those that are due again first; moves those
@@ -102,14 +107,15 @@ class GroupWindow {
   // One message that is due again.
   struct Candidate {
     uint64_t offset = 0;
+    DeliveryPlace place{};
     DeliveryWord found{};
   };
+  // What the kernel said of the owners of leases in one look.
+  class Owners;
 
+  // Of the window.
   Shared<uint64_t>& word(uint64_t offset) const {
     return *words_.InWindow(offset).word;
-  }
-  Shared<int64_t>& due(uint64_t offset) const {
-    return *words_.InWindow(offset).due;
   }
   DeliveryWord Load(uint64_t offset) const {
     return words_.InWindow(offset).Load();
@@ -117,33 +123,51 @@ class GroupWindow {
 
   // Takes the lock for a settlement. Errors: 1410.
   absl::Status Lock(uint64_t offset, TimePoint deadline);
-  // Returns: whether a delivery is still the one that the word names.
-  bool IsHeld(uint64_t offset, DeliveryWord receipt) const {
+  static bool IsHeldAt(const DeliveryPlace& place, uint64_t offset,
+                       DeliveryWord receipt) {
     return receipt.Is(offset) &&
            receipt.state() == DeliveryState::kLeased &&
-           Load(offset) == receipt;
+           place.Load() == receipt;
+  }
+  // Returns: where a delivery is that is held still; nothing otherwise.
+  DeliveryPlace FindHeld(uint64_t offset, DeliveryWord receipt) const {
+    const DeliveryPlace place = words_.Find(offset);
+    return place && IsHeldAt(place, offset, receipt) ? place : DeliveryPlace{};
   }
   // Whether the slot's present life is the one that the word names.
   bool IsPresentLife(DeliveryWord word) const;
   void Repair();
   void AdvanceFloor();
+  // Moves the oldest to the exceptions while the window is nearly full.
+  void MoveOldest(TimePoint deadline);
+  // Returns: whether it is there now, or was settled meanwhile.
+  bool MoveToExceptions(uint64_t offset);
+  // Frees the entries of what is settled. Returns: how many are left.
+  uint32_t FreeExceptions();
+  // Returns: below what all is settled or told by an image in the log.
+  uint64_t LoggedFloor() const {
+    return cursor_->unlogged.Load() != 0 ? 0 : cursor_->floor.Load();
+  }
   void LowerNextScan(int64_t time_ns);
   // Takes what is due again, in these steps.
   void TakeDue(size_t max, int64_t now_ns, int64_t lease_ns, HandOut* out,
                TimePoint deadline, TakeResult& result);
   // Fills again_. Returns: when to look next, if nothing of it is taken.
   int64_t FindDue(size_t max, int64_t now_ns);
+  // Looks at one message. Returns: false if again_ has no room for it.
+  bool LookAt(uint64_t offset, const DeliveryPlace& place, size_t max,
+              int64_t now_ns, Owners& owners, int64_t& next_scan);
   // Moves what had its last delivery, and leaves the others in again_.
   // Returns: when to look again at what could not be moved.
   int64_t MoveExhausted(int64_t now_ns, TimePoint deadline,
                         TakeResult& result);
   absl::Status LogAttempts(TimePoint deadline);
-  absl::Status MoveDead(uint64_t offset, DeliveryWord found, DeadReason reason,
+  absl::Status MoveDead(const Candidate& candidate, DeadReason reason,
                         TimePoint deadline);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
                HandOut* out, TakeResult& result);
-  // Leases `offset` unless its word is no longer `found`.
-  void HandOutOne(uint64_t offset, DeliveryWord found, uint32_t attempts,
+  // Leases a message unless its word is no longer as it was found.
+  void HandOutOne(const Candidate& candidate, uint32_t attempts,
                   int64_t now_ns, int64_t lease_ns, HandOut* out,
                   TakeResult& result);
   absl::Status Refusal(uint64_t offset, DeliveryWord receipt) const;

@@ -55,6 +55,16 @@ PartitionLog::PartitionLog(Store* store, std::shared_ptr<const Group> group,
       queue_partition_(QueuePartition(group_->queue->id, partition)),
       cursor_(group_->state->cursor(partition)) {}
 
+absl::Status PartitionLog::EnsureExceptions(TimePoint deadline) {
+  return store_->catalog().EnsureExceptions(*cursor_, deadline);
+}
+
+absl::Status PartitionLog::LogCursor(TimePoint deadline) {
+  if (store_->volatile_storage()) return absl::OkStatus();
+  return store_->LogCursor(*group_->state, PartitionOf(queue_partition_),
+                           deadline);
+}
+
 absl::Status PartitionLog::LogAttempts(uint64_t floor,
                                        std::span<const Attempt> attempts,
                                        TimePoint deadline) {

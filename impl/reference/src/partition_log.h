@@ -27,6 +27,8 @@ class PartitionLog final : public RedeliveryLog {
   PartitionLog(Store* store, std::shared_ptr<const Group> group,
                std::shared_ptr<const Queue> dead_letters, uint32_t partition);
 
+  absl::Status EnsureExceptions(TimePoint deadline) override;
+  absl::Status LogCursor(TimePoint deadline) override;
   absl::Status LogAttempts(uint64_t floor, std::span<const Attempt> attempts,
                            TimePoint deadline) override;
   absl::Status MoveDead(const DeadLetter& letter, TimePoint deadline) override;

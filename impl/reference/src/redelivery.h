@@ -61,7 +61,7 @@ struct DeadLetter {
   uint64_t position = 0;
   uint32_t attempts = 0;
   DeadReason reason = DeadReason::kRejected;
-  // Everything below was settled or is in the group's exceptions.
+  // As in LogAttempts.
   uint64_t floor = 0;
   // The message's word, and what it says until the move settles it.
   const Shared<uint64_t>* word = nullptr;
@@ -72,9 +72,16 @@ struct DeadLetter {
 // that do it. Called with the cursor's lock held.
 class RedeliveryLog {
  public:
+  // Makes the cursor's table of exceptions.
+  virtual absl::Status EnsureExceptions(TimePoint deadline) = 0;
+
+  // Appends the state of the cursor, exceptions included.
+  virtual absl::Status LogCursor(TimePoint deadline) = 0;
+
   // Appends the counts; returns once no kill can take them back, and what a
   // dead process began to append is finished: a message that it moved must not
-  // be handed out again. Errors: as an append's.
+  // be handed out again. `floor`: everything below was settled, or is an
+  // exception in an image that the log has. Errors: as an append's.
   virtual absl::Status LogAttempts(uint64_t floor,
                                    std::span<const Attempt> attempts,
                                    TimePoint deadline) = 0;

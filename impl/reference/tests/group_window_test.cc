@@ -12,8 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "cursor_words.h"
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
+#include "partition_log.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -104,34 +106,135 @@ TEST_CASE("messages are handed out in order, once, as many as are asked for") {
   CHECK(window->HasUnsettled());
 }
 
-TEST_CASE("a full window stalls until its oldest message is settled") {
+TEST_CASE("a full window and full exceptions stall until one is settled") {
   Fixture fixture;
   auto window = fixture.WindowOf(fixture.handle);
   const size_t size = SmallStore().window;
-  fixture.Send(static_cast<int>(size) + 5);
-  const auto outs = fixture.Take(*window, size + 5);
-  REQUIRE(outs.size() == size);
-
+  fixture.Send(static_cast<int>(2 * size) + 5);
+  std::vector<HandOut> outs;
+  while (true) {
+    const auto some = fixture.Take(*window, 16);
+    if (some.empty()) break;
+    outs.insert(outs.end(), some.begin(), some.end());
+  }
+  REQUIRE(outs.size() == 2 * size);
+  CHECK(window->cursor().floor.Load() == size);
   CHECK(!window->MayHave(fixture.machine.clock.BootNs()));
-  // The second oldest makes no room.
-  CHECK(window->Ack(1, outs[1].word).ok());
+
+  // The second oldest of the window makes no room by itself.
+  CHECK(window->Ack(size + 1, outs[size + 1].word).ok());
   CHECK(fixture.Take(*window, 4).empty());
-  CHECK(window->Ack(0, outs[0].word).ok());
+  // An exception does, at the next look.
+  CHECK(window->Ack(3, outs[3].word).ok());
+  CHECK(window->Ack(3, outs[3].word).ok());
+  fixture.machine.clock.boot_ns += 50'000'000;
   CHECK(window->MayHave(fixture.machine.clock.BootNs()));
   const auto more = fixture.Take(*window, 9);
-
   REQUIRE(more.size() == 2);
-  CHECK(more[0].offset == size);
-  CHECK(more[1].offset == size + 1);
-  // The place was used again: a receipt of the old message is settled, not
-  // the new one's.
-  CHECK(window->Ack(0, outs[0].word).ok());
+  CHECK(more[0].offset == 2 * size);
+  CHECK(more[1].offset == 2 * size + 1);
+
+  for (const HandOut& out : outs) CHECK(window->Ack(out.offset, out.word).ok());
+  for (const HandOut& out : more) CHECK(window->Ack(out.offset, out.word).ok());
+  const auto last = fixture.Take(*window, 9);
+  REQUIRE(last.size() == 3);
+  for (const HandOut& out : last) CHECK(window->Ack(out.offset, out.word).ok());
   CHECK(fixture.Take(*window, 9).empty());
-  for (size_t n = 2; n < size; ++n) {
-    CHECK(window->Ack(outs[n].offset, outs[n].word).ok());
+  CHECK(!window->HasUnsettled());
+}
+
+// Hands out all, and settles all but the first `kept` offsets.
+std::vector<HandOut> LeaveBehind(Fixture& fixture, GroupWindow& window,
+                                 uint64_t kept, uint64_t total) {
+  std::vector<HandOut> left;
+  for (uint64_t seen = 0; seen < total;) {
+    const auto some = fixture.Take(window, 16);
+    REQUIRE_FALSE(some.empty());
+    for (const HandOut& out : some) {
+      ++seen;
+      if (out.offset < kept) {
+        left.push_back(out);
+      } else {
+        CHECK(window.Ack(out.offset, out.word).ok());
+      }
+    }
   }
-  CHECK(fixture.Take(*window, 9).size() == 3);
-  CHECK(window->cursor().floor.Load() == size);
+  CHECK(window.cursor().floor.Load() >= kept);
+  return left;
+}
+
+TEST_CASE("exceptions lose their leases and owners as others do") {
+  Fixture fixture;
+  Handle dying = fixture.Join();
+  auto theirs = fixture.WindowOf(dying);
+  auto window = fixture.WindowOf(fixture.handle);
+  fixture.Send(200);
+  const auto left = LeaveBehind(fixture, *theirs, 4, 200);
+  REQUIRE(left.size() == 4);
+  const int64_t now_ns = fixture.machine.clock.BootNs();
+  CHECK(theirs->Nack(1, left[1].word, now_ns + kSecondNs, Soon()).ok());
+  CHECK(OmsCode(theirs->Ack(1, left[1].word)) == Code::kReceiptExpired);
+  CHECK(theirs->Extend(2, left[2].word, now_ns + 2 * kLeaseNs, Soon()).ok());
+  CHECK(theirs->Ack(3, left[3].word).ok());
+  CHECK(OmsCode(theirs->Ack(199, left[3].word)) == Code::kReceiptInvalid);
+  fixture.machine.clock.boot_ns += kSecondNs;
+  const auto returned = fixture.Take(*window, 4);
+  REQUIRE(returned.size() == 1);
+  CHECK(returned[0].offset == 1);
+  CHECK(returned[0].word.attempts() == 2);
+
+  SUBCASE("by time") {
+    fixture.machine.clock.boot_ns += kLeaseNs;
+    CHECK(fixture.Take(*window, 4).size() == 2);
+    fixture.machine.clock.boot_ns += kLeaseNs;
+    // The extended one, and the other two once more.
+    CHECK(fixture.Take(*window, 4).size() == 3);
+  }
+  SUBCASE("by death") {
+    theirs.reset();
+    dying.Kill();
+    fixture.machine.clock.boot_ns += 50'000'000;
+    const auto again = fixture.Take(*window, 4);
+    REQUIRE(again.size() == 2);
+    CHECK(again[0].offset == 0);
+    CHECK(again[1].offset == 2);
+  }
+}
+
+TEST_CASE("a move to the exceptions that a death cut is in one place") {
+  Fixture fixture;
+  Handle dying = fixture.Join();
+  auto theirs = fixture.WindowOf(dying);
+  fixture.Send(200);
+  const auto left = LeaveBehind(fixture, *theirs, 3, 200);
+  Cursor& cursor = theirs->cursor();
+  const CursorWords words(&fixture.handle.store->control(), &cursor);
+  ExceptionTable& table = *words.exceptions();
+  REQUIRE(words.UsedExceptions() >= 3);
+  // As if it had not moved yet: the entry is there, the window has it as well.
+  fixture.Send(1);
+  const auto newest = fixture.Take(*theirs, 1);
+  REQUIRE(newest.size() == 1);
+  ExceptionEntry& entry = table.entry(words.UsedExceptions());
+  entry.word.Store(newest[0].word.bits());
+  entry.due.Store(0);
+  entry.name.Store(newest[0].offset + 1);
+  table.used.Store(words.UsedExceptions() + 1);
+  cursor.lock.owner.Store(dying.store->liveness().self().word());
+  theirs.reset();
+  dying.Kill();
+
+  auto window = fixture.WindowOf(fixture.handle);
+  fixture.machine.clock.boot_ns += 50'000'000;
+  std::vector<uint64_t> offsets;
+  for (const HandOut& out : fixture.Take(*window, 16)) {
+    offsets.push_back(out.offset);
+    CHECK(window->Ack(out.offset, out.word).ok());
+  }
+
+  CHECK(offsets == std::vector<uint64_t>{0, 1, 2, newest[0].offset});
+  fixture.Take(*window, 16);
+  CHECK(!window->HasUnsettled());
 }
 
 TEST_CASE("a lease that runs out brings the message back, counted") {
