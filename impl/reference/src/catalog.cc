@@ -3,11 +3,14 @@
 #include "catalog.h"
 
 #include <algorithm>
+#include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <optional>
 
 #include "delivery_word.h"
+#include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/status.h"
@@ -17,6 +20,9 @@ namespace {
 
 constexpr uint32_t kQueueKind = 1;
 constexpr uint32_t kGroupKind = 2;
+
+// What the names of private groups begin with; epoch, owner and a number follow.
+constexpr std::string_view kPrivatePrefix = "oms.member.";
 
 // More could not be counted.
 constexpr int32_t kMaxDeliveries = DeliveryWord::kMaxAttempts - 1;
@@ -148,6 +154,7 @@ Catalog::Catalog(const Environment* environment, Control* control,
     : environment_(environment),
       control_(control),
       segments_(segments),
+      liveness_(liveness),
       lock_(&control->header().catalog.lock, liveness, environment->waiting) {}
 
 CatalogEntry* Catalog::entry(uint32_t index) const {
@@ -199,7 +206,10 @@ void Catalog::Publish(const RecordHeader& header) {
   target->id.Store(id);
   target->queue.Store(QueueOf(header.queue_partition));
   target->kind.Store(kind);
-  target->live.Store((CommitWord::Flags(header.commit) & kGone) == 0 ? 1 : 0);
+  const uint8_t flags = CommitWord::Flags(header.commit);
+  target->live.Store((flags & kGone) != 0      ? 0
+                     : (flags & kPrivate) != 0 ? kLivePrivately
+                                               : kLive);
   // In this order, so that an heir who repeats it finds the entry.
   if (next.Load() <= id) next.Store(id + 1);
   if (fresh) control.catalog.count.Store(total + 1);
@@ -413,7 +423,7 @@ absl::Status Catalog::AppendRecord(RecordType type, uint32_t queue_id,
   record.offset = id;
   record.pieces[2] = body;
   log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-  if (!record.status.ok()) return record.status;
+  if (!record.status.ok() || (flags & kPrivate) != 0) return record.status;
   return log_->WaitDurable(record.end, deadline);
 }
 
@@ -516,18 +526,35 @@ absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
       EncodeQueueRecord({std::string(name), (*queue)->options}), deadline);
 }
 
+absl::StatusOr<std::shared_ptr<const Group>> Catalog::FindGroup(
+    uint32_t queue, std::string_view name, TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  if (auto s = Refresh(deadline); !s.ok()) return s;
+  const auto found = groups_.find({queue, std::string(name)});
+  if (found != groups_.end()) return found->second;
+  return std::shared_ptr<const Group>();
+}
+
+absl::Status Catalog::MakeGroup(const Queue& queue, std::string_view name,
+                                StartPosition start, uint8_t flags,
+                                TimePoint deadline) {
+  if (!queue.live()) return QueueNotFound(queue.name);
+  std::vector<uint64_t> first(queue.partitions);
+  for (uint32_t p = 0; p < queue.partitions; ++p) {
+    const PartitionState& partition = *queue.state->partition(p);
+    first[p] = start == StartPosition::kLatest ? partition.next_offset.Load()
+                                               : partition.first_offset.Load();
+  }
+  if (auto s = EnsurePage(); !s.ok()) return s;
+  const uint32_t id = control_->header().append.next_group.Load();
+  return AppendRecord(RecordType::kGroup, queue.id, id, flags,
+                      EncodeGroupRecord(name, first), deadline);
+}
+
 absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
     const std::shared_ptr<const Queue>& queue, std::string_view name,
     StartPosition start, TimePoint deadline) {
-  const std::pair<uint32_t, std::string> key(queue->id, name);
-  const auto find = [&]() -> absl::StatusOr<std::shared_ptr<const Group>> {
-    const internal::MutexLock lock(mutex_);
-    if (auto s = Refresh(deadline); !s.ok()) return s;
-    const auto found = groups_.find(key);
-    if (found != groups_.end()) return found->second;
-    return std::shared_ptr<const Group>();
-  };
-  auto group = find();
+  auto group = FindGroup(queue->id, name, deadline);
   if (!group.ok() || *group != nullptr) return group;
   {
     const Locked locked(lock_, deadline);
@@ -547,26 +574,78 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
                taken == name;
     }
     if (!exists) {
-      if (!queue->live()) return QueueNotFound(queue->name);
-      std::vector<uint64_t> first(queue->partitions);
-      for (uint32_t p = 0; p < queue->partitions; ++p) {
-        const PartitionState& partition = *queue->state->partition(p);
-        first[p] = start == StartPosition::kLatest
-                       ? partition.next_offset.Load()
-                       : partition.first_offset.Load();
-      }
-      if (auto s = EnsurePage(); !s.ok()) return s;
-      const uint32_t id = control_->header().append.next_group.Load();
-      if (auto s = AppendRecord(RecordType::kGroup, queue->id, id, 0,
-                                EncodeGroupRecord(name, first), deadline);
-          !s.ok()) {
+      if (auto s = MakeGroup(*queue, name, start, 0, deadline); !s.ok()) {
         return s;
       }
     }
   }
-  group = find();
+  group = FindGroup(queue->id, name, deadline);
   if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
   return group;
+}
+
+absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
+    const std::shared_ptr<const Queue>& queue, StartPosition start,
+    TimePoint deadline) {
+  // Tells whose it is: a life of a slot in one opening of the store. The prefix
+  // is reserved, so that nobody else can join it.
+  static std::atomic<uint64_t> number{0};
+  const std::string name = internal::Concat(
+      kPrivatePrefix, control_->header().epoch, '.',
+      liveness_->self().word(), '.', number.fetch_add(1));
+  {
+    const Locked locked(lock_, deadline);
+    if (!locked.status().ok()) return locked.status();
+    if (auto s = MakeGroup(*queue, name, start, kPrivate, deadline); !s.ok()) {
+      return s;
+    }
+  }
+  auto group = FindGroup(queue->id, name, deadline);
+  if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
+  return group;
+}
+
+absl::Status Catalog::EndGroup(const Group& group, TimePoint deadline) {
+  const uint8_t flags =
+      group.entry->live.Load() == kLivePrivately ? kGone | kPrivate : kGone;
+  return AppendRecord(RecordType::kGroup, group.queue->id, group.id, flags,
+                      EncodeGroupRecord(group.name, {}), deadline);
+}
+
+bool Catalog::IsOrphan(const CatalogEntry& entry) {
+  if (entry.live.Load() != kLivePrivately) return false;
+  const auto body = ReadRecord(entry);
+  std::string name;
+  std::vector<uint64_t> ignored;
+  if (!body.ok() || !DecodeGroupRecord(*body, name, ignored)) return false;
+  std::string_view rest = name;
+  if (!rest.starts_with(kPrivatePrefix)) return false;
+  rest.remove_prefix(kPrivatePrefix.size());
+  uint32_t epoch = 0;
+  uint32_t owner = 0;
+  const char* const end = rest.data() + rest.size();
+  const auto dot = std::from_chars(rest.data(), end, epoch);
+  if (dot.ec != std::errc() || dot.ptr == end ||
+      std::from_chars(dot.ptr + 1, end, owner).ec != std::errc()) {
+    return false;
+  }
+  return epoch != control_->header().epoch ||
+         !liveness_->IsAlive(Owner::FromWord(owner));
+}
+
+absl::Status Catalog::EndOrphans(TimePoint deadline) {
+  for (uint32_t n = 0; n < count(); ++n) {
+    const CatalogEntry& candidate = *entry(n);
+    if (candidate.kind.Load() != kGroupKind || !IsOrphan(candidate)) continue;
+    // Whoever does it twice does nothing.
+    if (auto s = AppendRecord(RecordType::kGroup, candidate.queue.Load(),
+                              candidate.id.Load(), kGone | kPrivate,
+                              EncodeGroupRecord(kPrivatePrefix, {}), deadline);
+        !s.ok()) {
+      return s;
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
@@ -604,6 +683,7 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     // A deletion meanwhile must not be undone.
     record.alive = &old;
     record.type = queue ? RecordType::kQueue : RecordType::kGroup;
+    if (old.live.Load() == kLivePrivately) record.flags = kPrivate;
     record.queue_partition = QueuePartition(old.queue.Load(), 0);
     record.offset = queue ? 0 : old.id.Load();
     record.pieces[2] = *body;

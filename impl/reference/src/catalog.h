@@ -105,6 +105,17 @@ class Catalog {
       const std::shared_ptr<const Queue>& queue, std::string_view name,
       StartPosition start, TimePoint deadline);
 
+  // Makes a group for one consumer of this process, which ends it; if the
+  // process dies, whoever retires segments does.
+  absl::StatusOr<std::shared_ptr<const Group>> OpenPrivateGroup(
+      const std::shared_ptr<const Queue>& queue, StartPosition start,
+      TimePoint deadline);
+  absl::Status EndGroup(const Group& group, TimePoint deadline);
+  // Returns: whether an entry is of a private group whose owner is gone.
+  bool IsOrphan(const CatalogEntry& entry);
+  // Ends those.
+  absl::Status EndOrphans(TimePoint deadline);
+
   // Gives one partition of a group its window.
   absl::Status EnsureWindow(Cursor& cursor, TimePoint deadline);
   // And its table of exceptions.
@@ -144,13 +155,22 @@ class Catalog {
   absl::Status EnsureState(CatalogEntry& entry, uint32_t partitions,
                            const std::vector<uint64_t>* start,
                            TimePoint deadline);
+  // Durable when it returns, unless it is of a private group.
   absl::Status AppendRecord(RecordType type, uint32_t queue_id, uint64_t id,
                             uint8_t flags, std::string_view body,
                             TimePoint deadline);
+  // Under the catalog lock.
+  absl::Status MakeGroup(const Queue& queue, std::string_view name,
+                         StartPosition start, uint8_t flags,
+                         TimePoint deadline);
+  // Returns: nullptr for a group that is not there.
+  absl::StatusOr<std::shared_ptr<const Group>> FindGroup(
+      uint32_t queue, std::string_view name, TimePoint deadline);
 
   const Environment* const environment_;
   Control* const control_;
   SegmentMap* const segments_;
+  const Liveness* const liveness_;
   Log* log_ = nullptr;
   SlotLock lock_;
 

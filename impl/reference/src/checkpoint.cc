@@ -68,6 +68,8 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
   for (uint32_t n = 0; n < catalog.count(); ++n) {
     const CatalogEntry& entry = *catalog.entry(n);
     if (entry.live.Load() == 0 || entry.state.Load() == 0) continue;
+    // Whoever had a group of its own is gone.
+    if (entry.live.Load() == kLivePrivately) continue;
     const bool queue = entry.kind.Load() == kQueueKind;
     image.Put(entry.kind.Load());
     image.Put(entry.id.Load());

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "openmessaging/status.h"
 
@@ -67,18 +69,25 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
     found = catalog.FindQueue(queue, deadline);
   }
   if (!found.ok()) return found.status();
-  auto group =
-      catalog.OpenGroup(*found, options_.group, options_.start, deadline);
-  if (!group.ok()) return group.status();
-  auto bound = std::make_shared<BoundQueue>();
-  bound->name = std::string(queue);
-  bound->queue = *found;
-  bound->group = *group;
+  std::shared_ptr<const Queue> dead_letters;
   if (const auto& dead = (*found)->options.dead_letter_queue; !dead.empty()) {
     auto letters = catalog.FindQueue(dead, deadline);
     if (!letters.ok()) return letters.status();
-    bound->dead_letters = *std::move(letters);
+    dead_letters = *std::move(letters);
   }
+  auto group =
+      options_.broadcast
+          ? catalog.OpenPrivateGroup(*found, options_.start, deadline)
+          : catalog.OpenGroup(*found, options_.group, options_.start, deadline);
+  if (!group.ok()) return group.status();
+  const auto claim = Claim(**group);
+  if (!claim.ok()) return claim.status();
+  auto bound = std::make_shared<BoundQueue>();
+  bound->claim = *claim;
+  bound->name = std::string(queue);
+  bound->queue = *found;
+  bound->group = *group;
+  bound->dead_letters = std::move(dead_letters);
   const uint64_t source = FirstSourceOf(*store_);
   for (uint32_t p = 0; p < (*found)->partitions; ++p) {
     bound->partitions.push_back(
@@ -97,13 +106,43 @@ void ReferenceConsumer::RingQueue(const BoundQueue& bound) const {
             *bound.queue->state);
 }
 
-void ReferenceConsumer::Release(BoundQueue& bound) {
+absl::StatusOr<uint64_t> ReferenceConsumer::Claim(const Group& group) const {
+  static std::atomic<uint64_t> consumers{0};
+  Shared<uint64_t>& word = group.state->exclusive;
+  uint64_t seen = word.Load();
+  while (true) {
+    if (seen != 0 && store_->liveness().IsAlive(Owner::FromWord(
+                         static_cast<uint32_t>(seen >> 34)))) {
+      return MakeStatus(Code::kConsumerExists, "bind \"",
+                        std::string_view(group.queue->name), "\": group \"",
+                        std::string_view(group.name),
+                        "\" has an exclusive consumer; expected to be the only "
+                        "one (exclusive)");
+    }
+    if (!options_.exclusive) return uint64_t{0};
+    const uint64_t number =
+        consumers.fetch_add(1, std::memory_order_relaxed) + 1;
+    const uint64_t mine =
+        uint64_t{store_->liveness().self().word()} << 34 |
+        (number & ((uint64_t{1} << 34) - 1));
+    if (word.CompareExchange(seen, mine)) return mine;
+  }
+}
+
+void ReferenceConsumer::Release(BoundQueue& bound, TimePoint deadline) {
   for (const auto& partition : bound.partitions) partition->ReturnHeld();
   RingQueue(bound);
+  if (uint64_t mine = bound.claim; mine != 0) {
+    bound.group->state->exclusive.CompareExchange(mine, 0);
+  }
+  // If this fails the group outlives its consumer, until the process ends.
+  if (options_.broadcast) {
+    store_->catalog().EndGroup(*bound.group, deadline).IgnoreError();
+  }
 }
 
 absl::Status ReferenceConsumer::Unbind(std::string_view queue,
-                                       TimePoint /*deadline*/) {
+                                       TimePoint deadline) {
   const auto found =
       std::find_if(bound_.begin(), bound_.end(),
                    [&](const auto& bound) { return bound->name == queue; });
@@ -112,7 +151,7 @@ absl::Status ReferenceConsumer::Unbind(std::string_view queue,
   queue_states_.erase(queue_states_.begin() + (found - bound_.begin()));
   bound_.erase(found);
   // Settle still finds it, and answers that the deliveries went back.
-  Release(*bound);
+  Release(*bound, deadline);
   if (events_ != nullptr) {
     std::vector<uint64_t> sources;
     for (const auto& partition : bound->partitions) {
@@ -382,10 +421,49 @@ absl::Status ReferenceConsumer::SettleWord(
   return MakeStatus(Code::kUnsupported, "settle: no such verb");
 }
 
+absl::Status ReferenceConsumer::MakeDurable(
+    std::span<const driver::Settlement> batch, TimePoint deadline) {
+  // Each cursor once, however many of its messages are settled.
+  std::set<std::pair<GroupState*, uint32_t>> touched;
+  for (const driver::Settlement& settlement : batch) {
+    const auto token = receipts_.Read(settlement.receipt);
+    if (!token) continue;
+    const internal::MutexLock lock(mutex_);
+    const auto found = by_id_.find(QueueOf(token->queue_partition));
+    if (found == by_id_.end() || found->second->group->id != token->group) {
+      continue;
+    }
+    touched.emplace(found->second->group->state,
+                    PartitionOf(token->queue_partition));
+  }
+  for (const auto& [group, partition] : touched) {
+    if (auto s = store_->LogCursor(*group, partition, deadline); !s.ok()) {
+      return s;
+    }
+  }
+  return store_->log().WaitDurable(store_->log().committed(), deadline);
+}
+
 void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
                                const driver::CallContext& context,
                                driver::SettleCompletion& done) {
   const absl::Status usable = store_->CheckUsable();
+  if (settings_.ack_sync && usable.ok() && !store_->volatile_storage()) {
+    std::vector<absl::Status> results;
+    for (const driver::Settlement& settlement : batch) {
+      results.push_back(SettleOne(settlement, context.deadline));
+    }
+    const absl::Status durable = MakeDurable(batch, context.deadline);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      const absl::Status& result = results[i].ok() ? durable : results[i];
+      if (result.ok()) {
+        done.Settled(i, Receipt());
+      } else {
+        done.Failed(i, result);
+      }
+    }
+    return;
+  }
   for (size_t i = 0; i < batch.size(); ++i) {
     absl::Status status =
         usable.ok() ? SettleOne(batch[i], context.deadline) : usable;
@@ -402,9 +480,9 @@ void ReferenceConsumer::Interrupt() {
   sleeper_.Ring();
 }
 
-absl::Status ReferenceConsumer::Close(TimePoint /*deadline*/) {
+absl::Status ReferenceConsumer::Close(TimePoint deadline) {
   if (store_->CheckUsable().ok()) {
-    for (const auto& bound : bound_) Release(*bound);
+    for (const auto& bound : bound_) Release(*bound, deadline);
   }
   bound_.clear();
   queue_states_.clear();

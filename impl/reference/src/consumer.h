@@ -121,11 +121,15 @@ struct BoundQueue {
   // Null where the queue has none.
   std::shared_ptr<const Queue> dead_letters{};
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
+  // What the group's word says while this consumer has it for itself; or 0.
+  uint64_t claim = 0;
 };
 
 struct ConsumerSettings {
   bool auto_create = false;
   bool spin = false;  // Never sleep.
+  // A settlement returns when no power loss can take it back.
+  bool ack_sync = false;
 };
 
 // Threads: as driver::Consumer says.
@@ -174,7 +178,14 @@ class ReferenceConsumer final : public driver::Consumer {
   // Returns: the boot time that lies so far ahead.
   int64_t BootNsAfter(std::chrono::milliseconds duration) const;
   void RingQueue(const BoundQueue& bound) const;
-  void Release(BoundQueue& bound);
+  // Gives back what is unsettled, and the group where it is this consumer's.
+  void Release(BoundQueue& bound, TimePoint deadline);
+  // Takes the group for this consumer alone, where that is wanted. Returns: the
+  // claim, 0 for none. Errors: 1408 another living one has it.
+  absl::StatusOr<uint64_t> Claim(const Group& group) const;
+  // Logs what was settled and waits until that is durable.
+  absl::Status MakeDurable(std::span<const driver::Settlement> batch,
+                           TimePoint deadline);
 
   const std::shared_ptr<Store> store_;
   const driver::ConsumerOptions options_;

@@ -139,8 +139,11 @@ struct CatalogEntry {
   Shared<uint32_t> id;
   Shared<uint32_t> queue;   // Of a group: its queue's id.
   Shared<uint32_t> kind;    // 1 queue, 2 group.
-  Shared<uint32_t> live;    // 0 after deletion.
+  Shared<uint32_t> live;    // 0 after deletion; kLive, or kLivePrivately.
 };
+inline constexpr uint32_t kLive = 1;
+// A group that is one consumer's own: nothing is kept for it.
+inline constexpr uint32_t kLivePrivately = 2;
 
 struct CatalogPage {
   static constexpr uint32_t kEntries = 127;
@@ -196,6 +199,8 @@ struct alignas(kCacheLine) GroupState {
   uint32_t queue;
   uint32_t partitions;
   Shared<uint32_t> dirty;  // A cursor may be.
+  // Who has the group for itself: owner 30 bits, number of the consumer 34.
+  Shared<uint64_t> exclusive;
 
   Cursor* cursor(uint32_t index) {
     return reinterpret_cast<Cursor*>(this + 1) + index;

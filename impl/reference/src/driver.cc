@@ -34,7 +34,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
        {Capability::kIndividualAck, Capability::kNack, Capability::kNackDelay,
         Capability::kCumulativeAck, Capability::kExtend,
         Capability::kDeliveryCount, Capability::kPromptRelease,
-        Capability::kGroups, Capability::kPartitions,
+        Capability::kGroups, Capability::kBroadcast, Capability::kExclusive,
+        Capability::kPartitions,
         Capability::kExplicitPartition, Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
@@ -59,6 +60,7 @@ void AddCapabilitiesOf(const Queue& queue, Capabilities& all) {
 struct ConnectionSettings {
   bool auto_create = false;
   bool spin = false;
+  bool ack_sync = false;
 };
 
 class ReferenceConnection final : public driver::Connection,
@@ -94,15 +96,16 @@ class ReferenceConnection final : public driver::Connection,
       const driver::ConsumerOptions& options,
       driver::ConsumerEvents& events, TimePoint /*deadline*/) override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
-    if (options.broadcast || options.exclusive || options.ordered) {
+    if (options.ordered) {
       return MakeStatus(Code::kUnsupported, "create consumer in group \"",
                         std::string_view(options.group),
-                        "\": broadcast, exclusive and ordered consumers are "
-                        "not supported");
+                        "\": ordered consumers are not supported");
     }
     return std::make_unique<ReferenceConsumer>(
         store_, options,
-        ConsumerSettings{settings_.auto_create, settings_.spin}, &events);
+        ConsumerSettings{settings_.auto_create, settings_.spin,
+                         settings_.ack_sync},
+        &events);
   }
 
   void* Query(std::string_view interface_name) override {
@@ -176,10 +179,10 @@ class ReferenceConnection final : public driver::Connection,
 };
 
 // Shared attributes of both storages.
-constexpr std::array<std::string_view, 11> kKnownAttributes = {
-    "auto-create",   "wait",        "slots", "window",
-    "first-segment", "max-segment", "bells", "max-segments",
-    "housekeeper",   "max-bytes",   "reserve"};
+constexpr std::array<std::string_view, 12> kKnownAttributes = {
+    "ack.sync",      "auto-create", "wait",  "slots",        "window",
+    "first-segment", "max-segment", "bells", "max-segments", "housekeeper",
+    "max-bytes",     "reserve"};
 
 absl::Status BadAttribute(std::string_view name, std::string_view value,
                           std::string_view expected) {
@@ -194,6 +197,12 @@ absl::StatusOr<ConnectionSettings> ReadSettings(const Attributes& attributes) {
       return BadAttribute("auto-create", *create, "queue or off");
     }
     settings.auto_create = *create == "queue";
+  }
+  if (const auto sync = attributes.Find("ack.sync")) {
+    if (*sync != "on" && *sync != "off") {
+      return BadAttribute("ack.sync", *sync, "on or off");
+    }
+    settings.ack_sync = *sync == "on";
   }
   if (const auto wait = attributes.Find("wait")) {
     if (*wait != "spin" && *wait != "block") {

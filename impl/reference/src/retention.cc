@@ -28,6 +28,8 @@ absl::flat_hash_map<uint32_t, Store::Floors> Store::FloorsByQueue() {
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
     if (entry.kind.Load() != 2 || entry.live.Load() == 0) continue;
+    // It ends with the next retirement.
+    if (catalog_->IsOrphan(entry)) continue;
     Floors& queue = all[entry.queue.Load()];
     if (entry.state.Load() == 0) {
       queue.unread = true;
@@ -62,7 +64,7 @@ uint64_t Store::LowestNeeded() {
       const bool settled = groups != floors.end() && !groups->second.unread &&
                            p < groups->second.settled.size();
       uint64_t floor = settled ? groups->second.settled[p]
-                                     : partition.first_offset.Load();
+                               : partition.first_offset.Load();
       // What everybody has settled stays for the queue's retention time.
       if (const int64_t retention_ms = queue->retention_ms.Load();
           retention_ms > 0) {
@@ -133,6 +135,7 @@ void Store::Retire() {
   const TimePoint deadline = std::chrono::steady_clock::now() + kPatience;
   const std::vector<RetiredTo> firsts = FirstOffsetsFrom(boundary);
   const auto renew = [&]() -> absl::Status {
+    if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;
     if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = LogCursors(true, deadline); !s.ok()) return s;
     ImageWriter offsets;

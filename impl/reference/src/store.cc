@@ -354,7 +354,7 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
   // Only what ctl has: an entry without state has not handed out anything.
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
-    if (entry.kind.Load() != 2 || entry.live.Load() == 0 ||
+    if (entry.kind.Load() != 2 || entry.live.Load() != kLive ||
         entry.state.Load() == 0) {
       continue;
     }

@@ -432,9 +432,17 @@ class Member final : private driver::DeliverySink {
     options.lease = lease;
     consumer_ = std::make_unique<ReferenceConsumer>(std::move(store), options,
                                                     ConsumerSettings{}, nullptr);
-    const absl::Status bound = consumer_->Bind("orders", {}, Soon());
+    const absl::Status bound = Bind();
     REQUIRE_MESSAGE(bound.ok(), bound.message());
   }
+  // One that has not bound yet.
+  Member(std::shared_ptr<Store> store, const driver::ConsumerOptions& options,
+         const ConsumerSettings& settings)
+      : consumer_(std::make_unique<ReferenceConsumer>(std::move(store), options,
+                                                      settings, nullptr)) {}
+
+  absl::Status Bind() { return consumer_->Bind("orders", {}, Soon()); }
+  absl::Status Unbind() { return consumer_->Unbind("orders", Soon()); }
 
   // Takes what is there now, up to `max`; what is damaged goes to damage().
   std::vector<Seen> Take(size_t max = SIZE_MAX) {
