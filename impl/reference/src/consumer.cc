@@ -54,7 +54,8 @@ ReferenceConsumer::ReferenceConsumer(std::shared_ptr<Store> store,
       events_(events),
       receipts_(store_->uuid()),
       sleeper_(&store_->control(), &store_->environment(),
-               &store_->liveness()) {}
+               &store_->liveness()),
+      flusher_(&store_->log()) {}
 
 absl::Status ReferenceConsumer::Bind(std::string_view queue,
                                      const driver::BindOptions& /*options*/,
@@ -421,7 +422,7 @@ absl::Status ReferenceConsumer::SettleWord(
   return MakeStatus(Code::kUnsupported, "settle: no such verb");
 }
 
-absl::Status ReferenceConsumer::MakeDurable(
+absl::Status ReferenceConsumer::LogTouched(
     std::span<const driver::Settlement> batch, TimePoint deadline) {
   // Each cursor once, however many of its messages are settled.
   std::set<std::pair<GroupState*, uint32_t>> touched;
@@ -441,7 +442,29 @@ absl::Status ReferenceConsumer::MakeDurable(
       return s;
     }
   }
-  return store_->log().WaitDurable(store_->log().committed(), deadline);
+  return absl::OkStatus();
+}
+
+void ReferenceConsumer::SettleDurably(
+    std::span<const driver::Settlement> batch,
+    const driver::CallContext& context, driver::SettleCompletion& done) {
+  SettledBatch settled;
+  settled.done = &done;
+  settled.deadline = context.deadline;
+  for (const driver::Settlement& settlement : batch) {
+    settled.results.push_back(SettleOne(settlement, context.deadline));
+  }
+  if (auto logged = LogTouched(batch, context.deadline); !logged.ok()) {
+    settled.Complete(logged);
+    return;
+  }
+  settled.position = store_->log().committed();
+  if (context.caller_waits) {
+    settled.Complete(
+        store_->log().WaitDurable(settled.position, settled.deadline));
+  } else {
+    flusher_.Add(std::move(settled));
+  }
 }
 
 void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
@@ -449,19 +472,7 @@ void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
                                driver::SettleCompletion& done) {
   const absl::Status usable = store_->CheckUsable();
   if (settings_.ack_sync && usable.ok() && !store_->volatile_storage()) {
-    std::vector<absl::Status> results;
-    for (const driver::Settlement& settlement : batch) {
-      results.push_back(SettleOne(settlement, context.deadline));
-    }
-    const absl::Status durable = MakeDurable(batch, context.deadline);
-    for (size_t i = 0; i < batch.size(); ++i) {
-      const absl::Status& result = results[i].ok() ? durable : results[i];
-      if (result.ok()) {
-        done.Settled(i, Receipt());
-      } else {
-        done.Failed(i, result);
-      }
-    }
+    SettleDurably(batch, context, done);
     return;
   }
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -481,6 +492,7 @@ void ReferenceConsumer::Interrupt() {
 }
 
 absl::Status ReferenceConsumer::Close(TimePoint deadline) {
+  flusher_.Stop();
   if (store_->CheckUsable().ok()) {
     for (const auto& bound : bound_) Release(*bound, deadline);
   }

@@ -24,6 +24,7 @@
 #include "openmessaging/internal/mutex.h"
 #include "partition_log.h"
 #include "receipt_token.h"
+#include "settle_flusher.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -183,9 +184,12 @@ class ReferenceConsumer final : public driver::Consumer {
   // Takes the group for this consumer alone, where that is wanted. Returns: the
   // claim, 0 for none. Errors: 1408 another living one has it.
   absl::StatusOr<uint64_t> Claim(const Group& group) const;
-  // Logs what was settled and waits until that is durable.
-  absl::Status MakeDurable(std::span<const driver::Settlement> batch,
-                           TimePoint deadline);
+  // Appends the state of each cursor that a batch has changed.
+  absl::Status LogTouched(std::span<const driver::Settlement> batch,
+                          TimePoint deadline);
+  void SettleDurably(std::span<const driver::Settlement> batch,
+                     const driver::CallContext& context,
+                     driver::SettleCompletion& done);
 
   const std::shared_ptr<Store> store_;
   const driver::ConsumerOptions options_;
@@ -193,6 +197,7 @@ class ReferenceConsumer final : public driver::Consumer {
   driver::ConsumerEvents* const events_;
   const ReceiptCodec receipts_;
   Sleeper sleeper_;
+  SettleFlusher flusher_;
   std::atomic<bool> interrupted_{false};
 
   // Receive's own; it is serialised with Bind and Unbind.

@@ -164,6 +164,13 @@ absl::Status Store::Replay(LogScan& scan) {
     }
   });
   if (!failure.ok()) return failure;
+  // A floor counts on an image that the log has. Where something is damaged it
+  // may have been that one: then rather a repeat than a loss.
+  if (std::any_of(
+          scan.findings().begin(), scan.findings().end(),
+          [](const ScanFinding& finding) { return finding.damage; })) {
+    for (auto& [cursor, history] : histories) history.changes.floor = 0;
+  }
   // An offset is never used again, even where no message tells of it any more.
   for (const auto& [queue, next] : next_offsets) {
     for (uint32_t p = 0; p < next.size(); ++p) {
