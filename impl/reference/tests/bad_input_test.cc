@@ -117,7 +117,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-003: bad attributes are refused and make nothing",
   for (const char* const attributes :
        {"?windows=16", "?window=15", "?window=32769", "?window=many",
         "?window=-16", "?auto-create=yes", "?auto-create=", "?wait=1",
-        "?first-segment=4095", "?first-segment=8KiB&max-segment=4KiB",
+        "?ack.sync=yes", "?first-segment=4095", "?first-segment=8KiB&max-segment=4KiB",
         "?max-segment=2GiB", "?first-segment=big", "?slots=1", "?slots=1025",
         "?bells=0", "?max-segments=3", "?operation.timeout=soon",
         "?operation.timeout=0s", "?lenient=perhaps"}) {

@@ -758,9 +758,11 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
 
   for (const Capability native :
        {Capability::kIndividualAck, Capability::kNack, Capability::kNackDelay,
+        Capability::kCumulativeAck, Capability::kExtend,
         Capability::kDeliveryCount, Capability::kPromptRelease,
-        Capability::kGroups, Capability::kPartitions,
-        Capability::kExplicitPartition, Capability::kAdmin,
+        Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
+        Capability::kPartitions, Capability::kExplicitPartition,
+        Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));
@@ -768,7 +770,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
   }
   for (const Capability absent :
        {Capability::kDelay, Capability::kExpiry, Capability::kPriority,
-        Capability::kExclusive, Capability::kBroadcast,
+        Capability::kReject, Capability::kDeadLetter,
         Capability::kDeduplication, Capability::kNamespaces}) {
     INFO(Name(absent));
     CHECK_FALSE(capabilities.Has(absent));

@@ -164,9 +164,9 @@ TEST_CASE("killed in the middle of a move a message is in one place") {
   std::map<std::string, int> times;
   for (const std::string& body : DrainBodies(undertaker)) ++times[body];
   CHECK(times.size() == kMessages);
-  for (const auto& [body, count] : times) {
-    CAPTURE(body);
-    CHECK(count == 1);
+  for (const auto& body_times : times) {
+    CAPTURE(body_times.first);
+    CHECK(body_times.second == 1);
   }
   PullConsumer consumer = Consume(*bus, "orders");
   CHECK(NothingComes(consumer));
