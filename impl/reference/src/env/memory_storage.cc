@@ -45,6 +45,9 @@ class Bytes {
           mmap(nullptr, size, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (data == MAP_FAILED) return nullptr;
+      // All of it will be used: fewer and larger faults. What only reserves
+      // room to grow would take memory that it never needs.
+      if (size == size_) madvise(data, size, MADV_HUGEPAGE);
       data_ = static_cast<char*>(data);
       reserved_ = size;
     }
