@@ -42,8 +42,8 @@ class Yardstick {
   // while, as in a log.
   absl::StatusOr<const Measured*> Copy(size_t bytes);
 
-  // The first write to a page: of private memory, or of a file that was just
-  // mapped, its blocks reserved.
+  // The first write to a page: of private memory, in huge pages where the
+  // kernel has them, or of a file that was just mapped, its blocks reserved.
   absl::StatusOr<const Measured*> TouchMemory();
   absl::StatusOr<const Measured*> TouchFile();
 
