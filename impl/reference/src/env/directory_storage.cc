@@ -126,7 +126,10 @@ class DirectoryFile final : public File {
   }
 
   absl::Status Grow(uint64_t size) override {
-    static constexpr std::array<char, size_t{256} << 10> kZeros{};
+    // The page cache keeps what one write brings in one piece, and a flush
+    // writes whole pieces: large ones would multiply what a small record costs
+    // on the disk, and small ones what its pages cost at their first touch.
+    static constexpr std::array<char, size_t{64} << 10> kZeros{};
     auto at = Size();
     if (!at.ok()) return at.status();
     // Beyond the limit a write would raise SIGXFSZ, which kills.
