@@ -148,9 +148,13 @@ class Runner::OwnQueue {
 
 absl::StatusOr<Runner::OwnQueue> Runner::MakeQueue() {
   ResourceManager manager = bus_.resource_manager();
-  std::string name = Concat("oms-bench-", ::getpid(), '-', next_queue_++);
-  if (auto status = manager.CreateQueue(name); !status.ok()) return status;
-  return OwnQueue(std::move(manager), std::move(name));
+  for (;;) {
+    std::string name = Concat("oms-bench-", ::getpid(), '-', next_queue_++);
+    const absl::Status status = manager.CreateQueue(name);
+    if (status.ok()) return OwnQueue(std::move(manager), std::move(name));
+    // One of that name is left of a process that was killed.
+    if (OmsCode(status) != Code::kQueueExists) return status;
+  }
 }
 
 std::string Runner::ReasonToSkip(const Case& one) {
