@@ -73,7 +73,9 @@ absl::Status BareLog::Append(std::string_view record) {
 }
 
 absl::Status FillWithZeros(int fd, size_t bytes) {
-  const std::string zeros(size_t{1} << 20, '\0');
+  // Page by page: the page cache would keep what a larger write brings in one
+  // piece, and each flush write all of it.
+  const std::string zeros(4096, '\0');
   for (size_t offset = 0; offset < bytes; offset += zeros.size()) {
     const size_t count = std::min(zeros.size(), bytes - offset);
     if (auto status = WriteAll(fd, {zeros.data(), count}, offset);
