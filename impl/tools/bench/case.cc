@@ -63,6 +63,8 @@ class Planner {
     one.operation = Operation::kCycle;
     one.senders = 1;
     cases_.push_back(one);
+    one.operation = Operation::kAsync;
+    cases_.push_back(one);
   }
 
   void AddOneThread(Operation operation) {
@@ -117,6 +119,9 @@ std::string Case::Name() const {
 }
 
 std::string Case::GroupTitle() const {
+  if (operation == Operation::kAsync) {
+    return "to the disk, no send waits (limit: one thread that waits)";
+  }
   if (durability == Durability::kDisk) {
     return "to the disk and back (limit: a bare log, append + fdatasync)";
   }
@@ -126,6 +131,7 @@ std::string Case::GroupTitle() const {
   switch (operation) {
     case Operation::kSend:
     case Operation::kSenders:
+    case Operation::kAsync:
       return "send (limit: memcpy of the body and first touch of its pages)";
     case Operation::kReceive:
       return "receive and acknowledge, bodies not read (limit: memcpy of the "
@@ -161,6 +167,10 @@ std::optional<Goal> GoalOf(const Case& one, std::string_view driver) {
     return one.wait == Wait::kSpin
                ? Goal{.text = "at most 8 x spin ping-pong", .of_limit = 8}
                : Goal{.text = "at most 1.2 x futex ping-pong", .of_limit = 1.2};
+  }
+  if (file && one.operation == Operation::kAsync &&
+      one.durability == Durability::kDisk) {
+    return Goal{.text = "20 x the sender that waits", .of_limit = 20};
   }
   if (file && one.operation == Operation::kSenders &&
       one.durability == Durability::kDisk) {

@@ -20,13 +20,14 @@ namespace openmessaging::tools {
 enum class Operation : uint8_t {
   kSend,       // One thread sends.
   kSenders,    // Many threads send, each waits for its own message.
+  kAsync,      // One thread sends and waits for no message but the last ones.
   kReceive,    // One thread receives and acknowledges what is there.
   kCycle,      // One thread sends, receives and acknowledges.
   kTransfer,   // One end sends, the other receives and acknowledges.
   kRoundTrip,  // One end sends, the other answers.
 };
-inline constexpr std::array<std::string_view, 6> kOperationNames = {
-    "send", "senders", "receive", "cycle", "transfer", "round-trip"};
+inline constexpr std::array<std::string_view, 7> kOperationNames = {
+    "send", "senders", "async", "receive", "cycle", "transfer", "round-trip"};
 
 // Where the work is done. The last two have two ends.
 enum class Place : uint8_t { kThread, kThreads, kProcesses };

@@ -81,7 +81,7 @@ std::string How(const Case& one) {
   } else if (one.wait != Wait::kNone) {
     how += Concat(", ", NameIn(kWaitNames, one.wait));
   } else if (one.durability == Durability::kDisk) {
-    how += one.operation == Operation::kCycle ? ", cycle" : ", send";
+    how += Concat(", ", NameIn(kOperationNames, one.operation));
   }
   return how;
 }

@@ -168,8 +168,9 @@ std::string Runner::ReasonToSkip(const Case& one) {
   if (one.place == Place::kProcesses && bus_.url().driver() == "memory") {
     return "a memory store is inside one process";
   }
-  const bool receives =
-      one.operation != Operation::kSend && one.operation != Operation::kSenders;
+  const bool receives = one.operation != Operation::kSend &&
+                        one.operation != Operation::kSenders &&
+                        one.operation != Operation::kAsync;
   if (receives && !has.Has(Capability::kIndividualAck)) {
     return "the driver cannot acknowledge single messages (individual-ack)";
   }
@@ -233,15 +234,19 @@ absl::StatusOr<Limit> Runner::LimitOf(const Case& one) {
 absl::StatusOr<Result> Runner::Run(const Case& one) {
   Result result;
   result.of = one;
-  auto limit = LimitOf(one);
-  if (!limit.ok()) return limit.status();
-  result.limit = *std::move(limit);
+  if (one.operation != Operation::kAsync) {  // It measures its own.
+    auto limit = LimitOf(one);
+    if (!limit.ok()) return limit.status();
+    result.limit = *std::move(limit);
+  }
   const auto measure = [&] {
     switch (one.operation) {
       case Operation::kSend:
         return Send(one, result);
       case Operation::kSenders:
         return Senders(one, result);
+      case Operation::kAsync:
+        return Async(one, result);
       case Operation::kReceive:
         return Receive(one, result);
       case Operation::kCycle:
@@ -299,6 +304,49 @@ absl::Status Runner::Senders(const Case& one, Result& result) {
   result.messages = times_ns.size();
   result.per_second = RateOf(times_ns.size(), elapsed_ns).per_second;
   result.latency = Summarise(std::move(times_ns));
+  return absl::OkStatus();
+}
+
+absl::Status Runner::Async(const Case& one, Result& result) {
+  const auto queue = MakeQueue();
+  if (!queue.ok()) return queue.status();
+  auto producer = bus_.CreateProducer();
+  if (!producer.ok()) return producer.status();
+  const auto waiting =
+      MeasureRate(BudgetOf(one), BatchSender(&*producer, queue->name(), one));
+  if (!waiting.ok()) return waiting.status();
+  Case waits = one;
+  waits.operation = Operation::kSend;
+  result.limit = {.name = waits.Name(), .per_second = waiting->per_second};
+
+  Message message(queue->name(), std::string(one.size_bytes, kMessage));
+  message.SetDurability(one.durability);
+  // Half as many as the producer lets be in flight; the oldest is asked for its
+  // outcome when its place is needed.
+  std::vector<Future<SendResult>> in_flight(
+      ProducerOptions().max_in_flight_messages / 2);
+  size_t sent = 0;
+  const auto send = [&]() -> absl::StatusOr<bool> {
+    Future<SendResult>& place = in_flight[sent % in_flight.size()];
+    if (sent >= in_flight.size()) {
+      if (const auto old = place.Await(); !old.ok()) return old.status();
+    }
+    place = producer->SendAsync(message);
+    ++sent;
+    return true;
+  };
+  const int64_t start_ns = NowNs();
+  if (auto rate = MeasureRate(BudgetOf(one), send); !rate.ok()) {
+    return rate.status();
+  }
+  for (const Future<SendResult>& last :
+       std::span(in_flight).first(std::min(sent, in_flight.size()))) {
+    if (const auto outcome = last.Await(); !outcome.ok()) {
+      return outcome.status();
+    }
+  }
+  result.messages = sent;
+  result.per_second = RateOf(sent, NowNs() - start_ns).per_second;
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ namespace openmessaging::tools {
 
 // What the machine allows for a case.
 struct Limit {
-  std::string name{};  // Of the yardsticks that it is made of.
+  std::string name{};  // Of the yardsticks that it is made of, or of a case.
   // One of the two; the other is 0.
   double per_second = 0;  // Messages.
   int64_t p50_ns = 0;
@@ -76,6 +76,7 @@ class Runner {
 
   absl::Status Send(const Case& one, Result& result);
   absl::Status Senders(const Case& one, Result& result);
+  absl::Status Async(const Case& one, Result& result);
   absl::Status Receive(const Case& one, Result& result);
   absl::Status Cycle(const Case& one, Result& result);
   absl::Status Transfer(const Case& one, Result& result);

@@ -228,7 +228,7 @@ TEST_CASE("OMS-BENCH-007: a file store is made, measured and left empty") {
   const Folder folder;
 
   const Ended ended =
-      Bench({folder.url(), "--quick", "--only", "[er]s/*256B/1/", "--json",
+      Bench({folder.url(), "--quick", "--only", "[ern][sc]/*256B/1/", "--json",
              folder.File("run.json")});
 
   CAPTURE(ended.err);
@@ -241,6 +241,9 @@ TEST_CASE("OMS-BENCH-007: a file store is made, measured and left empty") {
   CHECK(senders["senders"] == 64);
   CHECK(senders["latency"]["samples"] >= 64);
   CHECK(senders["limit"]["yardstick"] == "append-fdatasync/256B/64");
+  const json async = Find(run, "async/256B/1/disk");
+  CHECK(async["limit"]["yardstick"] == "send/256B/1/disk");
+  CHECK(async["goal"]["ratio"] > 0);
   CHECK(Find(run, "transfer/processes/256B/1/process/block")["goal"]["ratio"] >
         0);
   CHECK(Find(run, "round-trip/processes/256B/1/process/spin")["goal"]["ratio"] >
