@@ -40,9 +40,9 @@ using internal::Concat;
 using std::chrono::milliseconds;
 
 constexpr const char* kExamples =
-    R"(Makes queues of its own at the URL and removes them. Each row of the table
-stands beside what this machine could do at best, measured in the same run:
-memcpy, the first touch of a page, a bare append + fdatasync, two processes
+    R"(Makes queues of its own at the URL and removes them. Each row of its
+table stands beside what this machine could do at best, measured in the same
+run: memcpy, the first touch of a page, a bare append + fdatasync, two processes
 that pass a word to and fro. Ratios compare between machines, figures do not.
 
 A PATTERN is a part of a name, with * and ? as in a shell; --list has the names.
