@@ -5,6 +5,7 @@
 # a call is not built; there are no globs.
 
 include_guard(GLOBAL)
+include(Install)
 
 # The warnings of this project's own sources. It is never part of what a user
 # links. Warnings are errors where CMAKE_COMPILE_WARNING_AS_ERROR says so.
@@ -31,14 +32,17 @@ function(openmessaging_verify_headers target)
 endfunction()
 
 # openmessaging_add_library(<name> [SOURCES <file>...] [HEADERS <file>...]
-#                           [LIBS <target>...] [PRIVATE_LIBS <target>...])
+#                           [LIBS <target>...] [PRIVATE_LIBS <target>...]
+#                           [PART <part>])
 #
 # Defines openmessaging_<name> and openmessaging::<name>: static, or an
 # interface when it has no sources. HEADERS are below include/. LIBS are part
-# of what its headers use. Does nothing while both lists are empty.
+# of what its headers use. PART is where an installation has it,
+# openmessaging_headers unless it is named (Install.cmake). Does nothing while
+# both lists are empty.
 function(openmessaging_add_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg
-    "" "" "SOURCES;HEADERS;LIBS;PRIVATE_LIBS"
+    "" "PART" "SOURCES;HEADERS;LIBS;PRIVATE_LIBS"
   )
   if(NOT arg_SOURCES AND NOT arg_HEADERS)
     return()
@@ -68,6 +72,10 @@ function(openmessaging_add_library name)
     )
     openmessaging_verify_headers(${target})
   endif()
+  if(NOT arg_PART)
+    set(arg_PART openmessaging_headers)
+  endif()
+  openmessaging_install_library(${name} PART ${arg_PART})
 endfunction()
 
 # openmessaging_add_driver(NAME <name> REGISTER <file> SOURCES <file>...
@@ -87,6 +95,7 @@ function(openmessaging_add_driver)
   openmessaging_add_library(${arg_NAME}
     SOURCES ${arg_SOURCES} HEADERS ${arg_HEADERS}
     LIBS openmessaging::api PRIVATE_LIBS ${arg_PRIVATE_LIBS}
+    PART openmessaging_${arg_NAME}
   )
   set(target openmessaging_${arg_NAME})
   add_library(${target}_register OBJECT ${arg_REGISTER})
@@ -100,9 +109,12 @@ function(openmessaging_add_driver)
   target_link_libraries(${target}_register PRIVATE
     openmessaging::api ${arg_PRIVATE_LIBS} openmessaging_warnings
   )
+  # Where it is installed, the package defines it.
   target_link_libraries(${target} INTERFACE
-    $<TARGET_OBJECTS:${target}_register>
+    $<BUILD_INTERFACE:$<TARGET_OBJECTS:${target}_register>>
+    $<INSTALL_INTERFACE:$<TARGET_OBJECTS:openmessaging::${arg_NAME}_register>>
   )
+  openmessaging_install_registration(${arg_NAME})
 endfunction()
 
 # openmessaging_add_program(<name> SOURCES <file>... [LIBS <target>...])
