@@ -10,6 +10,7 @@
 #include <string>
 
 #include "command.h"
+#include "nlohmann/json.hpp"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 
@@ -40,6 +41,17 @@ absl::Status Print(std::string_view text) {
   return MakeStatus(Code::kCancelled, "print \"standard output\": ",
                     std::string_view(std::strerror(error)),
                     "; expected that it can be written");
+}
+
+int PrintResult(std::string_view text) {
+  const absl::Status printed = Print(text);
+  return printed.ok() ? static_cast<int>(kDone) : Fail(printed);
+}
+
+std::string JsonLine(const nlohmann::ordered_json& object) {
+  return object.dump(-1, ' ', false,
+                     nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
 }
 
 void PrintError(const absl::Status& status, std::string_view where) {

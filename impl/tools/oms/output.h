@@ -6,9 +6,11 @@
 #ifndef OPENMESSAGING_TOOLS_OMS_OUTPUT_H_
 #define OPENMESSAGING_TOOLS_OMS_OUTPUT_H_
 
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "nlohmann/json_fwd.hpp"
 
 namespace openmessaging::tools {
 
@@ -17,6 +19,12 @@ namespace openmessaging::tools {
 // Blocks: until the reader of a pipe has made room.
 // Errors: 1606 nobody reads it any more, or its disk is full.
 absl::Status Print(std::string_view text);
+
+// Prints what a command found. Returns: the exit code.
+int PrintResult(std::string_view text);
+
+// Returns: `object` as one line. What is not UTF-8 is replaced.
+std::string JsonLine(const nlohmann::ordered_json& object);
 
 // Prints `oms: <where><text of status> (OMS <code>)` as one line, whatever the
 // text holds.

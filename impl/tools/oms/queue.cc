@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// oms queue: creates queues and lists them.
+// oms queue: creates, deletes, describes and lists queues.
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,10 +13,12 @@
 #include "absl/status/statusor.h"
 #include "arguments.h"
 #include "command.h"
+#include "nlohmann/json.hpp"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/openmessaging.h"
 #include "output.h"
+#include "table.h"
 
 namespace openmessaging::tools {
 namespace {
@@ -24,27 +28,77 @@ using internal::Concat;
 struct QueueArguments {
   std::string url;
   std::string queue;
+  QueueOptions options;
   int64_t partitions = 1;
+  int64_t max_deliveries = 0;
+  bool json = false;
 };
 
 std::string PartitionsText(int32_t partitions) {
-  return Concat(partitions, partitions == 1 ? " partition" : " partitions");
+  return FormatCount(static_cast<uint64_t>(partitions), "partition");
 }
 
 int Create(const QueueArguments& arguments) {
   auto bus = MessagingAccessPoint::Connect(arguments.url);
   if (!bus.ok()) return Fail(bus.status());
-  const QueueOptions options{.partitions =
-                                 static_cast<int32_t>(arguments.partitions)};
-  ResourceManager manager = bus->resource_manager();
-  if (auto status = manager.CreateQueue(arguments.queue, options);
-      !status.ok()) {
-    return Fail(status);
+  const QueueOptions& options = arguments.options;
+  const absl::Status created =
+      bus->resource_manager().CreateQueue(arguments.queue, options);
+  if (!created.ok()) {
+    // The only queue that can be missing.
+    return Fail(WithAdvice(created, arguments.url, options.dead_letter_queue));
   }
-  const absl::Status printed =
-      Print(Concat("created ", arguments.queue, " with ",
-                   PartitionsText(options.partitions), '\n'));
-  return printed.ok() ? static_cast<int>(kDone) : Fail(printed);
+  return PrintResult(Concat("created ", arguments.queue, " with ",
+                            PartitionsText(options.partitions), '\n'));
+}
+
+int Delete(const QueueArguments& arguments) {
+  auto bus = MessagingAccessPoint::Connect(arguments.url);
+  if (!bus.ok()) return Fail(bus.status());
+  const absl::Status deleted =
+      bus->resource_manager().DeleteQueue(arguments.queue);
+  if (!deleted.ok()) return Fail(deleted);
+  return PrintResult(Concat("deleted ", arguments.queue, '\n'));
+}
+
+std::string InfoAsJson(const QueueInfo& info) {
+  const QueueOptions& options = info.options;
+  nlohmann::ordered_json object;
+  object["queue"] = info.name;
+  object["partitions"] = options.partitions;
+  object["max_deliveries"] = options.max_deliveries;
+  object["dead_letter_queue"] = options.dead_letter_queue;
+  object["redelivery_delay_ms"] = options.redelivery_delay.count();
+  object["max_redelivery_delay_ms"] = options.max_redelivery_delay.count();
+  object["retention_ms"] = options.retention.count();
+  return JsonLine(object);
+}
+
+std::string InfoAsText(const QueueInfo& info) {
+  const QueueOptions& options = info.options;
+  Table table;
+  table.Add({"queue", info.name});
+  table.Add({"partitions", Concat(options.partitions)});
+  table.Add({"max deliveries", options.max_deliveries == 0
+                                   ? "no limit"
+                                   : Concat(options.max_deliveries)});
+  table.Add({"dead-letter queue", options.dead_letter_queue.empty()
+                                      ? "none"
+                                      : options.dead_letter_queue});
+  table.Add({"redelivery delay", FormatTime(options.redelivery_delay)});
+  table.Add({"max redelivery delay", FormatTime(options.max_redelivery_delay)});
+  table.Add({"retention", FormatTime(options.retention)});
+  return table.ToText();
+}
+
+int Describe(const QueueArguments& arguments) {
+  auto bus = MessagingAccessPoint::Connect(arguments.url);
+  if (!bus.ok()) return Fail(bus.status());
+  const auto info = bus->resource_manager().DescribeQueue(arguments.queue);
+  if (!info.ok()) {
+    return Fail(WithAdvice(info.status(), arguments.url, arguments.queue));
+  }
+  return PrintResult(arguments.json ? InfoAsJson(*info) : InfoAsText(*info));
 }
 
 // Returns: the queue that was named, or all of them.
@@ -67,45 +121,105 @@ int List(const QueueArguments& arguments) {
   std::sort(
       queues->begin(), queues->end(),
       [](const QueueInfo& a, const QueueInfo& b) { return a.name < b.name; });
-  size_t width = 0;
+  Table table;
   for (const QueueInfo& queue : *queues) {
-    width = std::max(width, queue.name.size());
+    table.Add({queue.name, PartitionsText(queue.options.partitions)});
   }
-  std::string lines;
-  for (const QueueInfo& queue : *queues) {
-    lines += queue.name;
-    lines.append(width - queue.name.size() + 2, ' ');
-    lines += PartitionsText(queue.options.partitions) + "\n";
-  }
-  const absl::Status printed = Print(lines);
-  return printed.ok() ? static_cast<int>(kDone) : Fail(printed);
+  return PrintResult(table.ToText());
 }
 
-}  // namespace
+// Checks what the options of a new queue say together.
+void CheckCreation(const CLI::App& create, QueueArguments& arguments) {
+  QueueOptions& options = arguments.options;
+  options.partitions = static_cast<int32_t>(arguments.partitions);
+  options.max_deliveries = static_cast<int32_t>(arguments.max_deliveries);
+  if (options.max_deliveries > 0 && options.dead_letter_queue.empty()) {
+    throw CLI::ValidationError(
+        "--max-deliveries",
+        "there is no --dead-letter; expected both, because nothing is dropped");
+  }
+  if (options.max_redelivery_delay >= options.redelivery_delay) return;
+  if (create.count("--max-redelivery-delay") > 0) {
+    throw CLI::ValidationError(
+        "--max-redelivery-delay",
+        Concat("value is shorter than --redelivery-delay; expected ",
+               FormatTime(options.redelivery_delay), " or longer"));
+  }
+  options.max_redelivery_delay = options.redelivery_delay;
+}
 
-void AddQueueCommand(CLI::App& app, Work& work) {
-  const auto arguments = std::make_shared<QueueArguments>();
-  CLI::App* const command =
-      app.add_subcommand("queue", "Create queues and list them");
-  command->require_subcommand(1);
-  command->footer(
-      R"(Examples:
-  oms queue create oms:file:/tmp/shop orders --partitions 4
-  oms queue list oms:file:/tmp/shop)");
-
-  CLI::App* const create = command->add_subcommand("create", "Create a queue");
+void AddCreate(CLI::App& command,
+               const std::shared_ptr<QueueArguments>& arguments, Work& work) {
+  CLI::App* const create = command.add_subcommand("create", "Create a queue");
+  QueueOptions& options = arguments->options;
   AddUrl(*create, arguments->url);
   AddQueue(*create, arguments->queue)->required();
   AddNumber(*create, "--partitions", arguments->partitions, 1, kMaxPartitions,
             "messages of one key share a partition, in order (1)");
+  AddNumber(*create, "--max-deliveries", arguments->max_deliveries, 1,
+            std::numeric_limits<int32_t>::max(),
+            "what is not acknowledged after so many moves\n"
+            "to the dead-letter queue (no limit)");
+  create
+      ->add_option("--dead-letter", options.dead_letter_queue,
+                   "where such messages go, and rejected ones;\n"
+                   "a queue that exists")
+      ->type_name("QUEUE");
+  AddTime(*create, "--redelivery-delay", options.redelivery_delay,
+          "how long a message that was given back waits,\n"
+          "doubling with each delivery (1s)");
+  AddTime(*create, "--max-redelivery-delay", options.max_redelivery_delay,
+          "the longest such wait (1m)");
+  AddTime(*create, "--retention", options.retention,
+          "how long messages are kept at least, even after\n"
+          "every group has acknowledged them (0)");
   create->footer(
-      R"(Example:
-  oms queue create oms:file:/tmp/shop orders --partitions 4)");
-  create->callback([arguments, &work] {
+      R"(Examples:
+  oms queue create oms:file:/tmp/shop orders --partitions 4
+  oms queue create oms:file:/tmp/shop failed --retention 7d
+  oms queue create oms:file:/tmp/shop bills --max-deliveries 5 \
+      --dead-letter failed --redelivery-delay 500ms)");
+  create->callback([create, arguments, &work] {
+    CheckCreation(*create, *arguments);
     work = [arguments] { return Create(*arguments); };
   });
+}
 
-  CLI::App* const list = command->add_subcommand(
+void AddDelete(CLI::App& command,
+               const std::shared_ptr<QueueArguments>& arguments, Work& work) {
+  CLI::App* const command_delete = command.add_subcommand(
+      "delete", "Delete a queue and every message in it");
+  AddUrl(*command_delete, arguments->url);
+  AddQueue(*command_delete, arguments->queue)->required();
+  command_delete->footer(
+      R"(It asks nothing and cannot be undone.
+
+Example:
+  oms queue delete oms:file:/tmp/shop orders)");
+  command_delete->callback([arguments, &work] {
+    work = [arguments] { return Delete(*arguments); };
+  });
+}
+
+void AddDescribe(CLI::App& command,
+                 const std::shared_ptr<QueueArguments>& arguments, Work& work) {
+  CLI::App* const describe =
+      command.add_subcommand("describe", "Print how a queue was made");
+  AddUrl(*describe, arguments->url);
+  AddQueue(*describe, arguments->queue)->required();
+  describe->add_flag("--json", arguments->json, "print it as one line of JSON");
+  describe->footer(
+      R"(Examples:
+  oms queue describe oms:file:/tmp/shop orders
+  oms queue describe oms:file:/tmp/shop orders --json)");
+  describe->callback([arguments, &work] {
+    work = [arguments] { return Describe(*arguments); };
+  });
+}
+
+void AddList(CLI::App& command,
+             const std::shared_ptr<QueueArguments>& arguments, Work& work) {
+  CLI::App* const list = command.add_subcommand(
       "list", "Print the queues, one a line, with their partitions");
   AddUrl(*list, arguments->url);
   AddQueue(*list, arguments->queue);
@@ -114,6 +228,24 @@ void AddQueueCommand(CLI::App& app, Work& work) {
   oms queue list oms:file:/tmp/shop)");
   list->callback(
       [arguments, &work] { work = [arguments] { return List(*arguments); }; });
+}
+
+}  // namespace
+
+void AddQueueCommand(CLI::App& app, Work& work) {
+  const auto arguments = std::make_shared<QueueArguments>();
+  CLI::App* const command =
+      app.add_subcommand("queue", "Create, delete, describe and list queues");
+  command->require_subcommand(1);
+  command->footer(
+      R"(Examples:
+  oms queue create oms:file:/tmp/shop orders --partitions 4
+  oms queue describe oms:file:/tmp/shop orders
+  oms queue list oms:file:/tmp/shop)");
+  AddCreate(*command, arguments, work);
+  AddDelete(*command, arguments, work);
+  AddDescribe(*command, arguments, work);
+  AddList(*command, arguments, work);
 }
 
 }  // namespace openmessaging::tools

@@ -169,17 +169,15 @@ class Sender {
 
   void AppendResult(const SendResult& result, std::string& lines) const {
     if (!options_.json) {
-      lines += result.message_id.ToString();
+      lines += result.message_id.ToString() + "\n";
     } else {
       nlohmann::ordered_json object;
       object["message_id"] = result.message_id.ToString();
       object["queue"] = options_.queue;
       object["partition"] = result.partition;
       object["offset"] = result.offset;
-      lines += object.dump(-1, ' ', false,
-                           nlohmann::ordered_json::error_handler_t::replace);
+      lines += JsonLine(object);
     }
-    lines.push_back('\n');
   }
 
   const SendOptions& options_;

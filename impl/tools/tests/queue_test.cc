@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tests of oms queue.
+
+#include <string>
+
+#include "doctest/doctest.h"
+#include "nlohmann/json.hpp"
+#include "oms_fixture.h"
+
+namespace openmessaging::tools {
+
+TEST_CASE("OMS-CLI-008: queues are created once and listed in order") {
+  const Store store;
+
+  const Ended created =
+      Oms({"queue", "create", store.url(), "aaa", "--partitions", "4"});
+
+  CHECK(created.code == 0);
+  CHECK(created.out == "created aaa with 4 partitions\n");
+  CHECK(Oms({"queue", "list", store.url()}).out ==
+        "aaa     4 partitions\norders  1 partition\n");
+  CHECK(Oms({"queue", "list", store.url(), "aaa"}).out ==
+        "aaa  4 partitions\n");
+  CheckFailed(Oms({"queue", "create", store.url(), "aaa"}), 1, 1406, "aaa");
+  CHECK(Oms({"queue", "list", store.url(), "aaa"}).out ==
+        "aaa  4 partitions\n");
+}
+
+TEST_CASE("OMS-CLI-008: a deleted queue is gone with its messages") {
+  const Store store;
+  REQUIRE(store.Send({"42 apples"}).code == 0);
+
+  const Ended deleted = Oms({"queue", "delete", store.url(), "orders"});
+
+  CHECK(deleted.code == 0);
+  CHECK(deleted.out == "deleted orders\n");
+  CHECK(Oms({"queue", "list", store.url()}).out.empty());
+  CheckFailed(store.Send({"x"}), 1, 1404, "orders");
+  CheckFailed(Oms({"queue", "delete", store.url(), "orders"}), 1, 1404,
+              "orders");
+  REQUIRE(Oms({"queue", "create", store.url(), "orders"}).code == 0);
+  CHECK(store.Receive().out.empty());
+}
+
+TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
+  const Store store(4);
+
+  const Ended text = Oms({"queue", "describe", store.url(), "orders"});
+  const Ended json =
+      Oms({"queue", "describe", store.url(), "orders", "--json"});
+
+  CHECK(text.code == 0);
+  const Lines lines = SplitLines(text.out);
+  REQUIRE(lines.size() >= 7);
+  CHECK(lines[0] == "queue                 orders");
+  CHECK(lines[1] == "partitions            4");
+  CHECK(lines[2] == "max deliveries        no limit");
+  CHECK(lines[3] == "dead-letter queue     none");
+  CHECK(lines[4] == "redelivery delay      1s");
+  CHECK(lines[5] == "max redelivery delay  1m");
+  CHECK(lines[6] == "retention             0");
+  CHECK(json.code == 0);
+  CHECK(SplitLines(json.out).size() == 1);
+  const auto object = nlohmann::json::parse(json.out, nullptr, false);
+  REQUIRE(object.is_object());
+  CHECK(object["queue"] == "orders");
+  CHECK(object["partitions"] == 4);
+  CHECK(object["max_deliveries"] == 0);
+  CHECK(object["dead_letter_queue"] == "");
+  CHECK(object["redelivery_delay_ms"] == 1000);
+  CHECK(object["max_redelivery_delay_ms"] == 60000);
+  CHECK(object["retention_ms"] == 0);
+  CheckFailed(Oms({"queue", "describe", store.url(), "nowhere"}), 1, 1404,
+              "oms queue create " + store.url() + " nowhere");
+}
+
+}  // namespace openmessaging::tools
