@@ -17,7 +17,7 @@ namespace openmessaging::tools {
 
 TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
   const std::vector<std::pair<Arguments, Lines>> commands = {
-      {{}, {"queue", "send", "receive", "check", "--version"}},
+      {{}, {"queue", "send", "receive", "capabilities", "check", "--version"}},
       {{"queue"}, {"create", "delete", "describe", "list"}},
       {{"queue", "create"},
        {"URL", "QUEUE", "--partitions", "--max-deliveries", "--dead-letter",
@@ -31,6 +31,7 @@ TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
       {{"receive"},
        {"URL", "QUEUE", "--group", "--from", "--max", "--timeout", "--no-ack",
         "--json"}},
+      {{"capabilities"}, {"URL", "[QUEUE]", "--json"}},
       {{"check"}, {"DIR"}},
   };
   for (const auto& [command, parts] : commands) {
@@ -92,6 +93,7 @@ TEST_CASE("OMS-CLI-002: wrong usage ends with 2 and one line") {
       {{"queue", "create", url, "q", "--retention", "-1s"}, "such as 500ms"},
       {{"queue", "delete", url}, "QUEUE is required"},
       {{"queue", "describe", url}, "QUEUE is required"},
+      {{"capabilities"}, "URL is required"},
       {{"check"}, "DIR is required"},
   };
   for (const auto& [arguments, part] : wrong) {
