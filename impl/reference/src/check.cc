@@ -3,56 +3,20 @@
 #include "openmessaging/reference/check.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
 #include "checkpoint.h"
 #include "env/storage.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
-#include "openmessaging/status.h"
+#include "outside.h"
 #include "scanner.h"
 
 namespace openmessaging::reference {
 namespace {
 
-absl::StatusOr<StoreFile> ReadStoreFile(Storage& storage,
-                                        const std::string& directory) {
-  auto file = storage.Open("STORE", Access::kRead);
-  if (!file.ok() && OmsCode(file.status()) == Code::kQueueNotFound) {
-    return MakeStatus(Code::kBadParameter, "check \"",
-                      std::string_view(directory),
-                      "\": it holds no store; expected a directory with a "
-                      "file STORE");
-  }
-  if (!file.ok()) return file.status();
-  const auto bytes = (*file)->ReadAll(sizeof(StoreFile));
-  if (!bytes.ok()) return bytes.status();
-  StoreFile store;
-  if (bytes->size() < 16) return store;
-  std::memcpy(&store, bytes->data(), std::min(bytes->size(), sizeof(store)));
-  if (store.magic == StoreFile::kMagic &&
-      !IsOurFormat(store.major, store.minor, store.incompatible)) {
-    return MakeStatus(Code::kIncompatibleVersion, "check \"",
-                      std::string_view(directory), "\": its format is ",
-                      store.major, ".", store.minor,
-                      "; this library reads format ", kFormatMajor, ".",
-                      kFormatMinor);
-  }
-  return store;
-}
-
 // How often a store in use is looked at before what was found is believed.
 constexpr int kLooks = 3;
-
-bool InUse(Storage& storage, const StoreFile& store) {
-  // Opening locks would make the file where it is missing.
-  if (!storage.Open("LOCK", Access::kRead).ok()) return false;
-  const auto locks = storage.OpenLocks("LOCK");
-  if (!locks.ok()) return false;
-  const auto held = (*locks)->HeldElsewhere(kSlotByte, store.options.slots);
-  return held.ok() && *held;
-}
 
 // Returns: how far a RETIRE record says that the log was retired.
 uint64_t RetiredTo(const RecordHeader& header, const char* record) {
@@ -66,7 +30,7 @@ uint64_t RetiredTo(const RecordHeader& header, const char* record) {
 // Reads the log once, as it is while it is read.
 absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
   CheckReport report;
-  report.in_use = InUse(storage, store);
+  report.in_use = InUse(LocksFromOutside(storage).get(), store);
   auto store_file = storage.Open("STORE", Access::kRead);
   if (!store_file.ok()) return store_file.status();
   const auto place = (*store_file)->Identity();
@@ -108,7 +72,7 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
         {finding.file, finding.position, finding.what, finding.damage});
   }
   // Somebody may have opened it meanwhile.
-  report.in_use = report.in_use || InUse(storage, store);
+  report.in_use = report.in_use || InUse(LocksFromOutside(storage).get(), store);
   return report;
 }
 
@@ -142,10 +106,9 @@ absl::StatusOr<CheckReport> CheckStore(const std::string& directory) {
   options.read_only = true;
   auto storage = OpenDirectory(directory, options);
   if (!storage.ok()) return storage.status();
-  const auto store = ReadStoreFile(**storage, directory);
+  const auto store = ReadStoreFromOutside(**storage, "check", directory);
   if (!store.ok()) return store.status();
-  if (store->magic != StoreFile::kMagic ||
-      Crc32c(0, &*store, offsetof(StoreFile, checksum)) != store->checksum) {
+  if (!IsSound(*store)) {
     CheckReport report;
     report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
     return report;
