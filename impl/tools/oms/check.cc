@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// oms check: tells whether a directory of the file driver is sound. The one
-// command that knows a driver by more than a URL.
+// oms check: tells whether a directory of the file driver is sound. Knows a
+// driver by more than a URL, as oms inspect alone does too.
 
 #include "openmessaging/reference/check.h"
 

@@ -95,6 +95,7 @@ int Main(int argc, char** argv) {
   AddReceiveCommand(app, work);
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
+  AddInspectCommand(app, work);
   UsePlainHelp(app);
   if (argc <= 1) {
     std::fputs(app.help().c_str(), stderr);

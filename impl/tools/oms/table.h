@@ -7,8 +7,10 @@
 #define OPENMESSAGING_TOOLS_OMS_TABLE_H_
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace openmessaging::tools {
@@ -19,6 +21,7 @@ class Table {
   using Row = std::vector<std::string>;
 
   void Add(Row row) { rows_.push_back(std::move(row)); }
+  size_t size() const { return rows_.size(); }
   // Returns: a line for each row, two blanks between columns, none at the end
   // of a line.
   std::string ToText() const;

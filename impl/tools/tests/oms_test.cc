@@ -17,7 +17,9 @@ namespace openmessaging::tools {
 
 TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
   const std::vector<std::pair<Arguments, Lines>> commands = {
-      {{}, {"queue", "send", "receive", "capabilities", "check", "--version"}},
+      {{},
+       {"queue", "send", "receive", "capabilities", "check", "inspect",
+        "--version"}},
       {{"queue"}, {"create", "delete", "describe", "list"}},
       {{"queue", "create"},
        {"URL", "QUEUE", "--partitions", "--max-deliveries", "--dead-letter",
@@ -33,6 +35,7 @@ TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
         "--json"}},
       {{"capabilities"}, {"URL", "[QUEUE]", "--json"}},
       {{"check"}, {"DIR"}},
+      {{"inspect"}, {"DIR", "--json"}},
   };
   for (const auto& [command, parts] : commands) {
     Arguments arguments = command;
@@ -95,6 +98,7 @@ TEST_CASE("OMS-CLI-002: wrong usage ends with 2 and one line") {
       {{"queue", "describe", url}, "QUEUE is required"},
       {{"capabilities"}, "URL is required"},
       {{"check"}, "DIR is required"},
+      {{"inspect"}, "DIR is required"},
   };
   for (const auto& [arguments, part] : wrong) {
     CheckFailed(Oms(arguments), 2, 1418, part);

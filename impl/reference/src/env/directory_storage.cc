@@ -118,9 +118,11 @@ class DirectoryFile final : public File {
   absl::StatusOr<std::unique_ptr<Region>> Map(Access access,
                                               size_t size) override {
     const int protection =
-        access == Access::kWrite ? PROT_READ | PROT_WRITE : PROT_READ;
+        access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
+    const int sharing =
+        access == Access::kPrivate ? MAP_PRIVATE : MAP_SHARED;
     void* const data =
-        mmap(nullptr, size, protection, MAP_SHARED | MAP_NORESERVE, fd_.get(), 0);
+        mmap(nullptr, size, protection, sharing | MAP_NORESERVE, fd_.get(), 0);
     if (data == MAP_FAILED) return SystemError("map", path_, errno);
     return std::make_unique<MappedRegion>(static_cast<char*>(data), size);
   }

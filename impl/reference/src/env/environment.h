@@ -47,7 +47,9 @@ class Region {
   const size_t size_;
 };
 
-enum class Access { kRead, kWrite };
+// kPrivate, of a mapping only: what is stored to it is seen by nobody else, and
+// the file stays as it is.
+enum class Access { kRead, kWrite, kPrivate };
 
 // Which file this is, whatever it is called.
 struct FileIdentity {
