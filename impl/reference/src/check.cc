@@ -18,6 +18,9 @@ namespace {
 // How often a store in use is looked at before what was found is believed.
 constexpr int kLooks = 3;
 
+// How far a look gets between two words about it.
+constexpr uint64_t kProgressBytes = uint64_t{1} << 20;
+
 // Returns: how far a RETIRE record says that the log was retired.
 uint64_t RetiredTo(const RecordHeader& header, const char* record) {
   const auto body = KeyValueView::Parse(
@@ -28,7 +31,8 @@ uint64_t RetiredTo(const RecordHeader& header, const char* record) {
 }
 
 // Reads the log once, as it is while it is read.
-absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
+absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store,
+                                 const CheckProgress& progress) {
   CheckReport report;
   report.in_use = InUse(LocksFromOutside(storage).get(), store);
   auto store_file = storage.Open("STORE", Access::kRead);
@@ -43,10 +47,17 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store) {
   auto scan = LogScan::Load(storage, store.uuid, options);
   if (!scan.ok()) return scan.status();
   uint64_t retired_to = 0;
+  const uint64_t begin =
+      scan->segments().empty() ? 0 : scan->segments().front().header.base;
+  uint64_t told = begin;
   scan->ForEach(0, [&](const ScannedSegment& /*segment*/,
                        const RecordHeader& header, const char* record,
                        bool payload_ok) {
     ++report.records;
+    if (progress && header.position >= told) {
+      progress(header.position - begin, scan->end() - begin);
+      told = header.position + kProgressBytes;
+    }
     const RecordType type = CommitWord::Type(header.commit);
     if (HoldsMessage(type)) ++report.messages;
     if (type == RecordType::kRetire && payload_ok) {
@@ -100,7 +111,8 @@ std::string CheckReport::ToText() const {
   return text;
 }
 
-absl::StatusOr<CheckReport> CheckStore(const std::string& directory) {
+absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
+                                       const CheckProgress& progress) {
   DirectoryOptions options;
   options.create = false;
   options.read_only = true;
@@ -113,14 +125,14 @@ absl::StatusOr<CheckReport> CheckStore(const std::string& directory) {
     report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
     return report;
   }
-  auto report = Look(**storage, *store);
+  auto report = Look(**storage, *store, progress);
   // A log in use rolls, grows and is retired while it is read, which can look
   // like a hole. Damage stays where it is; what the next look does not find in
   // the same place was only of that moment.
   for (int look = 1; look < kLooks && report.ok() && report->in_use &&
                      !report->findings.empty();
        ++look) {
-    auto again = Look(**storage, *store);
+    auto again = Look(**storage, *store, progress);
     if (!again.ok()) return again.status();
     std::erase_if(again->findings, [&](const CheckFinding& finding) {
       return std::find(report->findings.begin(), report->findings.end(),

@@ -5,6 +5,7 @@
 
 #include "openmessaging/reference/check.h"
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -12,13 +13,20 @@
 #include "absl/status/statusor.h"
 #include "command.h"
 #include "output.h"
+#include "progress.h"
 
 namespace openmessaging::tools {
 namespace {
 
 int Check(const std::string& directory) {
-  const absl::StatusOr<reference::CheckReport> report =
-      reference::CheckStore(directory);
+  Progress progress;
+  const absl::StatusOr<reference::CheckReport> report = reference::CheckStore(
+      directory, [&progress](uint64_t done_bytes, uint64_t total_bytes) {
+        if (!progress.IsDue()) return;
+        progress.Show(
+            ProgressText("checking", done_bytes, total_bytes, "bytes"));
+      });
+  progress.Erase();
   if (!report.ok()) return Fail(report.status());
   std::string text = report->ToText();
   if (!text.empty() && text.back() != '\n') text.push_back('\n');

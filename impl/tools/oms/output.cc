@@ -54,6 +54,8 @@ std::string JsonLine(const nlohmann::ordered_json& object) {
          "\n";
 }
 
+void PrintToError(std::string_view text) { WriteAll(STDERR_FILENO, text); }
+
 void PrintError(const absl::Status& status, std::string_view where) {
   const absl::string_view text = status.message();
   std::string line = internal::Concat(
@@ -63,7 +65,7 @@ void PrintError(const absl::Status& status, std::string_view where) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = '?';
   }
   line.push_back('\n');
-  WriteAll(STDERR_FILENO, line);
+  PrintToError(line);
 }
 
 int Fail(const absl::Status& status) {

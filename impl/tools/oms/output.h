@@ -26,6 +26,9 @@ int PrintResult(std::string_view text);
 // Returns: `object` as one line. What is not UTF-8 is replaced.
 std::string JsonLine(const nlohmann::ordered_json& object);
 
+// Writes all of `text` to the standard error, as it is.
+void PrintToError(std::string_view text);
+
 // Prints `oms: <where><text of status> (OMS <code>)` as one line, whatever the
 // text holds.
 void PrintError(const absl::Status& status, std::string_view where = {});

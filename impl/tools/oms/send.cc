@@ -26,6 +26,8 @@
 #include "openmessaging/limits.h"
 #include "openmessaging/openmessaging.h"
 #include "output.h"
+#include "progress.h"
+#include "table.h"
 
 namespace openmessaging::tools {
 namespace {
@@ -95,7 +97,7 @@ std::string MakeBody(int64_t number, int64_t count, size_t size_bytes) {
 class Sender {
  public:
   Sender(const SendOptions& options, Producer& producer)
-      : options_(options), producer_(producer) {}
+      : options_(options), producer_(producer), progress_(WantsProgress()) {}
 
   int SendLines() {
     LineReader reader(STDIN_FILENO);
@@ -106,6 +108,7 @@ class Sender {
       for (const std::string& line : lines) Add(line);
       if (!SendBatch("line")) return kFailed;
     }
+    progress_.Erase();
     const absl::Status status = reader.status();
     return status.ok() ? static_cast<int>(kDone) : Fail(status);
   }
@@ -131,6 +134,13 @@ class Sender {
   }
 
  private:
+  // The ids are progress enough where somebody sees them; and who types the
+  // lines has no use for a line between them.
+  bool WantsProgress() const {
+    return isatty(STDOUT_FILENO) == 0 &&
+           !(options_.stdin_lines && isatty(STDIN_FILENO) == 1);
+  }
+
   void Add(std::string_view body) {
     Message& message = batch_.emplace_back(options_.queue, body);
     if (!options_.key.empty()) message.SetMessageKey(options_.key);
@@ -155,6 +165,7 @@ class Sender {
       }
     }
     const absl::Status printed = Print(lines);
+    if (!failure.ok() || !printed.ok()) progress_.Erase();
     if (!failure.ok()) {
       const auto number = sent_ + static_cast<int64_t>(failed_at) + 1;
       PrintError(WithAdvice(failure, options_.url, options_.queue),
@@ -164,7 +175,19 @@ class Sender {
     sent_ += static_cast<int64_t>(batch_.size());
     batch_.clear();
     batch_bytes_ = 0;
-    return failure.ok() && printed.ok();
+    if (!failure.ok() || !printed.ok()) return false;
+    if (progress_.IsDue()) ShowProgress();
+    return true;
+  }
+
+  void ShowProgress() {
+    const auto sent = static_cast<uint64_t>(sent_);
+    if (options_.stdin_lines) {
+      progress_.Show(Concat("sending: ", FormatCount(sent, "line")));
+    } else if (sent_ < options_.count) {
+      progress_.Show(ProgressText(
+          "sending", sent, static_cast<uint64_t>(options_.count), "messages"));
+    }
   }
 
   void AppendResult(const SendResult& result, std::string& lines) const {
@@ -185,6 +208,7 @@ class Sender {
   std::vector<Message> batch_;
   size_t batch_bytes_ = 0;
   int64_t sent_ = 0;  // Messages of earlier batches.
+  Progress progress_;
 };
 
 int Send(const SendOptions& options) {

@@ -69,4 +69,20 @@ TEST_CASE("OMS-CLI-009: check fails on what is no store and changes nothing") {
   CHECK(!std::filesystem::exists(store.folder() / "none"));
 }
 
+TEST_CASE("OMS-CLI-012: check shows its progress on a terminal and erases it") {
+  const Store store;
+  REQUIRE(store.Send({"--count", "3000", "--size", "1KiB"}).code == 0);
+  const Arguments command = OmsCommand({"check", store.directory().string()});
+
+  const Ended shown = Program(command, Errors::kTerminal).Wait();
+  const Ended hidden = Program(command).Wait();
+
+  CHECK(shown.code == 0);
+  CHECK(shown.err.starts_with("\r\x1b[Kchecking: "));
+  CHECK(shown.err.find(" bytes (") != std::string::npos);
+  CHECK(shown.err.ends_with("\r\x1b[K"));
+  CHECK(hidden.err.empty());
+  CHECK(shown.out == hidden.out);
+}
+
 }  // namespace openmessaging::tools

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,14 +35,26 @@ std::array<int, 2> MakePipe() {
   return ends;
 }
 
+// Returns: both ends of a terminal, as those of a pipe.
+std::array<int, 2> MakeTerminal() {
+  const int reader = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  REQUIRE(::grantpt(reader) == 0);
+  REQUIRE(::unlockpt(reader) == 0);
+  const int writer = ::open(::ptsname(reader), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  REQUIRE(writer >= 0);
+  return {reader, writer};
+}
+
 }  // namespace
 
-Program::Program(const std::vector<std::string>& arguments) {
+Program::Program(const std::vector<std::string>& arguments, Errors errors) {
   // Writing to a program that has ended is a result, not the end of the test.
   ::signal(SIGPIPE, SIG_IGN);
   std::array<int, 2> in = MakePipe();
   std::array<int, 2> out = MakePipe();
-  std::array<int, 2> err = MakePipe();
+  std::array<int, 2> err =
+      errors == Errors::kPipe ? MakePipe() : MakeTerminal();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
@@ -111,6 +124,15 @@ bool Program::WaitForLines(size_t lines, std::chrono::milliseconds timeout) {
     if (!ReadSome(deadline)) return enough();
   }
   return true;
+}
+
+bool Program::WaitForError(std::string_view text,
+                           std::chrono::milliseconds timeout) {
+  const auto deadline = Clock::now() + timeout;
+  while (ended_.err.find(text) == std::string::npos) {
+    if (!ReadSome(deadline)) break;
+  }
+  return ended_.err.find(text) != std::string::npos;
 }
 
 bool Program::ReadSome(Clock::time_point deadline) {

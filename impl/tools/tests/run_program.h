@@ -21,13 +21,17 @@ struct Ended {
   std::string err{};
 };
 
+enum class Errors { kPipe, kTerminal };
+
 // One run of a program. Its standard input stays open until CloseInput().
 //
 // Threads: one. Lifetime: the destructor kills what still runs.
 class Program {
  public:
   // Starts `arguments[0]`. Fails the test when it cannot.
-  explicit Program(const std::vector<std::string>& arguments);
+  // `errors` is what its standard error is.
+  explicit Program(const std::vector<std::string>& arguments,
+                   Errors errors = Errors::kPipe);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ~Program();
@@ -46,6 +50,11 @@ class Program {
   // deadline. Returns: whether it does; out() has them.
   bool WaitForLines(size_t lines, std::chrono::milliseconds timeout);
   const std::string& out() const { return ended_.out; }
+  const std::string& err() const { return ended_.err; }
+
+  // Reads until its standard error holds `text`, or until the deadline.
+  // Returns: whether it does.
+  bool WaitForError(std::string_view text, std::chrono::milliseconds timeout);
 
   // Closes its standard input and waits for its end; after `timeout` it is
   // killed, which the code shows.

@@ -183,4 +183,65 @@ TEST_CASE("OMS-CLI-007: a sender whose output breaks stops") {
   CHECK(SplitLines(ended.err).size() == 1);
 }
 
+TEST_CASE("OMS-CLI-012: long sending shows one line on a terminal") {
+  const Store store;
+  Program sender(OmsCommand({"send", store.url(), "orders", "--stdin-lines",
+                             "--durability", "process"}),
+                 Errors::kTerminal);
+  const auto start = std::chrono::steady_clock::now();
+  size_t lines = 0;
+  // Until a second one has taken the place of the first.
+  const auto shown = [&sender] {
+    size_t count = 0;
+    for (size_t at = 0;
+         (at = sender.err().find("sending: ", at)) != std::string::npos; ++at) {
+      ++count;
+    }
+    return count;
+  };
+  while (shown() < 2 &&
+         std::chrono::steady_clock::now() - start < seconds(30)) {
+    REQUIRE(sender.Write("line\n"));
+    REQUIRE(sender.WaitForLines(++lines, seconds(30)));
+  }
+
+  const size_t count = shown();
+  const auto passed = std::chrono::steady_clock::now() - start;
+  const Ended ended = sender.Wait();
+
+  CHECK(ended.code == 0);
+  CHECK(count >= 2);
+  // A few times a second, not at every line.
+  CHECK(passed >= (count - 1) * std::chrono::milliseconds(200));
+  CHECK(ended.err.find('\n') == std::string::npos);
+  CHECK(ended.err.starts_with("\r\x1b[Ksending: "));
+  CHECK(ended.err.ends_with("\r\x1b[K"));  // Nothing is left of it.
+  CHECK(SplitLines(ended.out).size() == lines);
+}
+
+TEST_CASE("OMS-CLI-012: an error does not share its line with the progress") {
+  const Store store;
+  Program sender(OmsCommand({"send", store.url(), "orders", "--count",
+                             "1000000000", "--size", "10"}),
+                 Errors::kTerminal);
+  REQUIRE(sender.WaitForError(" of 1000000000 messages (0 %)", seconds(30)));
+
+  sender.CloseOutput();
+  const Ended ended = sender.Wait();
+
+  CHECK(ended.code == 1);
+  CHECK(ended.err.find("\r\x1b[Koms: print ") != std::string::npos);
+}
+
+TEST_CASE("OMS-CLI-012: what is sent at once shows no progress") {
+  const Store store;
+  Program sender(OmsCommand({"send", store.url(), "orders", "--count", "100"}),
+                 Errors::kTerminal);
+
+  const Ended ended = sender.Wait();
+
+  CHECK(ended.code == 0);
+  CHECK(ended.err.empty());
+}
+
 }  // namespace openmessaging::tools

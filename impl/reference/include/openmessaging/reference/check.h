@@ -6,6 +6,7 @@
 #define OPENMESSAGING_REFERENCE_CHECK_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -39,12 +40,18 @@ struct CheckReport {
   std::string ToText() const;
 };
 
+// Is told now and then how many bytes of the log have been checked, on the
+// thread of the call. A store in use may be looked at again from the beginning.
+using CheckProgress =
+    std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
+
 // Reads STORE, the segments and the checkpoints of `directory`. Takes no lock
 // and writes nothing, so a store in use is not disturbed; there, only what several
 // looks find in the same place is told.
 // Errors: 1404 no such directory, 1418 not a store, 1403, 1501; 10003 another
 // format.
-absl::StatusOr<CheckReport> CheckStore(const std::string& directory);
+absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
+                                       const CheckProgress& progress = {});
 
 }  // namespace openmessaging::reference
 #endif  // OPENMESSAGING_REFERENCE_CHECK_H_
