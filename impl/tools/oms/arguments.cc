@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -24,6 +25,12 @@ constexpr size_t kNameColumns = 26;
   throw CLI::ValidationError(
       name, Concat("value is \"", internal::Printable(text), "\"; expected ",
                    expected));
+}
+
+// An option of CLI11 has no room for more than its text.
+std::map<const CLI::Option*, std::vector<std::string>>& AllChoices() {
+  static std::map<const CLI::Option*, std::vector<std::string>> all;
+  return all;
 }
 
 // CLI11's own help repeats defaults, types and REQUIRED; this one keeps the
@@ -129,22 +136,32 @@ void AddTime(CLI::App& command, const std::string& name,
       ->type_name("TIME");
 }
 
-void AddChoice(CLI::App& command, const std::string& name,
-               const std::string& unit, size_t& value,
-               const std::vector<std::string>& choices,
-               const std::string& help) {
-  command
-      .add_option_function<std::string>(
-          name,
-          [&value, name, choices](const std::string& text) {
-            const auto found = std::find(choices.begin(), choices.end(), text);
-            if (found == choices.end()) {
-              Refuse(name, text, JoinChoices(choices));
-            }
-            value = static_cast<size_t>(found - choices.begin());
-          },
-          help)
-      ->type_name(unit);
+CLI::Option* AddChoice(CLI::App& command, const std::string& name,
+                       const std::string& unit, size_t& value,
+                       const std::vector<std::string>& choices,
+                       const std::string& help) {
+  CLI::Option* const option =
+      command
+          .add_option_function<std::string>(
+              name,
+              [&value, name, choices](const std::string& text) {
+                const auto found =
+                    std::find(choices.begin(), choices.end(), text);
+                if (found == choices.end()) {
+                  Refuse(name, text, JoinChoices(choices));
+                }
+                value = static_cast<size_t>(found - choices.begin());
+              },
+              help)
+          ->type_name(unit);
+  AllChoices()[option] = choices;
+  return option;
+}
+
+std::vector<std::string> ChoicesOf(const CLI::Option& option) {
+  const auto found = AllChoices().find(&option);
+  return found == AllChoices().end() ? std::vector<std::string>()
+                                     : found->second;
 }
 
 std::string JoinChoices(const std::vector<std::string>& choices) {

@@ -30,10 +30,13 @@ void AddSize(CLI::App& command, const std::string& name, size_t& value,
 void AddTime(CLI::App& command, const std::string& name,
              std::chrono::milliseconds& value, const std::string& help);
 // One of `choices`, as a position in the list.
-void AddChoice(CLI::App& command, const std::string& name,
-               const std::string& unit, size_t& value,
-               const std::vector<std::string>& choices,
-               const std::string& help);
+CLI::Option* AddChoice(CLI::App& command, const std::string& name,
+                       const std::string& unit, size_t& value,
+                       const std::vector<std::string>& choices,
+                       const std::string& help);
+
+// Returns: the choices of an option that AddChoice made; else none.
+std::vector<std::string> ChoicesOf(const CLI::Option& option);
 
 // Joins names for people: "a", "a or b", "a, b or c".
 std::string JoinChoices(const std::vector<std::string>& choices);

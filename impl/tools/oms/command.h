@@ -33,6 +33,7 @@ void AddReceiveCommand(CLI::App& app, Work& work);
 void AddCapabilitiesCommand(CLI::App& app, Work& work);
 void AddCheckCommand(CLI::App& app, Work& work);
 void AddInspectCommand(CLI::App& app, Work& work);
+void AddCompletionCommand(CLI::App& app, Work& work);
 
 }  // namespace openmessaging::tools
 #endif  // OPENMESSAGING_TOOLS_OMS_COMMAND_H_

@@ -96,6 +96,7 @@ int Main(int argc, char** argv) {
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
   AddInspectCommand(app, work);
+  AddCompletionCommand(app, work);
   UsePlainHelp(app);
   if (argc <= 1) {
     std::fputs(app.help().c_str(), stderr);

@@ -36,6 +36,7 @@ TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
       {{"capabilities"}, {"URL", "[QUEUE]", "--json"}},
       {{"check"}, {"DIR"}},
       {{"inspect"}, {"DIR", "--json"}},
+      {{"completion"}, {"[SHELL]", "--line"}},
   };
   for (const auto& [command, parts] : commands) {
     Arguments arguments = command;
