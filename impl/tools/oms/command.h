@@ -30,6 +30,7 @@ using Work = std::function<int()>;
 void AddQueueCommand(CLI::App& app, Work& work);
 void AddSendCommand(CLI::App& app, Work& work);
 void AddReceiveCommand(CLI::App& app, Work& work);
+void AddStreamCommand(CLI::App& app, Work& work);
 void AddCapabilitiesCommand(CLI::App& app, Work& work);
 void AddCheckCommand(CLI::App& app, Work& work);
 void AddInspectCommand(CLI::App& app, Work& work);

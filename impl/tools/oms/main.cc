@@ -93,6 +93,7 @@ int Main(int argc, char** argv) {
   AddQueueCommand(app, work);
   AddSendCommand(app, work);
   AddReceiveCommand(app, work);
+  AddStreamCommand(app, work);
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
   AddInspectCommand(app, work);

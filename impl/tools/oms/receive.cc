@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <limits>
 #include <memory>
 #include <string>
@@ -16,30 +15,13 @@
 #include "openmessaging/json.h"
 #include "openmessaging/openmessaging.h"
 #include "output.h"
+#include "signals.h"
 
 namespace openmessaging::tools {
 namespace {
 
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
-
-// How long an end that the user asked for may take to be noticed.
-constexpr milliseconds kSignalCheck{100};
-
-// The signal that asks for the end; 0 before. The first is obeyed between two
-// messages, a second one ends the process at once.
-volatile std::sig_atomic_t ended_by = 0;
-
-void OnSignal(int number) { ended_by = number; }
-
-void WatchSignals() {
-  struct sigaction action {};
-  action.sa_handler = OnSignal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  for (const int number : {SIGINT, SIGTERM}) {
-    sigaction(number, &action, nullptr);
-  }
-}
 
 struct ReceiveOptions {
   std::string url;
@@ -61,7 +43,7 @@ absl::StatusOr<std::optional<Delivery>> ReceiveOne(PullConsumer& consumer,
         std::chrono::duration_cast<milliseconds>(Clock::now() - start);
     const milliseconds left = std::max(timeout - waited, milliseconds(0));
     auto received = consumer.Receive(std::min(left, kSignalCheck));
-    if (!received.ok() || received->has_value() || ended_by != 0 ||
+    if (!received.ok() || received->has_value() || EndedBy() != 0 ||
         left <= kSignalCheck) {
       return received;
     }
@@ -70,7 +52,7 @@ absl::StatusOr<std::optional<Delivery>> ReceiveOne(PullConsumer& consumer,
 
 int ReceiveAll(const ReceiveOptions& options, PullConsumer& consumer) {
   std::string line;
-  for (int64_t count = 0; count < options.max && ended_by == 0; ++count) {
+  for (int64_t count = 0; count < options.max && EndedBy() == 0; ++count) {
     auto received = ReceiveOne(consumer, options.timeout);
     if (!received.ok()) return Fail(received.status());
     if (!received->has_value()) break;
@@ -87,7 +69,7 @@ int ReceiveAll(const ReceiveOptions& options, PullConsumer& consumer) {
     if (options.no_ack) continue;
     if (auto status = delivery.Ack(); !status.ok()) return Fail(status);
   }
-  return ended_by == 0 ? static_cast<int>(kDone) : kSignalled + ended_by;
+  return EndedBy() == 0 ? static_cast<int>(kDone) : kSignalled + EndedBy();
 }
 
 int Receive(const ReceiveOptions& options) {
