@@ -61,7 +61,26 @@ int Delete(const QueueArguments& arguments) {
   return PrintResult(Concat("deleted ", arguments.queue, '\n'));
 }
 
-std::string InfoAsJson(const QueueInfo& info) {
+// The offsets of each partition, where the driver tells; else none.
+absl::StatusOr<std::vector<StreamRange>> RangesOf(
+    const MessagingAccessPoint& bus, const QueueInfo& info) {
+  std::vector<StreamRange> ranges;
+  const auto capabilities = bus.capabilities(info.name);
+  if (!capabilities.ok()) return capabilities.status();
+  if (!capabilities->Has(Capability::kStream)) return ranges;
+  for (int32_t p = 0; p < info.options.partitions; ++p) {
+    auto reader =
+        bus.CreateStreamReader(info.name, p, StreamPosition::Earliest());
+    if (!reader.ok()) return reader.status();
+    const auto range = reader->range();
+    if (!range.ok()) return range.status();
+    ranges.push_back(*range);
+  }
+  return ranges;
+}
+
+std::string InfoAsJson(const QueueInfo& info,
+                       const std::vector<StreamRange>& ranges) {
   const QueueOptions& options = info.options;
   nlohmann::ordered_json object;
   object["queue"] = info.name;
@@ -71,10 +90,15 @@ std::string InfoAsJson(const QueueInfo& info) {
   object["redelivery_delay_ms"] = options.redelivery_delay.count();
   object["max_redelivery_delay_ms"] = options.max_redelivery_delay.count();
   object["retention_ms"] = options.retention.count();
+  if (!ranges.empty()) object["offsets"] = nlohmann::ordered_json::array();
+  for (const StreamRange& range : ranges) {
+    object["offsets"].push_back({{"first", range.first}, {"end", range.end}});
+  }
   return JsonLine(object);
 }
 
-std::string InfoAsText(const QueueInfo& info) {
+std::string InfoAsText(const QueueInfo& info,
+                       const std::vector<StreamRange>& ranges) {
   const QueueOptions& options = info.options;
   Table table;
   table.Add({"queue", info.name});
@@ -88,6 +112,10 @@ std::string InfoAsText(const QueueInfo& info) {
   table.Add({"redelivery delay", FormatTime(options.redelivery_delay)});
   table.Add({"max redelivery delay", FormatTime(options.max_redelivery_delay)});
   table.Add({"retention", FormatTime(options.retention)});
+  for (size_t p = 0; p < ranges.size(); ++p) {
+    table.Add({Concat("partition ", p),
+               Concat("offsets ", ranges[p].first, " to ", ranges[p].end)});
+  }
   return table.ToText();
 }
 
@@ -98,7 +126,10 @@ int Describe(const QueueArguments& arguments) {
   if (!info.ok()) {
     return Fail(WithAdvice(info.status(), arguments.url, arguments.queue));
   }
-  return PrintResult(arguments.json ? InfoAsJson(*info) : InfoAsText(*info));
+  const auto ranges = RangesOf(*bus, *info);
+  if (!ranges.ok()) return Fail(ranges.status());
+  return PrintResult(arguments.json ? InfoAsJson(*info, *ranges)
+                                    : InfoAsText(*info, *ranges));
 }
 
 // Returns: the queue that was named, or all of them.
@@ -203,8 +234,8 @@ Example:
 
 void AddDescribe(CLI::App& command,
                  const std::shared_ptr<QueueArguments>& arguments, Work& work) {
-  CLI::App* const describe =
-      command.add_subcommand("describe", "Print how a queue was made");
+  CLI::App* const describe = command.add_subcommand(
+      "describe", "Print how a queue was made, and its offsets");
   AddUrl(*describe, arguments->url);
   AddQueue(*describe, arguments->queue)->required();
   describe->add_flag("--json", arguments->json, "print it as one line of JSON");

@@ -71,8 +71,42 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(object["redelivery_delay_ms"] == 1000);
   CHECK(object["max_redelivery_delay_ms"] == 60000);
   CHECK(object["retention_ms"] == 0);
+  REQUIRE(object["offsets"].size() == 4);
+  CHECK(object["offsets"][3]["first"] == 0);
+  CHECK(object["offsets"][3]["end"] == 0);
+  REQUIRE(lines.size() == 11);
+  CHECK(lines[7] == "partition 0           offsets 0 to 0");
   CheckFailed(Oms({"queue", "describe", store.url(), "nowhere"}), 1, 1404,
               "oms queue create " + store.url() + " nowhere");
+}
+
+TEST_CASE("OMS-CLI-008: a queue keeps the options that it was created with") {
+  const Store store;
+  REQUIRE(Oms({"queue", "create", store.url(), "bills", "--max-deliveries", "5",
+               "--dead-letter", "orders", "--redelivery-delay", "2m",
+               "--retention", "7d"})
+              .code == 0);
+
+  const Ended text = Oms({"queue", "describe", store.url(), "bills"});
+  const Ended json = Oms({"queue", "describe", store.url(), "bills", "--json"});
+
+  for (const char* const line :
+       {"max deliveries        5\n", "dead-letter queue     orders\n",
+        "redelivery delay      2m\n", "max redelivery delay  2m\n",
+        "retention             7d\n"}) {
+    CAPTURE(line);
+    CHECK(text.out.find(line) != std::string::npos);
+  }
+  const auto object = nlohmann::json::parse(json.out, nullptr, false);
+  REQUIRE(object.is_object());
+  CHECK(object["max_deliveries"] == 5);
+  CHECK(object["dead_letter_queue"] == "orders");
+  CHECK(object["redelivery_delay_ms"] == 120000);
+  CHECK(object["max_redelivery_delay_ms"] == 120000);
+  CHECK(object["retention_ms"] == 604800000);
+  CheckFailed(
+      Oms({"queue", "create", store.url(), "q", "--dead-letter", "nowhere"}), 1,
+      1404, "oms queue create " + store.url() + " nowhere");
 }
 
 }  // namespace openmessaging::tools
