@@ -207,9 +207,9 @@ void Catalog::Publish(const RecordHeader& header) {
   target->queue.Store(QueueOf(header.queue_partition));
   target->kind.Store(kind);
   const uint8_t flags = CommitWord::Flags(header.commit);
-  target->live.Store((flags & kGone) != 0      ? 0
-                     : (flags & kPrivate) != 0 ? kLivePrivately
-                                               : kLive);
+  target->live.Store((flags & kGone) != 0           ? 0
+                     : (flags & kPrivateGroup) != 0 ? kLivePrivately
+                                                    : kLive);
   // In this order, so that an heir who repeats it finds the entry.
   if (next.Load() <= id) next.Store(id + 1);
   if (fresh) control.catalog.count.Store(total + 1);
@@ -423,7 +423,7 @@ absl::Status Catalog::AppendRecord(RecordType type, uint32_t queue_id,
   record.offset = id;
   record.pieces[2] = body;
   log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-  if (!record.status.ok() || (flags & kPrivate) != 0) return record.status;
+  if (!record.status.ok() || (flags & kPrivateGroup) != 0) return record.status;
   return log_->WaitDurable(record.end, deadline);
 }
 
@@ -596,7 +596,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
   {
     const Locked locked(lock_, deadline);
     if (!locked.status().ok()) return locked.status();
-    if (auto s = MakeGroup(*queue, name, start, kPrivate, deadline); !s.ok()) {
+    if (auto s = MakeGroup(*queue, name, start, kPrivateGroup, deadline); !s.ok()) {
       return s;
     }
   }
@@ -607,7 +607,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
 
 absl::Status Catalog::EndGroup(const Group& group, TimePoint deadline) {
   const uint8_t flags =
-      group.entry->live.Load() == kLivePrivately ? kGone | kPrivate : kGone;
+      group.entry->live.Load() == kLivePrivately ? kGone | kPrivateGroup : kGone;
   return AppendRecord(RecordType::kGroup, group.queue->id, group.id, flags,
                       EncodeGroupRecord(group.name, {}), deadline);
 }
@@ -639,7 +639,7 @@ absl::Status Catalog::EndOrphans(TimePoint deadline) {
     if (candidate.kind.Load() != kGroupKind || !IsOrphan(candidate)) continue;
     // Whoever does it twice does nothing.
     if (auto s = AppendRecord(RecordType::kGroup, candidate.queue.Load(),
-                              candidate.id.Load(), kGone | kPrivate,
+                              candidate.id.Load(), kGone | kPrivateGroup,
                               EncodeGroupRecord(kPrivatePrefix, {}), deadline);
         !s.ok()) {
       return s;
@@ -683,7 +683,7 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     // A deletion meanwhile must not be undone.
     record.alive = &old;
     record.type = queue ? RecordType::kQueue : RecordType::kGroup;
-    if (old.live.Load() == kLivePrivately) record.flags = kPrivate;
+    if (old.live.Load() == kLivePrivately) record.flags = kPrivateGroup;
     record.queue_partition = QueuePartition(old.queue.Load(), 0);
     record.offset = queue ? 0 : old.id.Load();
     record.pieces[2] = *body;

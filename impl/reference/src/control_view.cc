@@ -212,11 +212,14 @@ ControlView::Floor ControlView::FloorOf(const Cursor& cursor) const {
   floor.next = std::max(cursor.next.Load(), floor.settled);
   const uint64_t at = cursor.window.Load();
   const auto* const words =
-      at == 0 ? nullptr : Find<Shared<uint64_t>>(at, window * sizeof(uint64_t));
+      at == 0 ? nullptr
+              : Find<Shared<uint64_t>>(at, window * sizeof(uint64_t));
   const auto is_settled = [&](uint64_t offset) {
     const DeliveryWord word(words == nullptr ? 0
                                              : words[offset % window].Load());
-    return word.Is(offset) && word.state() == DeliveryState::kSettled;
+    // What moved is among the exceptions.
+    return word.Is(offset) && (word.state() == DeliveryState::kSettled ||
+                               word.state() == DeliveryState::kMoved);
   };
   // The two were not read at one moment, and cannot be further apart.
   floor.next = std::min(floor.next, floor.settled + window);
@@ -226,7 +229,29 @@ ControlView::Floor ControlView::FloorOf(const Cursor& cursor) const {
   for (uint64_t offset = floor.settled; offset < floor.next; ++offset) {
     if (!is_settled(offset)) ++floor.unsettled;
   }
+  AddExceptions(cursor, floor);
   return floor;
+}
+
+void ControlView::AddExceptions(const Cursor& cursor, Floor& floor) const {
+  const uint64_t at = cursor.exceptions.Load();
+  if (at == 0 || at > ctl_.size) return;
+  const auto* const table = Find<ExceptionTable>(at);
+  if (table == nullptr) return;
+  const uint32_t used =
+      std::min(table->used.Load(), header().options.window);
+  for (uint32_t n = 0; n < used; ++n) {
+    const auto* const entry = Find<ExceptionEntry>(
+        at + sizeof(ExceptionTable) + uint64_t{n} * sizeof(ExceptionEntry));
+    if (entry == nullptr) return;
+    const uint64_t name = entry->name.Load();
+    const DeliveryWord word(entry->word.Load());
+    const bool settled =
+        word.Is(name - 1) && word.state() == DeliveryState::kSettled;
+    if (name == 0 || settled) continue;
+    ++floor.unsettled;
+    floor.settled = std::min(floor.settled, name - 1);
+  }
 }
 
 std::optional<uint64_t> ControlView::PositionOf(const PartitionState& state,

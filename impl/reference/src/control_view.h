@@ -101,6 +101,8 @@ class ControlView {
                                 uint32_t partition) const;
   const Cursor* CursorOf(const CatalogEntry& group, uint32_t partition) const;
   Floor FloorOf(const Cursor& cursor) const;
+  // Adds the messages that the window has left behind.
+  void AddExceptions(const Cursor& cursor, Floor& floor) const;
   // Adds the groups of one partition, and what keeps its messages.
   void AddGroups(const std::vector<Named>& groups, const InspectPartition& of,
                  const CatalogEntry& queue, const PartitionState* state,

@@ -144,7 +144,7 @@ inline constexpr uint8_t kMore = 2;   // The next record belongs to the unit.
 inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
 inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
 // Of GROUP: it is one consumer's own and ends with it.
-inline constexpr uint8_t kPrivate = 16;
+inline constexpr uint8_t kPrivateGroup = 16;
 
 // The commit word: length 32, type 8, flags 8, low 16 bits of sequence^salt.
 struct CommitWord {

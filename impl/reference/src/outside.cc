@@ -30,11 +30,12 @@ absl::StatusOr<StoreFile> ReadStoreFromOutside(Storage& storage,
   if (bytes->size() < 16) return store;
   std::memcpy(&store, bytes->data(), std::min(bytes->size(), sizeof(store)));
   if (store.magic == StoreFile::kMagic &&
-      (store.major != kFormatMajor || store.incompatible != 0)) {
+      !IsOurFormat(store.major, store.minor, store.incompatible)) {
     return MakeStatus(Code::kIncompatibleVersion, operation, " \"",
                       std::string_view(directory), "\": its format is ",
                       store.major, ".", store.minor,
-                      "; this library reads format ", kFormatMajor);
+                      "; this library reads format ", kFormatMajor, ".",
+                      kFormatMinor);
   }
   return store;
 }
