@@ -21,7 +21,7 @@ namespace {
 constexpr uint32_t kQueueKind = 1;
 constexpr uint32_t kGroupKind = 2;
 
-// What the names of private groups begin with; epoch, owner and a number follow.
+// What the names of private groups begin with; epoch, owner, number follow.
 constexpr std::string_view kPrivatePrefix = "oms.member.";
 
 // More could not be counted.
