@@ -132,7 +132,7 @@ TEST_CASE("OMS-BENCH-011: a limit is measured once and told again") {
   CHECK((*append)->latency.count >= 3);
   const auto touch = yardstick.TouchFile();
   REQUIRE(touch.ok());
-  CHECK((*touch)->latency.count > 1);
+  CHECK((*touch)->latency.count >= 1);
   REQUIRE(yardstick.TouchMemory().ok());
   REQUIRE(yardstick.PingPong(false).ok());
 
