@@ -110,6 +110,24 @@ TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {
         Code::kQueueNotFound);
 }
 
+TEST_CASE("OMS-MAP-005: a queue is asked anew once it was made or deleted") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+  const auto calls_after_asking = [&] {
+    CHECK(world.bus->capabilities("later").ok());
+    return world.broker->counts().capability_calls;
+  };
+  const auto first = calls_after_asking();
+  REQUIRE(calls_after_asking() == first);
+
+  REQUIRE(manager.CreateQueue("later").ok());
+
+  CHECK(calls_after_asking() == first + 1);
+  CHECK(calls_after_asking() == first + 1);
+  REQUIRE(manager.DeleteQueue("later").ok());
+  CHECK(calls_after_asking() == first + 2);
+}
+
 TEST_CASE("OMS-MAP-012: of eight that create one queue one succeeds") {
   World world;
   std::atomic<int> created{0};

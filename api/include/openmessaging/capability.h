@@ -125,6 +125,9 @@ struct CapabilityLimits {
   std::optional<std::chrono::milliseconds> max_delay = std::nullopt;
   std::optional<std::chrono::milliseconds> min_lease = std::nullopt;
   std::optional<std::chrono::milliseconds> max_lease = std::nullopt;
+
+  friend bool operator==(const CapabilityLimits&,
+                         const CapabilityLimits&) = default;
 };
 
 // The answer for one queue. It does not change until the connection does.
@@ -148,6 +151,8 @@ class Capabilities {
 
   const CapabilityLimits& limits() const { return limits_; }
   CapabilityLimits& mutable_limits() { return limits_; }
+
+  friend bool operator==(const Capabilities&, const Capabilities&) = default;
 
  private:
   std::array<Support, kCapabilityNames.size()> support_{};

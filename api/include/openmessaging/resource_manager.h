@@ -154,14 +154,18 @@ inline absl::Status ResourceManager::CreateQueue(std::string_view queue,
   }
   const auto admin = Admin("create queue", queue);
   if (!admin.ok()) return admin.status();
-  return (*admin)->CreateQueue(queue, options, Deadline());
+  absl::Status status = (*admin)->CreateQueue(queue, options, Deadline());
+  connection_->ForgetFactsOf(queue);
+  return status;
 }
 
 inline absl::Status ResourceManager::DeleteQueue(std::string_view queue) {
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
   const auto admin = Admin("delete queue", queue);
   if (!admin.ok()) return admin.status();
-  return (*admin)->DeleteQueue(queue, Deadline());
+  absl::Status status = (*admin)->DeleteQueue(queue, Deadline());
+  connection_->ForgetFactsOf(queue);
+  return status;
 }
 
 inline absl::StatusOr<std::vector<QueueInfo>> ResourceManager::ListQueues(

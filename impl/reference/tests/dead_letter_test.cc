@@ -104,6 +104,22 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: a rejected message moves at once", Place,
   CHECK(NothingComes(undertaker));
 }
 
+TEST_CASE_TEMPLATE("OMS-CONS-014: who asked before a queue was made can reject",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = Connect(place.Url());
+  PullConsumer consumer = Must(bus.CreatePullConsumer());
+  REQUIRE(OmsCode(consumer.Bind("orders")) == Code::kQueueNotFound);
+  REQUIRE_FALSE(Must(bus.capabilities("orders")).Has(Capability::kReject));
+  // Made by somebody else, of whom this connection is not told.
+  ConnectWithDead(place.Url(), 0);
+  SendOne(bus, Message("orders", "bad"));
+
+  Must(consumer.Bind("orders"));
+
+  Must(Take(consumer).Reject());
+}
+
 TEST_CASE_TEMPLATE("OMS-CONS-013: a stale receipt rejects nothing", Place,
                    MemoryPlace, FilePlace) {
   Place place;

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -91,16 +92,33 @@ class ConnectionCore {
     return std::min(timeout, settings_.operation_timeout.value_or(timeout));
   }
 
-  // Checks the name of a queue and asks what it can do; both only once. Costs a
-  // comparison of texts while a thread stays with one queue.
+  // Checks the name of a queue and asks what it can do; both only once while the
+  // queue lives. Costs a comparison of texts while a thread stays with one.
   // Errors: 1418 the name; what the driver says.
   // Lifetime: good as long as the connection, or, where there are more names
-  // than a store can have queues, until this thread asks again.
+  // than a store can have queues or one was forgotten meanwhile, until this
+  // thread asks again.
   absl::StatusOr<const QueueFacts*> FactsOf(std::string_view queue,
                                             TimePoint deadline) {
     const Last& last = LastOfThread();
-    if (last.connection == id_ && last.facts->name == queue) return last.facts;
+    if (last.connection == id_ &&
+        last.forgotten == forgotten_.load(std::memory_order_acquire) &&
+        last.facts->name == queue) {
+      return last.facts;
+    }
     return FactsOfSlow(queue, deadline);
+  }
+
+  // As FactsOf, but asks the driver. What it said before stays as it was for
+  // those who have it.
+  absl::StatusOr<const QueueFacts*> FreshFactsOf(std::string_view queue,
+                                                 TimePoint deadline);
+
+  // Asks anew next time: the queue was made or deleted, so that what is known
+  // may be another queue's, or only that of its kind.
+  void ForgetFactsOf(std::string_view queue) {
+    const MutexLock lock(mutex_);
+    Retire(facts_.find(absl::string_view(queue.data(), queue.size())));
   }
 
  private:
@@ -108,6 +126,7 @@ class ConnectionCore {
   // good while its connection asks.
   struct Last {
     uint64_t connection = 0;
+    uint64_t forgotten = 0;
     const QueueFacts* facts = nullptr;
   };
 
@@ -125,6 +144,17 @@ class ConnectionCore {
   absl::StatusOr<const QueueFacts*> FactsOfSlow(std::string_view queue,
                                                 TimePoint deadline);
 
+  using Facts =
+      absl::flat_hash_map<absl::string_view, std::unique_ptr<const QueueFacts>>;
+
+  // Takes facts out of the map, but not from those who read them now.
+  void Retire(Facts::iterator at) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (at == facts_.end()) return;
+    old_facts_.push_back(std::move(at->second));
+    facts_.erase(at);
+    forgotten_.fetch_add(1, std::memory_order_acq_rel);
+  }
+
   const uint64_t id_ = NextId();
   // In the order in which they must live: a driver outlives its connections.
   const std::shared_ptr<driver::Driver> driver_;
@@ -134,42 +164,60 @@ class ConnectionCore {
   const ConnectionSettings settings_;
   Dispatcher dispatcher_;
 
-  // Keys are views of the names in the values, which never move nor end.
+  // Keys are views of the names in the values, which never move.
   Mutex mutex_;
-  absl::flat_hash_map<absl::string_view, std::unique_ptr<const QueueFacts>>
-      facts_ ABSL_GUARDED_BY(mutex_);
+  Facts facts_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<const QueueFacts>> old_facts_
+      ABSL_GUARDED_BY(mutex_);
+  // How often something was forgotten; changed under mutex_.
+  std::atomic<uint64_t> forgotten_{0};
 };
 
 inline absl::StatusOr<const QueueFacts*> ConnectionCore::FactsOfSlow(
     std::string_view queue, TimePoint deadline) {
-  const absl::string_view key(queue.data(), queue.size());
   {
     const MutexLock lock(mutex_);
-    const auto found = facts_.find(key);
+    const auto found =
+        facts_.find(absl::string_view(queue.data(), queue.size()));
     if (found != facts_.end()) {
-      LastOfThread() = {id_, found->second.get()};
+      LastOfThread() = {id_, forgotten_.load(), found->second.get()};
       return found->second.get();
     }
   }
+  return FreshFactsOf(queue, deadline);
+}
+
+inline absl::StatusOr<const QueueFacts*> ConnectionCore::FreshFactsOf(
+    std::string_view queue, TimePoint deadline) {
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  const uint64_t forgotten = forgotten_.load();
   absl::StatusOr<Capabilities> answer =
       connection_->CapabilitiesOf(queue, deadline);
   if (!answer.ok()) return answer.status();
 
+  const absl::string_view key(queue.data(), queue.size());
   const MutexLock lock(mutex_);
-  if (facts_.size() >= static_cast<size_t>(kMaxQueues) &&
-      !facts_.contains(key)) {
+  auto at = facts_.find(key);
+  if (at != facts_.end() && at->second->capabilities != *answer) {
+    Retire(at);
+    at = facts_.end();
+  } else if (at == facts_.end() &&
+             (forgotten != forgotten_.load() ||
+              facts_.size() >= static_cast<size_t>(kMaxQueues))) {
+    // What was asked before something was forgotten may be what was meant: it
+    // serves this call, but is not kept.
     static thread_local QueueFacts unlisted;
     LastOfThread() = {};
     unlisted = {std::string(queue), *answer};
     return &unlisted;
   }
-  auto facts = std::make_unique<const QueueFacts>(
-      QueueFacts{std::string(queue), *answer});
-  const absl::string_view name(facts->name.data(), facts->name.size());
-  // Of two that asked at once the first answer stands.
-  const auto at = facts_.try_emplace(name, std::move(facts)).first;
-  LastOfThread() = {id_, at->second.get()};
+  if (at == facts_.end()) {
+    auto facts = std::make_unique<const QueueFacts>(
+        QueueFacts{std::string(queue), *answer});
+    const absl::string_view name(facts->name.data(), facts->name.size());
+    at = facts_.try_emplace(name, std::move(facts)).first;
+  }
+  LastOfThread() = {id_, forgotten_.load(), at->second.get()};
   return at->second.get();
 }
 

@@ -336,7 +336,8 @@ inline absl::Status ConsumerCore::Bind(std::string_view queue) {
   }
   const CallGuard guard(*this);
   if (IsBound(queue)) return absl::OkStatus();
-  const auto facts = connection_->FactsOf(queue, deadline);
+  // What was said of the queue before may be of a time when it was not there.
+  const auto facts = connection_->FreshFactsOf(queue, deadline);
   if (!facts.ok()) return facts.status();
   if (absl::Status status = CheckLease(queue, (*facts)->capabilities);
       !status.ok()) {
