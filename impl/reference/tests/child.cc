@@ -250,4 +250,9 @@ uint64_t TestSeed() {
   return seed;
 }
 
+uint64_t TestScale() {
+  const char* const given = ::getenv("OMS_TEST_SCALE");
+  return given != nullptr ? std::stoull(given) : 1;
+}
+
 }  // namespace openmessaging::reference

@@ -115,6 +115,9 @@ class Child {
 // Returns: the seed of this run, OMS_TEST_SEED or a new one; printed once.
 uint64_t TestSeed();
 
+// Returns: how many times as long a storm shall be; OMS_TEST_SCALE or 1.
+uint64_t TestScale();
+
 // Random numbers from the seed of the run; `stream` tells the users apart.
 inline std::mt19937_64 RandomOf(uint64_t stream) {
   std::seed_seq sequence{TestSeed(), stream};

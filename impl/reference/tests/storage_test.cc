@@ -115,7 +115,8 @@ TEST_CASE_TEMPLATE("touched pages are there, and as they were", Kind,
   const int64_t faults = Faults() - before;
   // An old kernel does nothing, which is allowed.
   if (::madvise(region->data(), 4096, MADV_POPULATE_WRITE) == 0) {
-    CHECK(faults < 16);
+    // One for each page otherwise; a sanitizer's own memory has some.
+    CHECK(faults < 64);
   } else {
     MESSAGE("skipped: this kernel cannot touch pages ahead");
   }
