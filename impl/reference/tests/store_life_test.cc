@@ -389,7 +389,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: a full store refuses and recovers", Place,
       "orders");
   PullConsumer consumer = Consume(bus, "orders");
   Producer producer =
-      Must(bus.CreateProducer({.send_timeout = milliseconds(100)}));
+      Must(bus.CreateProducer({.send_timeout = milliseconds(1000)}));
   const Message message("orders", std::string(1000, 'x'));
   int stored = 0;
   absl::Status status;
