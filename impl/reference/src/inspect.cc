@@ -22,8 +22,9 @@ namespace {
 
 using internal::Concat;
 
-// How often a store in use is looked at until nothing moved under the look.
-constexpr int kLooks = 3;
+// How often a store in use is looked at until nothing moved under the look. One
+// that retires segments all the time moves the records that hold names.
+constexpr int kLooks = 100;
 // More than opening a store for oneself alone waits for: nobody.
 constexpr std::chrono::seconds kPatience{10};
 

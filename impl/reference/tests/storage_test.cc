@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "child.h"
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
@@ -113,12 +114,12 @@ TEST_CASE_TEMPLATE("touched pages are there, and as they were", Kind,
   CHECK(region->data()[4096] == 0);
   for (size_t at = 0; at < kBytes; at += 4096) region->data()[at] = 'y';
   const int64_t faults = Faults() - before;
-  // An old kernel does nothing, which is allowed.
-  if (::madvise(region->data(), 4096, MADV_POPULATE_WRITE) == 0) {
-    // One for each page otherwise; a sanitizer's own memory has some.
-    CHECK(faults < 64);
+  // An old kernel does nothing, which is allowed. A sanitizer's shadow of the
+  // bytes has faults of its own.
+  if (kSlowness == 1 && ::madvise(region->data(), 4096, MADV_POPULATE_WRITE) == 0) {
+    CHECK(faults < 16);
   } else {
-    MESSAGE("skipped: this kernel cannot touch pages ahead");
+    MESSAGE("faults not counted: an old kernel or a sanitizer");
   }
 }
 
