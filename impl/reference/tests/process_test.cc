@@ -413,7 +413,7 @@ TEST_CASE("a copy of a store in use opens and holds a prefix") {
 
 TEST_CASE("a check of a store in use disturbs nobody and finds it sound") {
   FilePlace place;
-  const std::string url = place.Url("?first-segment=64KiB&max-segment=256KiB");
+  const std::string url = place.Url("?first-segment=16KiB&max-segment=16KiB");
   const auto bus = ConnectWith(url, kQueue, 4);
   Child receiver("crowd_receiver", {url});
   Child sender("crowd_sender", {url, "s", "20000"});
