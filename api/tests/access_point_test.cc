@@ -122,6 +122,66 @@ TEST_CASE("OMS-MAP-003: bad attributes are refused") {
   CHECK(connect("color", "red") == Code::kOk);
 }
 
+TEST_CASE(
+    "OMS-MAP-013: a client is as the attributes say unless its options do") {
+  World world(Make({{"producer.max-body", "10B"},
+                    {"producer.max-in-flight-messages", "1"},
+                    {"consumer.lease", "7s"}}));
+  Producer producer = world.MakeProducer();
+  Producer larger = world.MakeProducer({.max_body_bytes = 11});
+
+  const std::string eleven(11, 'x');
+  CHECK(OmsCode(producer.Send(Message("orders", eleven)).status()) ==
+        Code::kBodyTooLarge);
+  CHECK(larger.Send(Message("orders", eleven)).ok());
+
+  PullConsumer consumer = world.MakeConsumer();
+  CHECK(world.broker->last_options().lease == milliseconds(7000));
+  PullConsumer quick = world.MakeConsumer({.lease = milliseconds(50)});
+  CHECK(world.broker->last_options().lease == milliseconds(50));
+}
+
+TEST_CASE(
+    "OMS-MAP-013: a client without a timeout has that of the access point") {
+  World world(Make({{"operation.timeout", "20s"}}));
+  world.broker->Set([](Script& script) {
+    script.send_answer = Answer::kLater;
+    script.answer_delay = milliseconds(3200);
+  });
+  Producer producer = world.MakeProducer();
+
+  CHECK(producer.Send(Message("orders", "x")).ok());
+}
+
+TEST_CASE("OMS-MAP-013: attributes of clients are checked at once") {
+  World world;
+  const auto connect = [&](std::string_view name, std::string_view value) {
+    const auto bus = MessagingAccessPoint::Connect(
+        "oms:fake://host", Make({{name, value}}), &world.registry);
+    return std::string(Text(bus.status()));
+  };
+
+  for (const auto& [name, value] :
+       {std::pair("producer.send-timeout", "soon"),
+        std::pair("producer.max-body", "65MiB"),
+        std::pair("producer.max-in-flight-messages", "-1"),
+        std::pair("producer.max-in-flight-bytes", "0"),
+        std::pair("consumer.lease", "0ms"),
+        std::pair("consumer.concurrency", "1025"),
+        std::pair("consumer.prefetch-messages", "many"),
+        std::pair("consumer.prefetch-bytes", "0B"),
+        std::pair("consumer.max-batch-messages", "0")}) {
+    CAPTURE(std::string(name));
+    CHECK(connect(name, value).find(name) != std::string::npos);
+  }
+  CHECK(connect("producer.send-timout", "1s") ==
+        "check attribute \"producer.send-timout\": unknown; did you mean "
+        "\"producer.send-timeout\" (OMS-ATTR-004)");
+  CHECK(connect("consumer.concurrency", "1025") ==
+        "connect: consumer.concurrency is 1025; expected 1 to 1024 "
+        "(OMS-MAP-009)");
+}
+
 TEST_CASE("OMS-MAP-004: version and attributes are there and hide secrets") {
   World world;
 

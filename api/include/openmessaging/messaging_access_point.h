@@ -22,6 +22,7 @@
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/registry.h"
+#include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/text.h"
@@ -43,11 +44,17 @@ inline namespace v0 {
 
 // One connection to a broker or a store. Obtain one from Connect().
 //
-// Two attributes are for this layer, every other one for the driver:
+// These attributes are for this layer, every other one for the driver:
 //   operation.timeout  longest time of any call, `3s` where nobody says so;
 //                      a longer timeout of a client is cut to it
 //   lenient            `on`: a message that asks for what its queue cannot give
 //                      is sent without it, and SendResult::ignored says so
+//   producer.send-timeout, producer.max-body, producer.max-in-flight-messages,
+//   producer.max-in-flight-bytes, consumer.lease, consumer.concurrency,
+//   consumer.prefetch-messages, consumer.prefetch-bytes,
+//   consumer.max-batch-messages
+//                      what clients are whose options do not say otherwise;
+//                      producer_options.h, pull_consumer.h and push_consumer.h
 //
 // Threads: every method may be called from any thread at any time.
 // Lifetime: a copyable handle; copies share the connection. It ends with the
@@ -176,51 +183,19 @@ inline absl::Status CheckSpecification(const driver::DriverInfo& info) {
   return absl::OkStatus();
 }
 
-// Checks an option that is a number, which must be at least 1.
-inline absl::Status CheckCount(std::string_view operation,
-                               std::string_view option, size_t value,
-                               size_t maximum) {
-  if (value >= 1 && value <= maximum) return absl::OkStatus();
-  return MakeStatus(Code::kBadParameter, operation, ": ", option, " is ", value,
-                    "; expected 1 to ", maximum, " (OMS-MAP-009)");
-}
-
-// Checks an option that is a time.
-inline absl::Status CheckTimeout(std::string_view operation,
-                                 std::string_view option,
-                                 std::chrono::milliseconds value,
-                                 int64_t minimum_ms) {
-  if (value.count() >= minimum_ms) return absl::OkStatus();
-  return MakeStatus(Code::kBadParameter, operation, ": ", option, " is ",
-                    value.count(), " ms; expected ", minimum_ms,
-                    " or more (OMS-MAP-009)");
-}
-
 }  // namespace internal
 
 inline absl::StatusOr<MessagingAccessPoint> MessagingAccessPoint::Connect(
     std::string_view url, const Attributes& attributes,
     driver::Registry* registry) {
-  constexpr std::string_view kTimeout = "operation.timeout";
-  constexpr std::string_view kLenient = "lenient";
-
   auto parsed = Url::Parse(url);
   if (!parsed.ok()) return parsed.status();
   Attributes merged = parsed->attributes();
   merged.OverrideWith(attributes);
 
-  internal::ConnectionSettings settings;
-  if (merged.Contains(kTimeout)) {
-    const auto timeout = merged.GetDuration(kTimeout);
-    if (!timeout.ok()) return timeout.status();
-    absl::Status status =
-        internal::CheckTimeout("connect", kTimeout, *timeout, 1);
-    if (!status.ok()) return status;
-    settings.operation_timeout = *timeout;
-  }
-  const auto lenient = merged.GetBool(kLenient, false);
-  if (!lenient.ok()) return lenient.status();
-  settings.lenient = *lenient;
+  Attributes for_driver = merged;
+  auto settings = internal::SettingsReader(for_driver).Take();
+  if (!settings.ok()) return settings.status();
 
   if (registry == nullptr) registry = &driver::Registry::Default();
   auto found = registry->Find(parsed->driver());
@@ -228,17 +203,14 @@ inline absl::StatusOr<MessagingAccessPoint> MessagingAccessPoint::Connect(
   absl::Status compatible = internal::CheckSpecification((*found)->Info());
   if (!compatible.ok()) return compatible;
 
-  Attributes for_driver = merged;
-  for_driver.Remove(kTimeout);
-  for_driver.Remove(kLenient);
   auto connection = (*found)->Connect(
       *parsed, for_driver,
-      internal::DeadlineAfter(settings.operation_timeout.value_or(
+      internal::DeadlineAfter(settings->operation_timeout.value_or(
           internal::ConnectionCore::kDefaultTimeout)));
   if (!connection.ok()) return connection.status();
   return MessagingAccessPoint(std::make_shared<internal::ConnectionCore>(
       *std::move(found), *std::move(connection), *std::move(parsed),
-      std::move(merged), settings));
+      std::move(merged), *std::move(settings)));
 }
 
 inline absl::StatusOr<Capabilities> MessagingAccessPoint::capabilities(
@@ -271,26 +243,31 @@ inline absl::StatusOr<StreamReader> MessagingAccessPoint::CreateStreamReader(
 inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
     const ProducerOptions& options) const {
   constexpr std::string_view kOperation = "create producer";
+  internal::ProducerSettings settings = connection_->settings().producer;
+  settings.autostart = options.autostart;
+  settings.at_in_flight_limit = options.at_in_flight_limit;
+  settings.group = options.group;
+  settings.send_timeout =
+      options.send_timeout.value_or(connection_->send_timeout());
+  internal::Take(options.max_body_bytes, settings.max_body_bytes);
+  internal::Take(options.max_in_flight_messages,
+                 settings.max_in_flight_messages);
+  internal::Take(options.max_in_flight_bytes, settings.max_in_flight_bytes);
+
   absl::Status status = internal::CheckTimeout(kOperation, "send_timeout",
-                                               options.send_timeout, 0);
+                                               settings.send_timeout, 0);
+  status.Update(internal::CheckMaxBody(kOperation, "max_body_bytes",
+                                       settings.max_body_bytes));
+  status.Update(internal::CheckCount(kOperation, "max_in_flight_messages",
+                                     settings.max_in_flight_messages,
+                                     internal::kMostMessages));
+  status.Update(internal::CheckCount(kOperation, "max_in_flight_bytes",
+                                     settings.max_in_flight_bytes,
+                                     internal::kMostBytes));
+  if (!settings.group.empty()) status.Update(CheckGroupName(settings.group));
   if (!status.ok()) return status;
-  if (options.max_body_bytes > kMaxBodyBytes) {
-    return MakeStatus(Code::kBadParameter, kOperation, ": max_body_bytes is ",
-                      options.max_body_bytes, "; expected at most ",
-                      kMaxBodyBytes, " (OMS-MAP-009)");
-  }
-  status = internal::CheckCount(kOperation, "max_in_flight_messages",
-                                options.max_in_flight_messages, 1'000'000);
-  if (!status.ok()) return status;
-  status = internal::CheckCount(kOperation, "max_in_flight_bytes",
-                                options.max_in_flight_bytes, size_t{64} << 30);
-  if (!status.ok()) return status;
-  if (!options.group.empty()) {
-    status = CheckGroupName(options.group);
-    if (!status.ok()) return status;
-  }
-  return Producer(
-      std::make_shared<internal::ProducerCore>(connection_, options));
+  return Producer(std::make_shared<internal::ProducerCore>(
+      connection_, std::move(settings)));
 }
 
 namespace internal {
@@ -299,18 +276,19 @@ namespace internal {
 // driver.
 template <typename Options>
 absl::StatusOr<driver::ConsumerOptions> ConsumerOptionsOf(
-    std::string_view operation, const Options& options) {
-  absl::Status status = CheckGroupName(options.group);
-  if (!status.ok()) return status;
-  status = CheckTimeout(operation, "lease", options.lease, 1);
-  if (!status.ok()) return status;
-  status = CheckTimeout(operation, "operation_timeout",
-                        options.operation_timeout, 1);
-  if (!status.ok()) return status;
+    std::string_view operation, const Options& options,
+    const ConnectionSettings& defaults) {
   driver::ConsumerOptions for_driver;
+  for_driver.lease = options.lease.value_or(defaults.lease);
+  absl::Status status = CheckGroupName(options.group);
+  status.Update(CheckTimeout(operation, "lease", for_driver.lease, 1));
+  if (options.operation_timeout) {
+    status.Update(CheckTimeout(operation, "operation_timeout",
+                               *options.operation_timeout, 1));
+  }
+  if (!status.ok()) return status;
   for_driver.group = options.group;
   for_driver.start = options.start;
-  for_driver.lease = options.lease;
   for_driver.broadcast = options.broadcast;
   for_driver.exclusive = options.exclusive;
   return for_driver;
@@ -320,42 +298,47 @@ absl::StatusOr<driver::ConsumerOptions> ConsumerOptionsOf(
 
 inline absl::StatusOr<PullConsumer> MessagingAccessPoint::CreatePullConsumer(
     const PullConsumerOptions& options) const {
-  auto for_driver =
-      internal::ConsumerOptionsOf("create pull consumer", options);
+  auto for_driver = internal::ConsumerOptionsOf("create pull consumer", options,
+                                                connection_->settings());
   if (!for_driver.ok()) return for_driver.status();
   return PullConsumer(std::make_shared<internal::ConsumerCore>(
       connection_, *std::move(for_driver), options.autostart,
-      options.operation_timeout));
+      options.operation_timeout.value_or(connection_->operation_timeout())));
 }
 
 inline absl::StatusOr<PushConsumer> MessagingAccessPoint::CreatePushConsumer(
     const PushConsumerOptions& options) const {
   constexpr std::string_view kOperation = "create push consumer";
-  constexpr size_t kMost = 1'000'000;
-  auto for_driver = internal::ConsumerOptionsOf(kOperation, options);
+  auto for_driver =
+      internal::ConsumerOptionsOf(kOperation, options, connection_->settings());
   if (!for_driver.ok()) return for_driver.status();
-  absl::Status status = internal::CheckCount(kOperation, "concurrency",
-                                             options.concurrency, 1024);
+  internal::PushSettings settings = connection_->settings().push;
+  settings.renew_leases = options.renew_leases;
+  internal::Take(options.concurrency, settings.concurrency);
+  internal::Take(options.prefetch_messages, settings.prefetch_messages);
+  internal::Take(options.prefetch_bytes, settings.prefetch_bytes);
+  internal::Take(options.max_batch_messages, settings.max_batch_messages);
+
+  absl::Status status =
+      internal::CheckCount(kOperation, "concurrency", settings.concurrency,
+                           internal::kMostConcurrency);
+  status.Update(internal::CheckCount(kOperation, "prefetch_messages",
+                                     settings.prefetch_messages,
+                                     internal::kMostMessages));
+  status.Update(internal::CheckCount(kOperation, "prefetch_bytes",
+                                     settings.prefetch_bytes,
+                                     internal::kMostBytes));
+  status.Update(internal::CheckCount(kOperation, "max_batch_messages",
+                                     settings.max_batch_messages,
+                                     internal::kMostMessages));
   if (!status.ok()) return status;
-  status = internal::CheckCount(kOperation, "prefetch_messages",
-                                options.prefetch_messages, kMost);
-  if (!status.ok()) return status;
-  status = internal::CheckCount(kOperation, "prefetch_bytes",
-                                options.prefetch_bytes, size_t{64} << 30);
-  if (!status.ok()) return status;
-  status = internal::CheckCount(kOperation, "max_batch_messages",
-                                options.max_batch_messages, kMost);
-  if (!status.ok()) return status;
-  for_driver->prefetch_messages = options.prefetch_messages;
-  for_driver->prefetch_bytes = options.prefetch_bytes;
+  for_driver->prefetch_messages = settings.prefetch_messages;
+  for_driver->prefetch_bytes = settings.prefetch_bytes;
   return PushConsumer(std::make_shared<internal::PushCore>(
       std::make_shared<internal::ConsumerCore>(
           connection_, *std::move(for_driver), /*autostart=*/true,
-          options.operation_timeout),
-      internal::PushSettings{options.concurrency, options.prefetch_messages,
-                             options.prefetch_bytes,
-                             options.max_batch_messages,
-                             options.renew_leases}));
+          options.operation_timeout.value_or(connection_->operation_timeout())),
+      settings));
 }
 
 }  // namespace v0

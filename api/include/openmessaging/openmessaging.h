@@ -19,6 +19,7 @@
 #include "openmessaging/message_id.h"
 #include "openmessaging/messaging_access_point.h"
 #include "openmessaging/producer.h"
+#include "openmessaging/producer_options.h"
 #include "openmessaging/pull_consumer.h"
 #include "openmessaging/push_consumer.h"
 #include "openmessaging/queue_info.h"

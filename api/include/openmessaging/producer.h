@@ -19,6 +19,7 @@
 #include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
+#include "openmessaging/producer_options.h"  // IWYU pragma: export
 #include "openmessaging/send_result.h"
 
 namespace openmessaging {

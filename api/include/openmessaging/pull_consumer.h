@@ -33,13 +33,14 @@ namespace openmessaging {
 inline namespace v0 {
 
 // Fixed for the life of a consumer. Every default is safe to ship.
+// Implements: OMS-MAP-009, 013.
 struct PullConsumerOptions {
   // Members of one group share its messages; each group gets all of them.
   std::string group{"default"};
 
   // How long a delivery may stay unsettled before somebody else gets it, where
-  // the broker leases.
-  std::chrono::milliseconds lease{30000};
+  // the broker leases. Not set: the attribute consumer.lease, else 30 s.
+  std::optional<std::chrono::milliseconds> lease{};
 
   // Where a group that does not exist yet begins.
   StartPosition start = StartPosition::kEarliest;
@@ -53,8 +54,8 @@ struct PullConsumerOptions {
   // Start with the first call; otherwise calls answer 1602 before Start.
   bool autostart = true;
 
-  // Longest time to bind or to settle.
-  std::chrono::milliseconds operation_timeout{3000};
+  // Longest time to bind or to settle. Not set: operation.timeout, else 3 s.
+  std::optional<std::chrono::milliseconds> operation_timeout{};
 };
 
 // Receives messages of the queues that it binds, and settles them (settler.h).

@@ -29,26 +29,32 @@
 namespace openmessaging {
 inline namespace v0 {
 
-// Fixed for the life of a consumer. Every default is safe to ship.
+// Fixed for the life of a consumer. What is not set here is as the attribute
+// of the access point says that stands beside it, and else as safe to ship.
+// Implements: OMS-MAP-009, 013.
 struct PushConsumerOptions {
   // Members of one group share its messages; each group gets all of them.
   std::string group{"default"};
 
   // How many calls of listeners may run at once, 1 to 1024; each has a thread.
   // With 1, calls come one after another, in the order of delivery.
-  size_t concurrency = 1;
+  // `consumer.concurrency`, else 1.
+  std::optional<size_t> concurrency{};
 
   // How much may be here and not settled, at least 1. A listener that does not
   // return keeps no more than this from the other members of the group.
-  size_t prefetch_messages = 256;
-  size_t prefetch_bytes = size_t{16} << 20;
+  // `consumer.prefetch-messages`, else 256; `consumer.prefetch-bytes`, else
+  // 16 MiB.
+  std::optional<size_t> prefetch_messages{};
+  std::optional<size_t> prefetch_bytes{};
 
   // The most that one call of a batch listener gets, at least 1.
-  size_t max_batch_messages = 64;
+  // `consumer.max-batch-messages`, else 64.
+  std::optional<size_t> max_batch_messages{};
 
   // How long a delivery may stay unsettled before somebody else gets it, where
-  // the broker leases.
-  std::chrono::milliseconds lease{30000};
+  // the broker leases. `consumer.lease`, else 30 s.
+  std::optional<std::chrono::milliseconds> lease{};
 
   // Whether leases are extended, each third of their time, while a message
   // waits here or is in a listener, where the queue can do that.
@@ -63,8 +69,8 @@ struct PushConsumerOptions {
   // No second consumer of the group may bind the queue.
   bool exclusive = false;
 
-  // Longest time to bind or to settle.
-  std::chrono::milliseconds operation_timeout{3000};
+  // Longest time to bind or to settle; else operation.timeout, else 3 s.
+  std::optional<std::chrono::milliseconds> operation_timeout{};
 };
 
 // Receives messages of the queues that it binds and hands them to their
@@ -138,9 +144,8 @@ class PushConsumer : public Settler {
 
   // Calls no listener from now on, until Resume(). What is here already stays
   // here until its lease runs out.
-  // Blocks: up to `timeout`, for listeners that run; not for the one that calls.
-  // Returns: whether they have finished.
-  // Implements: OMS-PUSH-008.
+  // Blocks: up to `timeout`, for listeners that run; not for the one that
+  // calls. Returns: whether they have finished. Implements: OMS-PUSH-008.
   bool Suspend(std::chrono::milliseconds timeout) {
     return push_->Suspend(internal::DeadlineAfter(timeout));
   }

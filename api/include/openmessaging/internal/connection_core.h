@@ -26,6 +26,7 @@
 #include "openmessaging/attributes.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/connection.h"
+#include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/dispatcher.h"
 #include "openmessaging/internal/mutex.h"
@@ -43,16 +44,6 @@ struct QueueFacts {
   Capabilities capabilities;
 };
 
-// The portable settings of a connection; a driver never sees them.
-struct ConnectionSettings {
-  // Bounds every call. Where nobody set it, calls that have a timeout of their
-  // own go by that alone.
-  std::optional<std::chrono::milliseconds> operation_timeout{};
-
-  // A message may ask for what its queue cannot give.
-  bool lenient = false;
-};
-
 // Closes the driver's connection when the last that uses it is gone: clients
 // hold a reference until they have closed their driver's half.
 //
@@ -63,12 +54,12 @@ class ConnectionCore {
 
   ConnectionCore(std::shared_ptr<driver::Driver> driver,
                  std::unique_ptr<driver::Connection> connection, Url url,
-                 Attributes attributes, const ConnectionSettings& settings)
+                 Attributes attributes, ConnectionSettings settings)
       : driver_(std::move(driver)),
         connection_(std::move(connection)),
         url_(std::move(url)),
         attributes_(std::move(attributes)),
-        settings_(settings) {}
+        settings_(std::move(settings)) {}
   ConnectionCore(const ConnectionCore&) = delete;
   ConnectionCore& operator=(const ConnectionCore&) = delete;
   ~ConnectionCore() {
@@ -83,17 +74,23 @@ class ConnectionCore {
   const Url& url() const { return url_; }
   const Attributes& attributes() const { return attributes_; }
   bool lenient() const { return settings_.lenient; }
+  // What clients are that do not say otherwise.
+  const ConnectionSettings& settings() const { return settings_; }
 
   std::chrono::milliseconds operation_timeout() const {
     return settings_.operation_timeout.value_or(kDefaultTimeout);
+  }
+  // Returns: that of a producer which does not say otherwise.
+  std::chrono::milliseconds send_timeout() const {
+    return settings_.send_timeout.value_or(operation_timeout());
   }
   // Returns: a client's own timeout within the bound of the connection.
   std::chrono::milliseconds Bounded(std::chrono::milliseconds timeout) const {
     return std::min(timeout, settings_.operation_timeout.value_or(timeout));
   }
 
-  // Checks the name of a queue and asks what it can do; both only once while the
-  // queue lives. Costs a comparison of texts while a thread stays with one.
+  // Checks the name of a queue and asks what it can do; both only once while
+  // the queue lives. Costs a comparison of texts while a thread stays with one.
   // Errors: 1418 the name; what the driver says.
   // Lifetime: good as long as the connection, or, where there are more names
   // than a store can have queues or one was forgotten meanwhile, until this

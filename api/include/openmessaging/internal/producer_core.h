@@ -24,6 +24,7 @@
 #include "openmessaging/future.h"
 #include "openmessaging/internal/async_send.h"
 #include "openmessaging/internal/client_core.h"
+#include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/in_flight.h"
@@ -31,42 +32,12 @@
 #include "openmessaging/internal/sync_call.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/message.h"
+#include "openmessaging/producer_options.h"
 #include "openmessaging/send_result.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging {
 inline namespace v0 {
-
-// kBlock: waits up to the send timeout for room, then fails with 1607.
-// kFail: fails with 1607 at once.
-enum class InFlightPolicy : uint8_t { kBlock, kFail };
-
-// Fixed for the life of a producer. Every default is safe to ship.
-struct ProducerOptions {
-  // Longest time one Send may wait, retries included. Zero means one attempt
-  // that waits for nothing.
-  std::chrono::milliseconds send_timeout{3000};
-
-  // Largest body accepted, in bytes, at most kMaxBodyBytes. Checked before the
-  // driver is called.
-  size_t max_body_bytes = kDefaultMaxBodyBytes;
-
-  // Start with the first Send; otherwise Send answers 1602 before Start.
-  bool autostart = true;
-
-  // How much may be with the driver that was sent with SendAsync or SendOneway
-  // and has no outcome yet, at most 1,000,000 messages and 64 GiB. A larger
-  // message goes when nothing else is in flight.
-  size_t max_in_flight_messages = 10000;
-  size_t max_in_flight_bytes = size_t{64} << 20;
-
-  // What SendAsync does at these limits.
-  InFlightPolicy at_in_flight_limit = InFlightPolicy::kBlock;
-
-  // The producer group, whose members answer for each other's undecided
-  // transactions; empty: none.
-  std::string group{};
-};
 
 namespace internal {
 
@@ -105,14 +76,14 @@ class Backoff {
 class ProducerCore final : public ClientCore {
  public:
   ProducerCore(std::shared_ptr<ConnectionCore> connection,
-               ProducerOptions options)
-      : ClientCore("producer", options.autostart,
+               ProducerSettings settings)
+      : ClientCore("producer", settings.autostart,
                    connection->operation_timeout()),
         connection_(std::move(connection)),
-        options_(std::move(options)),
-        send_timeout_(connection_->Bounded(options_.send_timeout)),
-        in_flight_(options_.max_in_flight_messages,
-                   options_.max_in_flight_bytes) {}
+        settings_(std::move(settings)),
+        send_timeout_(connection_->Bounded(settings_.send_timeout)),
+        in_flight_(settings_.max_in_flight_messages,
+                   settings_.max_in_flight_bytes) {}
 
   absl::StatusOr<SendResult> Send(const Message& message);
   std::vector<absl::StatusOr<SendResult>> Send(
@@ -200,7 +171,7 @@ class ProducerCore final : public ClientCore {
 
   // Constant after construction.
   const std::shared_ptr<ConnectionCore> connection_;
-  const ProducerOptions options_;
+  const ProducerSettings settings_;
   const std::chrono::milliseconds send_timeout_;
 
   // Written by Open before the state says started, and by Close after the last
@@ -213,7 +184,7 @@ class ProducerCore final : public ClientCore {
 
 inline absl::Status ProducerCore::Open(TimePoint deadline) {
   auto opened = connection_->connection().CreateProducer(
-      {.group = options_.group}, deadline);
+      {.group = settings_.group}, deadline);
   if (!opened.ok()) return opened.status();
   driver_ = *std::move(opened);
   return absl::OkStatus();
@@ -243,7 +214,7 @@ inline absl::StatusOr<ProducerCore::Plan> ProducerCore::Check(
   const Capabilities& capabilities = (*facts)->capabilities;
   const auto scan = ScanMessage(message);
   if (!scan.ok()) return scan.status();
-  absl::Status sizes = CheckSizes(message, *scan, options_.max_body_bytes,
+  absl::Status sizes = CheckSizes(message, *scan, settings_.max_body_bytes,
                                   capabilities.limits());
   if (!sizes.ok()) return sizes;
   const auto ignored =
@@ -359,9 +330,8 @@ inline absl::Status ProducerCore::Admit(const Message& message,
   const size_t bytes = InFlightBytes(message);
   if (in_flight_.TryEnter(bytes)) return absl::OkStatus();
   const bool blocks = policy == InFlightPolicy::kBlock;
-  if (blocks && in_flight_.Enter(bytes, deadline, [this] {
-        return IsStopping();
-      })) {
+  if (blocks &&
+      in_flight_.Enter(bytes, deadline, [this] { return IsStopping(); })) {
     return absl::OkStatus();
   }
   if (IsStopping()) return ClosedStatus("send");
@@ -370,16 +340,15 @@ inline absl::Status ProducerCore::Admit(const Message& message,
       "so many sends are in flight that there is no room",
       blocks ? " within " : "", blocks ? Concat(send_timeout_.count()) : "",
       blocks ? " ms" : "", ", the message was not stored; expected fewer than ",
-      options_.max_in_flight_messages, " messages and ",
-      options_.max_in_flight_bytes,
+      settings_.max_in_flight_messages, " messages and ",
+      settings_.max_in_flight_bytes,
       " bytes (max_in_flight_messages, max_in_flight_bytes, OMS-PROD-023)");
 }
 
 inline AsyncSend* ProducerCore::Begin(const Message& message, const Plan& plan,
                                       TimePoint deadline) {
-  AsyncSend* const send =
-      AsyncSend::Make(in_flight_, connection_->dispatcher(),
-                      InFlightBytes(message), plan.ignored);
+  AsyncSend* const send = AsyncSend::Make(in_flight_, connection_->dispatcher(),
+                                          InFlightBytes(message), plan.ignored);
   if (plan.strip) {
     const Message stripped = StripMessage(message, plan.ignored);
     driver_->Send({&stripped, 1}, LaterContext(deadline), *send);
@@ -397,8 +366,11 @@ inline Future<SendResult> ProducerCore::SendAsync(const Message& message) {
   const CallGuard guard(*this);
   const auto plan = Check(message, deadline);
   if (!plan.ok()) return FutureAccess::Done<SendResult>(plan.status());
-  absl::Status admitted = Admit(message, deadline, options_.at_in_flight_limit);
-  if (!admitted.ok()) return FutureAccess::Done<SendResult>(std::move(admitted));
+  absl::Status admitted =
+      Admit(message, deadline, settings_.at_in_flight_limit);
+  if (!admitted.ok()) {
+    return FutureAccess::Done<SendResult>(std::move(admitted));
+  }
   return FutureAccess::Of<SendResult>(Begin(message, *plan, deadline));
 }
 
@@ -449,15 +421,15 @@ inline std::vector<Future<SendResult>> ProducerCore::SendAsync(
     max_run = std::min(max_run, most);
     if (plan.ok() && !in_flight_.TryEnter(InFlightBytes(messages[i]))) {
       end_run(i);
-      status = Admit(messages[i], deadline, options_.at_in_flight_limit);
+      status = Admit(messages[i], deadline, settings_.at_in_flight_limit);
     }
     if (status.ok() && !plan->strip) continue;
     end_run(i);
     run_begin = i + 1;
     futures.push_back(
-        status.ok() ? FutureAccess::Of<SendResult>(
-                          Begin(messages[i], *plan, deadline))
-                    : FutureAccess::Done<SendResult>(std::move(status)));
+        status.ok()
+            ? FutureAccess::Of<SendResult>(Begin(messages[i], *plan, deadline))
+            : FutureAccess::Done<SendResult>(std::move(status)));
   }
   end_run(messages.size());
   return futures;

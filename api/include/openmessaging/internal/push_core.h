@@ -26,6 +26,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "openmessaging/driver/consumer.h"
+#include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/consumer_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/listener.h"
@@ -40,15 +41,6 @@
 namespace openmessaging {
 inline namespace v0 {
 namespace internal {
-
-// What a push consumer needs to know of its options.
-struct PushSettings {
-  size_t concurrency = 1;
-  size_t prefetch_messages = 256;
-  size_t prefetch_bytes = size_t{16} << 20;
-  size_t max_batch_messages = 64;
-  bool renew_leases = true;
-};
 
 // One thread receives into waiting_; others take from there and run listeners.
 // What a listener decided waits in verdicts_ until it pays to settle, which is
