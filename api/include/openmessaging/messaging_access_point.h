@@ -338,7 +338,7 @@ inline absl::StatusOr<PushConsumer> MessagingAccessPoint::CreatePushConsumer(
       std::make_shared<internal::ConsumerCore>(
           connection_, *std::move(for_driver), /*autostart=*/true,
           options.operation_timeout.value_or(connection_->operation_timeout())),
-      settings));
+      settings, options.on_failure));
 }
 
 }  // namespace v0

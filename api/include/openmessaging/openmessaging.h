@@ -22,6 +22,7 @@
 #include "openmessaging/producer_options.h"
 #include "openmessaging/pull_consumer.h"
 #include "openmessaging/push_consumer.h"
+#include "openmessaging/push_failure.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/receipt.h"

@@ -23,6 +23,7 @@
 #include "openmessaging/internal/listener.h"
 #include "openmessaging/internal/push_core.h"
 #include "openmessaging/lifecycle.h"
+#include "openmessaging/push_failure.h"
 #include "openmessaging/settler.h"
 #include "openmessaging/verdict.h"
 
@@ -69,6 +70,11 @@ struct PushConsumerOptions {
   // No second consumer of the group may bind the queue.
   bool exclusive = false;
 
+  // Told of what no call can return, one failure after another, on the thread
+  // that runs callbacks. Let go of when the consumer stops.
+  // Implements: OMS-PUSH-017.
+  PushFailureListener on_failure{};
+
   // Longest time to bind or to settle; else operation.timeout, else 3 s.
   std::optional<std::chrono::milliseconds> operation_timeout{};
 };
@@ -88,7 +94,8 @@ struct PushConsumerOptions {
 // A listener that throws has said Nack of what it did not settle. A delivery
 // that was dropped unsettled comes back when its lease runs out, or is nacked
 // where its queue has no leases. Verdicts are settled together, within 50 ms; a
-// settlement that fails has the same effect as a lease that runs out.
+// settlement that fails has the same effect as a lease that runs out, and
+// on_failure is told.
 //
 // Threads: every method may be called from any thread at any time, also from a
 // listener; the last handle may end in one. No lock is held while one runs.

@@ -12,7 +12,7 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -60,7 +60,7 @@ class Listener {
 
 // A queue that is bound, and who gets its messages.
 struct Binding {
-  std::string queue{};
+  std::string_view queue{};  // Good as long as the consumer.
   std::unique_ptr<Listener> listener{};
   bool has_lease = false;
   bool renews = false;  // Its leases are extended while it has messages.

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,7 @@
 #include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/consumer_core.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/failure_reporter.h"
 #include "openmessaging/internal/listener.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/internal/revoked_sources.h"
@@ -57,9 +59,11 @@ namespace internal {
 class PushCore final : public SourceObserver,
                        public std::enable_shared_from_this<PushCore> {
  public:
-  PushCore(std::shared_ptr<ConsumerCore> consumer, const PushSettings& settings)
+  PushCore(std::shared_ptr<ConsumerCore> consumer, const PushSettings& settings,
+           PushFailureListener on_failure)
       : settings_(settings),
         consumer_(std::move(consumer)),
+        failures_(std::move(on_failure), consumer_->dispatcher()),
         tick_(std::clamp<std::chrono::milliseconds>(
             consumer_->options().lease / 3, std::chrono::milliseconds(1),
             kTick)) {}
@@ -106,6 +110,7 @@ class PushCore final : public SourceObserver,
   };
   struct Decided {
     uint64_t id = 0;
+    std::string_view queue{};
     driver::Settlement settlement{};
   };
   struct Worker {
@@ -187,6 +192,7 @@ class PushCore final : public SourceObserver,
   // Constant after construction.
   const PushSettings settings_;
   const std::shared_ptr<ConsumerCore> consumer_;
+  FailureReporter failures_;
   // How often the receiving thread looks after what is held.
   const std::chrono::milliseconds tick_;
 
@@ -208,6 +214,8 @@ class PushCore final : public SourceObserver,
   std::vector<std::unique_ptr<Worker>> workers_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<Binding>, std::less<>> bindings_
       ABSL_GUARDED_BY(mutex_);
+  // Never shrinks: what is decided names its queue after the binding ended.
+  std::set<std::string, std::less<>> names_ ABSL_GUARDED_BY(mutex_);
   size_t bound_ ABSL_GUARDED_BY(mutex_) = 0;  // Those the driver knows.
   std::deque<PushItem> waiting_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, Held> held_ ABSL_GUARDED_BY(mutex_);
@@ -248,13 +256,13 @@ inline absl::Status PushCore::Bind(std::string_view queue,
                                    std::unique_ptr<Listener> listener) {
   if (stopping_) return consumer_->ClosedStatus("bind");
   auto binding = std::make_shared<Binding>();
-  binding->queue = queue;
   binding->listener = std::move(listener);
   binding->has_lease = consumer_->QueueHas(queue, Capability::kLease);
   binding->renews = settings_.renew_leases && binding->has_lease &&
                     consumer_->QueueHas(queue, Capability::kExtend);
   {
     const MutexLock lock(mutex_);
+    binding->queue = *names_.emplace(queue).first;
     // Before the driver delivers: the first message may come at once.
     if (!bindings_.try_emplace(std::string(queue), binding).second) {
       return MakeStatus(Code::kIllegalState, "bind \"", Printable(queue),
@@ -366,6 +374,9 @@ inline void PushCore::Receive() {
       failure_wait = std::chrono::milliseconds(0);
     } else {
       BackOff(failure_wait);
+    }
+    if (!status.ok() && !stopping_) {
+      failures_.Report({.kind = PushFailure::Kind::kReceive, .status = status});
     }
   }
 }
@@ -500,6 +511,7 @@ inline void PushCore::Note(std::span<const PushItem> items,
         continue;
       }
       verdicts_.push_back({items[i].id,
+                           items[i].binding->queue,
                            {items[i].receipt, verdicts[i]->verb(),
                             verdicts[i]->delay()}});
     }
@@ -522,6 +534,7 @@ inline size_t PushCore::Close(TimePoint deadline) {
   std::map<std::string, std::shared_ptr<Binding>, std::less<>> ended;
   const MutexLock lock(mutex_);
   ended.swap(bindings_);
+  failures_.End();
   return calls;
 }
 
@@ -542,9 +555,16 @@ inline void PushCore::SettleDecided() {
   std::vector<driver::Settlement> batch;
   batch.reserve(decided.size());
   for (const Decided& one : decided) batch.push_back(one.settlement);
-  // What fails comes back by its lease, or when this consumer ends.
   std::vector<absl::Status> results(batch.size());
   consumer_->Settle(batch, results);
+  // What failed comes back by its lease, or when this consumer ends.
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (results[i].ok()) continue;
+    failures_.Report({.kind = PushFailure::Kind::kSettle,
+                      .status = std::move(results[i]),
+                      .queue = std::string(decided[i].queue),
+                      .receipt = batch[i].receipt});
+  }
 
   const MutexLock lock(mutex_);
   settling_ -= decided.size();
