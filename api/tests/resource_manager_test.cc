@@ -38,6 +38,34 @@ TEST_CASE("OMS-MAP-010: a driver that cannot manage queues says so") {
         Code::kUnsupported);
 }
 
+TEST_CASE("OMS-GRP-001: a driver that cannot manage groups says so") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  const auto listed = manager.ListGroups("orders");
+
+  CHECK(OmsCode(listed.status()) == Code::kUnsupported);
+  CHECK(std::string(listed.status().message()) ==
+        "list the groups of queue \"orders\": driver fake cannot manage groups; "
+        "expected the broker's own tools (OMS-GRP-001)");
+  CHECK(OmsCode(manager.SeekGroup("orders", "billing",
+                                  StreamPosition::Earliest())) ==
+        Code::kUnsupported);
+  CHECK(OmsCode(manager.DeleteGroup("orders", "billing")) ==
+        Code::kUnsupported);
+  // Names are checked before that.
+  CHECK(OmsCode(manager.ListGroups("a b").status()) == Code::kBadParameter);
+  for (const std::string_view bad : {"", "a b", "oms.mine", "a://b"}) {
+    CHECK(OmsCode(manager.SeekGroup("orders", bad,
+                                    StreamPosition::Latest())) ==
+          Code::kBadParameter);
+    CHECK(OmsCode(manager.DeleteGroup("orders", bad)) == Code::kBadParameter);
+  }
+  CHECK(OmsCode(manager.SeekGroup("a b", "billing",
+                                  StreamPosition::Latest())) ==
+        Code::kBadParameter);
+}
+
 TEST_CASE("OMS-MAP-011: names and options are checked before the driver") {
   World world;
   ResourceManager manager = world.bus->resource_manager();

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ResourceManager creates, lists and deletes queues, where the broker lets
-// clients do that.
+// ResourceManager creates, lists and deletes queues, and moves and deletes
+// groups, where the broker lets clients do that.
 
 #ifndef OPENMESSAGING_RESOURCE_MANAGER_H_
 #define OPENMESSAGING_RESOURCE_MANAGER_H_
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,16 +25,17 @@
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
+#include "openmessaging/stream_position.h"
 
 namespace openmessaging {
 inline namespace v0 {
 
-// Manages the queues of one access point. Obtain one from
+// Manages the queues and groups of one access point. Obtain one from
 // MessagingAccessPoint::resource_manager().
 //
 // Every method blocks up to the attribute operation.timeout, and answers
-// kUnimplemented 1600 where the driver cannot manage queues, kInvalidArgument
-// 1418 for a bad name, and what the broker says: 1401, 1403, 1410, 1503.
+// kUnimplemented 1600 where the driver cannot do it, kInvalidArgument 1418 for
+// a bad name, and what the broker says: 1401, 1403, 1410, 1503.
 //
 // Threads: every method may be called from any thread at any time.
 // Lifetime: a copyable handle; it keeps its connection alive.
@@ -64,6 +68,44 @@ class ResourceManager {
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue);
 
+  // Returns: the groups that have bound the queue, with members or without; not
+  // those of broadcast consumers.
+  // Errors: kNotFound 1404: no such queue.
+  // Implements: OMS-GRP-001.
+  [[nodiscard]] absl::StatusOr<std::vector<std::string>> ListGroups(
+      std::string_view queue);
+
+  // Moves a group for all its members: everything below `position` counts as
+  // settled, all else as new, also what was handed out, settled, given back or
+  // waits for another delivery. So seeking back replays what is still stored,
+  // from the oldest on, and seeking forward skips. A receipt of an earlier
+  // delivery answers 1604 from then on, and push listeners are not given what
+  // waits to be. It lasts when it returns, whatever dies. Without `partition`
+  // it moves all of them, one after the other: where that fails some have
+  // moved, and it may be repeated.
+  // Errors:
+  //   kInvalidArgument    1418: a negative position or partition, one that the
+  //                       queue has not, or an offset without a partition where
+  //                       there are several
+  //   kNotFound           1404: no such queue or group
+  //   kFailedPrecondition 1602: the group has members, where the broker moves
+  //                       only idle ones
+  //   kUnimplemented      1600: the capability seek is missing; or the broker
+  //                       cannot say what has the position
+  // Implements: OMS-GRP-002, 003, 004.
+  [[nodiscard]] absl::Status SeekGroup(
+      std::string_view queue, std::string_view group, StreamPosition position,
+      std::optional<int32_t> partition = std::nullopt);
+
+  // Deletes a group: what it had settled is forgotten, and it keeps no message
+  // any more. Each member's Receive answers 1602 until it has unbound the
+  // queue; who binds it then begins a new group.
+  // Errors: kNotFound 1404: no such queue or group; kFailedPrecondition 1602:
+  // it has members, where the broker deletes only idle ones.
+  // Implements: OMS-GRP-005.
+  [[nodiscard]] absl::Status DeleteGroup(std::string_view queue,
+                                         std::string_view group);
+
  private:
   friend class MessagingAccessPoint;
   explicit ResourceManager(std::shared_ptr<internal::ConnectionCore> connection)
@@ -71,6 +113,21 @@ class ResourceManager {
 
   absl::StatusOr<driver::Admin*> Admin(std::string_view operation,
                                        std::string_view object) const;
+  // Errors: 1418 a bad name; 1600.
+  absl::StatusOr<driver::GroupControl*> Groups(std::string_view operation,
+                                               std::string_view queue,
+                                               std::string_view group) const;
+  // Returns: the offset that `position` has in a partition.
+  absl::StatusOr<int64_t> Resolve(std::string_view queue,
+                                  StreamPosition position, int32_t partition,
+                                  driver::TimePoint deadline) const;
+  // Returns: how many partitions the queue has.
+  absl::StatusOr<int32_t> Partitions(std::string_view queue,
+                                     driver::TimePoint deadline) const;
+  driver::StreamSource* Positions() const {
+    return driver::QueryInterface<driver::StreamSource>(
+        connection_->connection());
+  }
   // Errors: 1418, 1415; what can be said without the broker.
   static absl::Status CheckOptions(std::string_view queue,
                                    const QueueOptions& options);
@@ -185,6 +242,113 @@ inline absl::StatusOr<QueueInfo> ResourceManager::DescribeQueue(
   const auto admin = Admin("describe queue", queue);
   if (!admin.ok()) return admin.status();
   return (*admin)->DescribeQueue(queue, Deadline());
+}
+
+inline absl::StatusOr<driver::GroupControl*> ResourceManager::Groups(
+    std::string_view operation, std::string_view queue,
+    std::string_view group) const {
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  if (!group.empty()) {
+    if (absl::Status status = CheckGroupName(group); !status.ok()) {
+      return status;
+    }
+  }
+  auto* const groups =
+      driver::QueryInterface<driver::GroupControl>(connection_->connection());
+  if (groups != nullptr) return groups;
+  return MakeStatus(Code::kUnsupported, operation, " of queue \"", queue,
+                    "\": driver ", std::string_view(connection_->url().driver()),
+                    " cannot manage groups; expected the broker's own tools "
+                    "(OMS-GRP-001)");
+}
+
+inline absl::StatusOr<std::vector<std::string>> ResourceManager::ListGroups(
+    std::string_view queue) {
+  const auto groups = Groups("list the groups", queue, {});
+  if (!groups.ok()) return groups.status();
+  return (*groups)->ListGroups(queue, Deadline());
+}
+
+inline absl::StatusOr<int32_t> ResourceManager::Partitions(
+    std::string_view queue, driver::TimePoint deadline) const {
+  if (driver::StreamSource* const source = Positions(); source != nullptr) {
+    return source->PartitionsOf(queue, deadline);
+  }
+  const auto admin = Admin("seek a group of queue", queue);
+  if (!admin.ok()) return admin.status();
+  const auto info = (*admin)->DescribeQueue(queue, deadline);
+  if (!info.ok()) return info.status();
+  return info->options.partitions;
+}
+
+inline absl::StatusOr<int64_t> ResourceManager::Resolve(
+    std::string_view queue, StreamPosition position, int32_t partition,
+    driver::TimePoint deadline) const {
+  using Kind = StreamPosition::Kind;
+  if (position.kind() == Kind::kOffset) return position.value();
+  driver::StreamSource* const source = Positions();
+  if (source == nullptr) {
+    return MakeStatus(Code::kUnsupported, "seek group of queue \"", queue,
+                      "\": driver ",
+                      std::string_view(connection_->url().driver()),
+                      " cannot say what offset that is; expected an offset "
+                      "(OMS-GRP-003)");
+  }
+  if (position.kind() == Kind::kTime) {
+    return source->OffsetAt(queue, partition,
+                            std::chrono::milliseconds(position.value()),
+                            deadline);
+  }
+  const auto range = source->RangeOf(queue, partition, deadline);
+  if (!range.ok()) return range.status();
+  return position.kind() == Kind::kEarliest ? range->first : range->end;
+}
+
+inline absl::Status ResourceManager::SeekGroup(
+    std::string_view queue, std::string_view group, StreamPosition position,
+    std::optional<int32_t> partition) {
+  if (absl::Status status = CheckGroupName(group); !status.ok()) return status;
+  const auto groups = Groups("seek a group", queue, group);
+  if (!groups.ok()) return groups.status();
+  const auto refuse = [&](const auto&... what) {
+    return MakeStatus(Code::kBadParameter, "seek group \"", group,
+                      "\" of queue \"", queue, "\": ", what...,
+                      " (OMS-GRP-003)");
+  };
+  if (position.value() < 0) {
+    return refuse(position.kind() == StreamPosition::Kind::kTime ? "time"
+                                                                 : "offset",
+                  " is ", position.value(), "; expected 0 or more");
+  }
+  const driver::TimePoint deadline = Deadline();
+  const auto count = Partitions(queue, deadline);
+  if (!count.ok()) return count.status();
+  if (partition && (*partition < 0 || *partition >= *count)) {
+    return refuse("partition is ", *partition, "; expected 0 to ", *count - 1);
+  }
+  if (!partition && *count > 1 &&
+      position.kind() == StreamPosition::Kind::kOffset) {
+    return refuse("it has ", *count, " partitions, each with its own offsets; "
+                  "expected a partition beside an offset");
+  }
+  const int32_t first = partition.value_or(0);
+  const int32_t end = partition ? *partition + 1 : *count;
+  for (int32_t p = first; p < end; ++p) {
+    const auto offset = Resolve(queue, position, p, deadline);
+    if (!offset.ok()) return offset.status();
+    absl::Status moved =
+        (*groups)->Seek(queue, group, p, *offset, deadline);
+    if (!moved.ok()) return moved;
+  }
+  return absl::OkStatus();
+}
+
+inline absl::Status ResourceManager::DeleteGroup(std::string_view queue,
+                                                 std::string_view group) {
+  if (absl::Status status = CheckGroupName(group); !status.ok()) return status;
+  const auto groups = Groups("delete a group", queue, group);
+  if (!groups.ok()) return groups.status();
+  return (*groups)->DeleteGroup(queue, group, Deadline());
 }
 
 }  // namespace v0

@@ -147,16 +147,30 @@ class LocalTransactions {
   ~LocalTransactions() = default;
 };
 
-// Moves or ends groups as a whole.
+// Lists, moves and ends groups as a whole. Names are checked already.
 class GroupControl {
  public:
   static constexpr std::string_view kInterface = "openmessaging.GroupControl/0";
 
-  // Everything below `offset` counts as settled, all else as new.
-  // Errors: 1602 the group has members, where the broker moves only idle ones.
+  // Returns: the groups that have bound the queue, whether or not anybody is a
+  // member now; not those of broadcast consumers. Errors: 1404.
+  virtual absl::StatusOr<std::vector<std::string>> ListGroups(
+      std::string_view queue, TimePoint deadline) = 0;
+
+  // Everything below `offset` counts as settled, all else as new, also what was
+  // handed out, settled or given back: for every member, and for good once this
+  // returns. An offset that is not stored counts as the nearest that is, or as
+  // the end. Members learn of it through ConsumerEvents::Lost; a receipt of an
+  // earlier delivery answers 1604.
+  // Errors: 1404 no such queue, or no such group, unless the broker makes it;
+  // 1602 the group has members, where the broker moves only idle ones.
   virtual absl::Status Seek(std::string_view queue, std::string_view group,
                             int32_t partition, int64_t offset,
                             TimePoint deadline) = 0;
+
+  // Ends the group; what it had settled is forgotten. A member's next Receive
+  // answers 1602 until it has unbound the queue. Errors: 1404; 1602 the group
+  // has members, where the broker deletes only idle ones.
   virtual absl::Status DeleteGroup(std::string_view queue,
                                    std::string_view group,
                                    TimePoint deadline) = 0;
