@@ -18,6 +18,7 @@ BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
       group_(std::move(group)),
       queue_partition_(QueuePartition(queue_->id, partition)),
       source_(source),
+      seeks_(SeeksOf(group_->state->cursor(partition)->images.Load())),
       state_(queue_->state->partition(partition)),
       cursor_(group_->state->cursor(partition)),
       log_(store, group_, std::move(dead_letters), partition) {}
@@ -42,6 +43,7 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
 }
 
 bool BoundPartition::MayHave(int64_t now_ns) {
+  if (WasMoved()) return true;
   if (const GroupWindow* const ready = window()) return ready->MayHave(now_ns);
   return cursor_->window.Load() != 0 ||
          state_->next_offset.LoadSequential() > cursor_->next.Load();
@@ -67,6 +69,16 @@ absl::StatusOr<Message> BoundPartition::Load(const HandOut& out) {
   return ReadMessage(*store_, holder_,
                      {queue_partition_, out.offset, out.position},
                      out.word.attempts());
+}
+
+void BoundPartition::BeginAnew(uint32_t seeks, uint64_t source) {
+  for (HeldPlace& place : held_) place.Store({});
+  {
+    const internal::MutexLock lock(late_mutex_);
+    late_.clear();
+  }
+  source_.store(source, std::memory_order_release);
+  seeks_.store(seeks, std::memory_order_release);
 }
 
 void BoundPartition::RememberLate(const HandOut& out) {
@@ -100,6 +112,8 @@ void BoundPartition::Remember(const HandOut& out) {
 
 template <typename Visit>
 void BoundPartition::ForEachHeld(uint64_t end, const Visit& visit) {
+  // All of it is void.
+  if (WasMoved()) return;
   const uint64_t floor = cursor_->floor.Load();
   const auto visit_one = [&](const HandOut& held) {
     if (held.offset < end && held.word.Is(held.offset)) visit(held);

@@ -526,13 +526,49 @@ absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
       EncodeQueueRecord({std::string(name), (*queue)->options}), deadline);
 }
 
-absl::StatusOr<std::shared_ptr<const Group>> Catalog::FindGroup(
+absl::StatusOr<std::shared_ptr<const Group>> Catalog::LookUpGroup(
     uint32_t queue, std::string_view name, TimePoint deadline) {
   const internal::MutexLock lock(mutex_);
   if (auto s = Refresh(deadline); !s.ok()) return s;
   const auto found = groups_.find({queue, std::string(name)});
   if (found != groups_.end()) return found->second;
   return std::shared_ptr<const Group>();
+}
+
+absl::StatusOr<std::shared_ptr<const Group>> Catalog::FindGroup(
+    const Queue& queue, std::string_view name, TimePoint deadline) {
+  auto group = LookUpGroup(queue.id, name, deadline);
+  if (group.ok() && *group == nullptr) {
+    return MakeStatus(Code::kQueueNotFound, "find group \"", name,
+                      "\" of queue \"", std::string_view(queue.name),
+                      "\": no such group; expected one that has bound the "
+                      "queue");
+  }
+  return group;
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<const Group>>> Catalog::GroupsOf(
+    const Queue& queue, TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  if (auto s = Refresh(deadline); !s.ok()) return s;
+  std::vector<std::shared_ptr<const Group>> all;
+  for (auto at = groups_.lower_bound({queue.id, std::string()});
+       at != groups_.end() && at->first.first == queue.id; ++at) {
+    all.push_back(at->second);
+  }
+  return all;
+}
+
+absl::Status Catalog::DeleteGroup(const Queue& queue, std::string_view name,
+                                  TimePoint deadline) {
+  const auto group = FindGroup(queue, name, deadline);
+  if (!group.ok()) return group.status();
+  const Locked locked(lock_, deadline);
+  if (!locked.status().ok()) return locked.status();
+  if ((*group)->live()) return EndGroup(**group, deadline);
+  return MakeStatus(Code::kQueueNotFound, "delete group \"", name,
+                    "\" of queue \"", std::string_view(queue.name),
+                    "\": it was deleted meanwhile");
 }
 
 absl::Status Catalog::MakeGroup(const Queue& queue, std::string_view name,
@@ -554,7 +590,7 @@ absl::Status Catalog::MakeGroup(const Queue& queue, std::string_view name,
 absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
     const std::shared_ptr<const Queue>& queue, std::string_view name,
     StartPosition start, TimePoint deadline) {
-  auto group = FindGroup(queue->id, name, deadline);
+  auto group = LookUpGroup(queue->id, name, deadline);
   if (!group.ok() || *group != nullptr) return group;
   {
     const Locked locked(lock_, deadline);
@@ -579,7 +615,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
       }
     }
   }
-  group = FindGroup(queue->id, name, deadline);
+  group = LookUpGroup(queue->id, name, deadline);
   if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
   return group;
 }
@@ -600,7 +636,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
       return s;
     }
   }
-  auto group = FindGroup(queue->id, name, deadline);
+  auto group = LookUpGroup(queue->id, name, deadline);
   if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
   return group;
 }

@@ -105,6 +105,17 @@ class Catalog {
       const std::shared_ptr<const Queue>& queue, std::string_view name,
       StartPosition start, TimePoint deadline);
 
+  // Errors: 1404 the queue has no such group.
+  absl::StatusOr<std::shared_ptr<const Group>> FindGroup(
+      const Queue& queue, std::string_view name, TimePoint deadline);
+  // Returns: the groups of one queue in the order of their names, those of one
+  // consumer each included.
+  absl::StatusOr<std::vector<std::shared_ptr<const Group>>> GroupsOf(
+      const Queue& queue, TimePoint deadline);
+  // Durable when it returns. Errors: 1404.
+  absl::Status DeleteGroup(const Queue& queue, std::string_view name,
+                           TimePoint deadline);
+
   // Makes a group for one consumer of this process, which ends it; if the
   // process dies, whoever retires segments does.
   absl::StatusOr<std::shared_ptr<const Group>> OpenPrivateGroup(
@@ -164,7 +175,7 @@ class Catalog {
                          StartPosition start, uint8_t flags,
                          TimePoint deadline);
   // Returns: nullptr for a group that is not there.
-  absl::StatusOr<std::shared_ptr<const Group>> FindGroup(
+  absl::StatusOr<std::shared_ptr<const Group>> LookUpGroup(
       uint32_t queue, std::string_view name, TimePoint deadline);
 
   const Environment* const environment_;

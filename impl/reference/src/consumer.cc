@@ -163,6 +163,14 @@ absl::Status ReferenceConsumer::Unbind(std::string_view queue,
   return absl::OkStatus();
 }
 
+void ReferenceConsumer::NoticeSeek(BoundPartition& partition,
+                                   uint32_t seeks) const {
+  const uint64_t lost = partition.source();
+  partition.BeginAnew(seeks, FirstSourceOf(*store_) |
+                                 PartitionOf(partition.queue_partition()));
+  if (events_ != nullptr) events_->Lost({&lost, 1});
+}
+
 absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
                                          BoundPartition& partition, size_t max,
                                          int64_t now_ns, TimePoint deadline,
@@ -175,11 +183,18 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     if (!*ready) return absl::OkStatus();
   }
   GroupWindow& window = *partition.window();
+  // Told although there may be nothing to take now.
+  if (partition.WasMoved()) {
+    NoticeSeek(partition, SeeksOf(partition.cursor().images.Load()));
+  }
   std::array<HandOut, kMaxTake> outs;
   const TakeResult taken = window.Take(
       std::min(max, outs.size()), now_ns,
       std::chrono::duration_cast<nanoseconds>(options_.lease).count(),
       store_->log().durable(), outs.data(), deadline);
+  if (taken.count > 0 && taken.seeks != partition.seeks()) {
+    NoticeSeek(partition, taken.seeks);
+  }
   look.flush_to = std::max(look.flush_to, taken.flush_to);
   // Full or slow is the next look's business: nothing is lost by waiting.
   if (const Code code = OmsCode(taken.failure);
@@ -212,27 +227,44 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     }
     sink.Deliver(*std::move(message),
                  receipts_.Make({bound.group->id, partition.queue_partition(),
-                                 out.offset, out.word.bits(), 0},
+                                 out.offset, out.word.bits(), taken.seeks, 0},
                                 partition.source()));
     ++look.count;
   }
   return absl::OkStatus();
 }
 
+absl::Status ReferenceConsumer::CheckAlive() {
+  const uint32_t version = store_->catalog().version();
+  if (version == alive_version_) return absl::OkStatus();
+  for (const auto& bound : bound_) {
+    if (!bound->queue->live()) {
+      return MakeStatus(Code::kQueueNotFound, "receive from \"",
+                        std::string_view(bound->name),
+                        "\": the queue was deleted");
+    }
+    if (!bound->group->live()) {
+      return MakeStatus(Code::kIllegalState, "receive from \"",
+                        std::string_view(bound->name), "\": group \"",
+                        std::string_view(bound->group->name),
+                        "\" was deleted; unbind the queue, and bind it to "
+                        "begin a new one");
+    }
+  }
+  alive_version_ = version;
+  return absl::OkStatus();
+}
+
 absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
                                            driver::DeliverySink& sink,
                                            Look& look) {
+  if (auto alive = CheckAlive(); !alive.ok()) return alive;
   const int64_t now_ns = store_->environment().clock->BootNs();
   // Begins at another place each time, so that no partition starves.
   const size_t queues = bound_.size();
   const size_t first = turn_++;
   for (size_t q = 0; q < queues; ++q) {
     BoundQueue& bound = *bound_[(first + q) % queues];
-    if (!bound.queue->live()) {
-      return MakeStatus(Code::kQueueNotFound, "receive from \"",
-                        std::string_view(bound.name),
-                        "\": the queue was deleted");
-    }
     const size_t partitions = bound.partitions.size();
     for (size_t p = 0; p < partitions; ++p) {
       BoundPartition& partition = *bound.partitions[(first + p) % partitions];
@@ -347,9 +379,20 @@ absl::Status ReferenceConsumer::SettleOne(const driver::Settlement& settlement,
                       "store, queue and group; bind the queue in the group "
                       "that received it");
   }
+  const auto was_moved = [&] {
+    return SeeksOf(partition->cursor().images.Load()) != token->seeks;
+  };
+  const auto moved = [&] {
+    return MakeStatus(Code::kReceiptExpired, "settle offset ", token->offset,
+                      ": the group was moved since, and the message is new to "
+                      "it or settled");
+  };
+  if (was_moved()) return moved();
   auto status =
       SettleWord(settlement, token->offset, DeliveryWord(token->word),
                  *partition, *bound, deadline);
+  // Moved meanwhile: the word is of a life that is over.
+  if (OmsCode(status) == Code::kReceiptInvalid && was_moved()) return moved();
   // Attempts are part of what the log is told, so a nack counts as well.
   if (status.ok() && !store_->volatile_storage()) {
     MarkDirty(*bound->group->state, partition->window()->cursor());

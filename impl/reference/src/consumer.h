@@ -70,7 +70,16 @@ class BoundPartition {
     return ready_.load(std::memory_order_acquire);
   }
 
+  // Also where the group was moved, which Receive must notice.
   bool MayHave(int64_t now_ns);
+  // Whether the group was moved since this consumer last looked.
+  bool WasMoved() const {
+    return SeeksOf(cursor_->images.Load()) !=
+           seeks_.load(std::memory_order_relaxed);
+  }
+  // Forgets what was handed out before the group was moved for the `seeks`th
+  // time; what comes now has a source of its own. By Receive.
+  void BeginAnew(uint32_t seeks, uint64_t source);
   // When a look may find something without an append; boot time.
   int64_t NextLookNs() const;
 
@@ -84,7 +93,10 @@ class BoundPartition {
   bool AckUpTo(uint64_t offset);
 
   uint32_t queue_partition() const { return queue_partition_; }
-  uint64_t source() const { return source_; }
+  uint64_t source() const { return source_.load(std::memory_order_acquire); }
+  // How often the group had been moved when this consumer last looked.
+  uint32_t seeks() const { return seeks_.load(std::memory_order_relaxed); }
+  const Cursor& cursor() const { return *cursor_; }
 
  private:
   static constexpr size_t kLateAtLeast = 64;
@@ -99,7 +111,8 @@ class BoundPartition {
   const std::shared_ptr<const Queue> queue_;
   const std::shared_ptr<const Group> group_;
   const uint32_t queue_partition_;
-  const uint64_t source_;
+  std::atomic<uint64_t> source_;
+  std::atomic<uint32_t> seeks_;
   PartitionState* const state_;
   Cursor* const cursor_;
   PartitionLog log_;
@@ -160,11 +173,15 @@ class ReferenceConsumer final : public driver::Consumer {
     absl::Status damage{};
   };
 
+  // Errors: 1404 a bound queue was deleted; 1602 the group was.
+  absl::Status CheckAlive();
   absl::Status LookAround(size_t max, TimePoint deadline,
                           driver::DeliverySink& sink, Look& look);
   absl::Status TakeFrom(BoundQueue& bound, BoundPartition& partition,
                         size_t max, int64_t now_ns, TimePoint deadline,
                         driver::DeliverySink& sink, Look& look);
+  // Tells that the group was moved, and that earlier deliveries are void.
+  void NoticeSeek(BoundPartition& partition, uint32_t seeks) const;
   void Wait(TimePoint deadline);
   bool SomethingMayBeThere(int64_t now_ns);
   int64_t NextLookNs() const;
@@ -204,6 +221,8 @@ class ReferenceConsumer final : public driver::Consumer {
   std::vector<std::shared_ptr<BoundQueue>> bound_;
   std::vector<QueueState*> queue_states_;
   size_t turn_ = 0;
+  // Of the catalog when all that is bound was last known to live.
+  uint32_t alive_version_ = 0;
   absl::Status pending_damage_;
 
   // For Settle, which comes from other threads.

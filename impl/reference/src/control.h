@@ -187,12 +187,20 @@ struct alignas(kCacheLine) Cursor {
   Shared<int64_t> next_scan_ns;  // Something may be due again; boot time.
   Shared<uint64_t> window;       // Offset of the window in ctl; 0 = not yet.
   Shared<uint32_t> token;        // Counts deliveries.
+  Shared<uint32_t> seeking;      // A SEEK record is being appended.
   Shared<uint64_t> images;       // Counts the images taken; see LogCursor.
   Shared<uint64_t> exceptions;   // Offset of the table in ctl; 0 = not yet.
   // The table took in what no image in the log tells yet.
   Shared<uint32_t> unlogged;
   Shared<uint32_t> stalled;      // The table had no room for the oldest.
 };
+
+// The upper bits of Cursor::images count how often the cursor was moved. An
+// image that was numbered before a move is thus lower than any behind it.
+inline constexpr int kSeekShift = 40;
+inline uint32_t SeeksOf(uint64_t images) {
+  return static_cast<uint32_t>(images >> kSeekShift);
+}
 
 struct alignas(kCacheLine) GroupState {
   uint32_t id;

@@ -90,6 +90,32 @@ class CursorWords {
     }
   }
 
+  // Forgets everything and goes on at `offset`. Idempotent; under the append
+  // lock, while nobody takes or gives back. Acknowledgements find their word
+  // gone, if not now.
+  void MoveTo(Cursor& cursor, uint64_t offset) const {
+    // Whoever looks meanwhile sees a floor that is not below next: an image of
+    // nothing, and of a number that does not count.
+    if (offset < cursor.floor.Load()) {
+      cursor.next.Store(offset);
+      cursor.floor.Store(offset);
+    } else {
+      cursor.floor.Store(offset);
+      cursor.next.Store(offset);
+    }
+    for (uint32_t n = 0; has_window() && n < window_; ++n) {
+      words_[n].Store(0);
+      dues_[n].Store(0);
+    }
+    for (uint32_t n = 0; n < UsedExceptions(); ++n) {
+      exceptions()->entry(n).name.Store(0);
+    }
+    if (exceptions() != nullptr) exceptions()->used.Store(0);
+    cursor.unlogged.Store(0);
+    cursor.stalled.Store(0);
+    cursor.next_scan_ns.Store(INT64_MAX);
+  }
+
  private:
   const Control* control_;
   const Cursor* cursor_;

@@ -24,7 +24,8 @@ enum class DeliveryState : uint8_t {
 // Bits, from the low end: state 2, attempts 14, owner's slot 10, low bits of
 // the owner's generation 10, token 4, offset 16, check 8. The whole word is
 // also the receipt: a settlement changes exactly the word that was handed out,
-// so a late one can never touch a newer delivery.
+// so a late one can never touch a newer delivery. Half of the token counts how
+// often the group was moved: then a message is new, and its attempts begin again.
 class DeliveryWord {
  public:
   static constexpr uint32_t kMaxAttempts = (1u << 14) - 1;

@@ -12,6 +12,7 @@
 
 #include "consumer.h"
 #include "env/storage.h"
+#include "group_control.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/limits.h"
@@ -39,7 +40,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kExplicitPartition, Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
-        Capability::kStartEarliest, Capability::kStream}) {
+        Capability::kStartEarliest, Capability::kStream,
+        Capability::kSeek}) {
     all.Set(native, Support::kNative);
   }
   if (!store.volatile_storage()) {
@@ -70,6 +72,7 @@ class ReferenceConnection final : public driver::Connection,
                       const ConnectionSettings& settings)
       : store_(std::move(store)),
         settings_(settings),
+        groups_(store_),
         stream_(store_, settings.spin) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
@@ -114,6 +117,9 @@ class ReferenceConnection final : public driver::Connection,
     }
     if (interface_name == driver::StreamSource::kInterface) {
       return static_cast<driver::StreamSource*>(&stream_);
+    }
+    if (interface_name == driver::GroupControl::kInterface) {
+      return static_cast<driver::GroupControl*>(&groups_);
     }
     return nullptr;
   }
@@ -175,6 +181,7 @@ class ReferenceConnection final : public driver::Connection,
 
   const std::shared_ptr<Store> store_;
   const ConnectionSettings settings_;
+  ReferenceGroupControl groups_;
   ReferenceStreamSource stream_;
 };
 

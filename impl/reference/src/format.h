@@ -21,7 +21,7 @@
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kFormatMajor = 0;
-inline constexpr uint16_t kFormatMinor = 2;
+inline constexpr uint16_t kFormatMinor = 3;
 
 // Whether this library reads and writes a store of that format. While the major
 // number is 0 each minor one stands alone; STORE decides for all files.
@@ -193,6 +193,27 @@ struct DeadSource {
   uint32_t reserved = 0;
 };
 static_assert(sizeof(DeadSource) == 32);
+
+// The body of a SEEK record: where a group goes on in the partition that the
+// header names.
+struct SeekTarget {
+  uint32_t group = 0;
+  uint32_t reserved = 0;
+  uint64_t offset = 0;  // Everything below counts as settled, all else as new.
+  uint64_t number = 0;  // Among the images of the cursor.
+};
+static_assert(sizeof(SeekTarget) == 24);
+
+// Returns: what a SEEK record says; the group 0, which no group has, where the
+// record is too short to say. `record` is as long as its header says.
+inline SeekTarget SeekTargetOf(const RecordHeader& header, const char* record) {
+  SeekTarget target;
+  const uint64_t begin = sizeof(header) + uint64_t{header.fields_bytes};
+  if (CommitWord::Length(header.commit) >= begin + sizeof(target)) {
+    std::memcpy(&target, record + begin, sizeof(target));
+  }
+  return target;
+}
 
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {

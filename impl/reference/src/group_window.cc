@@ -213,8 +213,9 @@ void GroupWindow::HandOutOne(const Candidate& candidate, uint32_t attempts,
     }
     return;
   }
-  const uint32_t token = cursor_->token.LoadRelaxed() + 1;
+  uint32_t token = cursor_->token.LoadRelaxed() + 1;
   cursor_->token.StoreRelaxed(token);
+  token = SeeksOf(cursor_->images.LoadRelaxed()) << 2 | (token & 3);
   const DeliveryWord leased =
       DeliveryWord::Leased(offset, attempts, liveness_->self(), token);
   // An ack of the earlier delivery may win until here.
@@ -434,9 +435,9 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
                              uint64_t durable, HandOut* out,
                              TimePoint deadline) {
   TakeResult result;
-  const SlotLock::Result lock = lock_.Acquire(deadline);
-  if (lock == SlotLock::Result::kTimeout) return result;
-  if (lock == SlotLock::Result::kInherited) Repair();
+  result.failure = Lock("receive", 0, deadline);
+  if (!result.failure.ok()) return result;
+  result.seeks = SeeksOf(cursor_->images.LoadRelaxed());
   AdvanceFloor();
   TakeDue(max, now_ns, lease_ns, out, deadline, result);
   if (result.count < max && !result.lost) {
@@ -483,21 +484,47 @@ absl::Status GroupWindow::Ack(uint64_t offset, DeliveryWord receipt) {
   return Refusal(offset, receipt);
 }
 
-absl::Status GroupWindow::Lock(uint64_t offset, TimePoint deadline) {
+absl::Status GroupWindow::Lock(std::string_view operation, uint64_t offset,
+                               TimePoint deadline) {
   const SlotLock::Result lock = lock_.Acquire(deadline);
   if (lock == SlotLock::Result::kTimeout) {
-    return MakeStatus(Code::kTimeout, "settle offset ", offset,
+    return MakeStatus(Code::kTimeout, operation, " offset ", offset,
                       ": another process held the group's lock until the "
                       "deadline");
   }
-  if (lock == SlotLock::Result::kInherited) Repair();
+  const bool seeking = cursor_->seeking.LoadRelaxed() != 0;
+  if (seeking) {
+    // Whoever appended a SEEK record died at it. An heir of the append lock may
+    // move the cursor at any time until it is known what became of the record.
+    if (auto finished = log_->FinishDead(deadline); !finished.ok()) {
+      lock_.Release();
+      return finished;
+    }
+  }
+  if (seeking || lock == SlotLock::Result::kInherited) Repair();
+  if (seeking) cursor_->seeking.Store(0);
   return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> GroupWindow::Seek(uint64_t offset,
+                                           TimePoint deadline) {
+  if (auto locked = Lock("seek", offset, deadline); !locked.ok()) return locked;
+  // Under the lock, because retirement and senders go on meanwhile.
+  offset = std::clamp(offset, partition_->first_offset.Load(),
+                      std::max(partition_->first_offset.Load(),
+                               partition_->next_offset.Load()));
+  const uint64_t seeks = SeeksOf(cursor_->images.Load()) + uint64_t{1};
+  cursor_->seeking.Store(1);
+  auto position = log_->LogSeek(offset, seeks << kSeekShift, deadline);
+  cursor_->seeking.Store(0);
+  lock_.Release();
+  return position;
 }
 
 absl::Status GroupWindow::Nack(uint64_t offset, DeliveryWord receipt,
                                int64_t due_ns, TimePoint deadline) {
   // Under the lock, because word and due time change together.
-  if (auto locked = Lock(offset, deadline); !locked.ok()) return locked;
+  if (auto locked = Lock("settle", offset, deadline); !locked.ok()) return locked;
   if (due_ns == 0) {
     due_ns = SaturatingAdd(environment_->clock->BootNs(),
                            policy_.BackoffNs(receipt.attempts()));
@@ -522,7 +549,7 @@ absl::Status GroupWindow::Nack(uint64_t offset, DeliveryWord receipt,
 
 absl::Status GroupWindow::Extend(uint64_t offset, DeliveryWord receipt,
                                  int64_t due_ns, TimePoint deadline) {
-  if (auto locked = Lock(offset, deadline); !locked.ok()) return locked;
+  if (auto locked = Lock("settle", offset, deadline); !locked.ok()) return locked;
   absl::Status status;
   if (const DeliveryPlace place = FindHeld(offset, receipt)) {
     place.due->Store(due_ns);
@@ -538,7 +565,7 @@ absl::Status GroupWindow::Extend(uint64_t offset, DeliveryWord receipt,
 
 absl::Status GroupWindow::Reject(uint64_t offset, DeliveryWord receipt,
                                  TimePoint deadline) {
-  if (auto locked = Lock(offset, deadline); !locked.ok()) return locked;
+  if (auto locked = Lock("settle", offset, deadline); !locked.ok()) return locked;
   absl::Status status = Refusal(offset, receipt);
   if (const DeliveryPlace place = FindHeld(offset, receipt)) {
     // Returned and due while it moves: no ack counts from here on, and whoever

@@ -8,10 +8,11 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "control_file.h"
 #include "cursor_words.h"
 #include "delivery_word.h"
@@ -32,6 +33,8 @@ struct HandOut {
 // What one look at a partition found.
 struct TakeResult {
   size_t count = 0;
+  // How often the group had been moved when it looked.
+  uint32_t seeks = 0;
   // The next message is at durability disk and not durable yet: flush up to
   // here and look again. 0 = none.
   uint64_t flush_to = 0;
@@ -53,7 +56,9 @@ struct TakeResult {
 //   (3) whoever dies inside the lock leaves words that are whole; the heir
 //       moves `next` over those that were handed out;
 //   (4) a message is handed out again only after the log has its count, and
-//       what a dead process appended is finished.
+//       what a dead process appended is finished;
+//   (5) the group is moved under the cursor's lock and the append lock: nobody
+//       takes or gives back in a window that somebody still has to move.
 //
 // Threads: Take by one thread of a consumer at a time; the rest from any.
 class GroupWindow {
@@ -98,6 +103,12 @@ class GroupWindow {
   // RedeliveryLog::MoveDead.
   absl::Status Reject(uint64_t offset, DeliveryWord word, TimePoint deadline);
 
+  // Moves the group to `offset`, within what is stored: everything below counts
+  // as settled, all else as new. No settlement of an earlier delivery counts
+  // from then on. Returns: the position that must be durable. Errors: 1410; as
+  // RedeliveryLog::LogSeek; nothing was done then.
+  absl::StatusOr<uint64_t> Seek(uint64_t offset, TimePoint deadline);
+
   // Gives back what one consumer of this process still holds.
   void Return(uint64_t offset, DeliveryWord word);
 
@@ -121,8 +132,10 @@ class GroupWindow {
     return words_.InWindow(offset).Load();
   }
 
-  // Takes the lock for a settlement. Errors: 1410.
-  absl::Status Lock(uint64_t offset, TimePoint deadline);
+  // Takes the lock, and finishes what the last owner left if it died. Errors:
+  // 1410, without the lock.
+  absl::Status Lock(std::string_view operation, uint64_t offset,
+                    TimePoint deadline);
   static bool IsHeldAt(const DeliveryPlace& place, uint64_t offset,
                        DeliveryWord receipt) {
     return receipt.Is(offset) &&

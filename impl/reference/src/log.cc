@@ -335,6 +335,10 @@ void Log::Finish(uint64_t begin, uint64_t end,
       }
     } else if (type == RecordType::kQueue || type == RecordType::kGroup) {
       listener_->Publish(header);
+    } else if (type == RecordType::kSeek) {
+      listener_->MoveCursor(SeekTargetOf(header, record),
+                            header.queue_partition,
+                            entries.empty() ? nullptr : entries[n].source);
     }
     if (type == RecordType::kDead) {
       listener_->SettleDead(DeadSourceOf(header, record),

@@ -38,7 +38,8 @@ struct Append {
   // null.
   const CatalogEntry* alive = nullptr;
   // Of a DEAD record, which is appended alone: the cursor in which it settles
-  // its source, and what the source's word must say under the lock.
+  // its source, and what the source's word must say under the lock. Of a SEEK
+  // record, as lonely: the cursor that it moves.
   Cursor* source = nullptr;
   const Shared<uint64_t>* guard = nullptr;
   uint64_t guarded = 0;
@@ -75,6 +76,11 @@ class LogListener {
   // Settles the source of a DEAD record. Under the append lock; idempotent.
   // `cursor`: the source's, where the appender knows it; an heir does not.
   virtual void SettleDead(const DeadSource& source, Cursor* cursor) = 0;
+
+  // Moves a cursor to where a SEEK record says. Under the append lock;
+  // idempotent. `cursor`: as in SettleDead.
+  virtual void MoveCursor(const SeekTarget& target, uint32_t queue_partition,
+                          Cursor* cursor) = 0;
 
   // Appends what is acknowledged but not logged yet. By the flush leader,
   // before it looks how far the log goes.

@@ -183,4 +183,25 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   return absl::OkStatus();
 }
 
+absl::StatusOr<uint64_t> PartitionLog::LogSeek(uint64_t offset,
+                                               uint64_t number,
+                                               TimePoint deadline) {
+  const SeekTarget target{group_->id, 0, offset, number};
+  Append record;
+  record.type = RecordType::kSeek;
+  record.queue_partition = queue_partition_;
+  record.offset = group_->id;
+  record.alive = group_->entry;
+  record.source = cursor_;
+  record.pieces[2] = BytesOf(target);
+  store_->log().AppendAll(
+      {&record, 1}, store_->environment().clock->WallMs(), deadline);
+  if (!record.status.ok()) return record.status;
+  return record.end;
+}
+
+absl::Status PartitionLog::FinishDead(TimePoint deadline) {
+  return store_->log().FinishDead(deadline);
+}
+
 }  // namespace openmessaging::reference

@@ -32,6 +32,9 @@ class PartitionLog final : public RedeliveryLog {
   absl::Status LogAttempts(uint64_t floor, std::span<const Attempt> attempts,
                            TimePoint deadline) override;
   absl::Status MoveDead(const DeadLetter& letter, TimePoint deadline) override;
+  absl::StatusOr<uint64_t> LogSeek(uint64_t offset, uint64_t number,
+                                   TimePoint deadline) override;
+  absl::Status FinishDead(TimePoint deadline) override;
 
  private:
   absl::StatusOr<Message> ReadSource(const DeadLetter& letter) const;

@@ -21,7 +21,9 @@ struct ReceiptToken {
   uint32_t queue_partition = 0;
   uint64_t offset = 0;
   uint64_t word = 0;
-  uint64_t seal = 0;  // Binds the rest to one store.
+  // How often the group had been moved in that partition.
+  uint32_t seeks = 0;
+  uint32_t seal = 0;  // Binds the rest to one store.
 };
 static_assert(sizeof(ReceiptToken) <= Receipt::kInlineBytes);
 
@@ -50,10 +52,12 @@ class ReceiptCodec {
   }
 
  private:
-  uint64_t Seal(const ReceiptToken& token) const {
+  uint32_t Seal(const ReceiptToken& token) const {
     const uint64_t place =
         uint64_t{token.group} << 32 | token.queue_partition;
-    return Mix64(Mix64(Mix64(place ^ secret_) ^ token.offset) ^ token.word);
+    return static_cast<uint32_t>(
+        Mix64(Mix64(Mix64(Mix64(place ^ secret_) ^ token.offset) ^ token.word) ^
+              token.seeks));
   }
 
   uint64_t secret_ = 0;

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "env/environment.h"
 #include "env/shared.h"
 #include "openmessaging/queue_info.h"
@@ -92,6 +93,17 @@ class RedeliveryLog {
   // append's. Nothing was done then.
   virtual absl::Status MoveDead(const DeadLetter& letter,
                                 TimePoint deadline) = 0;
+
+  // Appends that the cursor goes on at `offset`, and moves it there: both or
+  // neither, whoever dies. `number`: of the move among the cursor's images.
+  // Returns: the position that must be durable. Errors: as an append's; 1404
+  // the group is gone.
+  virtual absl::StatusOr<uint64_t> LogSeek(uint64_t offset, uint64_t number,
+                                           TimePoint deadline) = 0;
+
+  // Returns once what a dead process began to append is finished. Errors: 1410;
+  // 1501 it cannot be finished now.
+  virtual absl::Status FinishDead(TimePoint deadline) = 0;
 
  protected:
   ~RedeliveryLog() = default;

@@ -135,6 +135,16 @@ absl::Status Store::Replay(LogScan& scan) {
       if (number < history.number) return;
       history.number = number;
       history.image = std::string(bytes);
+    } else if (type == RecordType::kSeek && payload_ok) {
+      // Counts and moves were appended under the same lock as this, so all that
+      // was read of them is older.
+      const SeekTarget target = SeekTargetOf(header, record);
+      History& history = history_of(target.group, header.queue_partition);
+      if (target.number < history.number) return;
+      ImageWriter image;
+      image.Put(target.offset);
+      image.Put(target.offset);
+      history = {target.number, std::move(image.bytes()), {}};
     } else if (type == RecordType::kDelivered && payload_ok) {
       ImageReader reader(body);
       const auto group = reader.Get<uint32_t>();

@@ -307,6 +307,22 @@ void Store::SettleDead(const DeadSource& source, Cursor* cursor) {
   }
 }
 
+void Store::MoveCursor(const SeekTarget& target, uint32_t queue_partition,
+                       Cursor* cursor) {
+  if (cursor == nullptr) {
+    cursor = catalog_->FindCursor(target.group, PartitionOf(queue_partition));
+  }
+  if (cursor == nullptr) return;
+  uint64_t number = cursor->images.Load();
+  if (SeeksOf(number) >= SeeksOf(target.number)) return;
+  CursorWords(control_.get(), cursor).MoveTo(*cursor, target.offset);
+  // Last, so that an image with a number behind this one sees all of it; and an
+  // heir who finds the number as it was does all of it again.
+  while (number < target.number &&
+         !cursor->images.CompareExchange(number, target.number)) {
+  }
+}
+
 void Store::BeforeFlush() {
   // What cannot be logged now is logged with the next flush; until then a
   // power loss may repeat a message.

@@ -92,6 +92,8 @@ class Store final : public LogListener {
   void Publish(const RecordHeader& header) override;
   PartitionState* FindPartition(uint32_t queue_partition) override;
   void SettleDead(const DeadSource& source, Cursor* cursor) override;
+  void MoveCursor(const SeekTarget& target, uint32_t queue_partition,
+                  Cursor* cursor) override;
   void BeforeFlush() override;
   void BeforePrepare() override;
   bool WorkIsAhead() override;
