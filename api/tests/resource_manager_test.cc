@@ -66,6 +66,19 @@ TEST_CASE("OMS-GRP-001: a driver that cannot manage groups says so") {
         Code::kBadParameter);
 }
 
+TEST_CASE("OMS-STAT-001: a driver that tells no numbers says so") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  const auto stats = manager.Stats("orders");
+
+  CHECK(OmsCode(stats.status()) == Code::kUnsupported);
+  CHECK(std::string(stats.status().message()) ==
+        "ask for the stats of queue \"orders\": driver fake does not tell; "
+        "expected the broker's own tools (OMS-STAT-001)");
+  CHECK(OmsCode(manager.Stats("a b").status()) == Code::kBadParameter);
+}
+
 TEST_CASE("OMS-MAP-011: names and options are checked before the driver") {
   World world;
   ResourceManager manager = world.bus->resource_manager();

@@ -25,6 +25,7 @@
 #include "openmessaging/push_failure.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
+#include "openmessaging/queue_stats.h"
 #include "openmessaging/receipt.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/send_result.h"

@@ -24,6 +24,7 @@
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
+#include "openmessaging/queue_stats.h"
 #include "openmessaging/status.h"
 #include "openmessaging/stream_position.h"
 
@@ -105,6 +106,13 @@ class ResourceManager {
   // Implements: OMS-GRP-005.
   [[nodiscard]] absl::Status DeleteGroup(std::string_view queue,
                                          std::string_view group);
+
+  // Tells how full a queue is and how far each of its groups. It counts what
+  // was sent and settled before, and holds nobody up.
+  // Errors: kNotFound 1404; kUnimplemented 1600: the capability stats is
+  // missing.
+  // Implements: OMS-STAT-001, 002, 003.
+  [[nodiscard]] absl::StatusOr<QueueStats> Stats(std::string_view queue);
 
  private:
   friend class MessagingAccessPoint;
@@ -349,6 +357,18 @@ inline absl::Status ResourceManager::DeleteGroup(std::string_view queue,
   const auto groups = Groups("delete a group", queue, group);
   if (!groups.ok()) return groups.status();
   return (*groups)->DeleteGroup(queue, group, Deadline());
+}
+
+inline absl::StatusOr<QueueStats> ResourceManager::Stats(
+    std::string_view queue) {
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  auto* const source =
+      driver::QueryInterface<driver::StatsSource>(connection_->connection());
+  if (source != nullptr) return source->StatsOf(queue, Deadline());
+  return MakeStatus(Code::kUnsupported, "ask for the stats of queue \"", queue,
+                    "\": driver ", std::string_view(connection_->url().driver()),
+                    " does not tell; expected the broker's own tools "
+                    "(OMS-STAT-001)");
 }
 
 }  // namespace v0

@@ -20,6 +20,7 @@
 #include "openmessaging/reference/driver.h"
 #include "openmessaging/status.h"
 #include "producer.h"
+#include "queue_stats.h"
 #include "store.h"
 #include "stream_source.h"
 
@@ -41,7 +42,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
         Capability::kStartEarliest, Capability::kStream,
-        Capability::kSeek}) {
+        Capability::kSeek, Capability::kStats}) {
     all.Set(native, Support::kNative);
   }
   if (!store.volatile_storage()) {
@@ -73,6 +74,7 @@ class ReferenceConnection final : public driver::Connection,
       : store_(std::move(store)),
         settings_(settings),
         groups_(store_),
+        stats_(store_),
         stream_(store_, settings.spin) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
@@ -120,6 +122,9 @@ class ReferenceConnection final : public driver::Connection,
     }
     if (interface_name == driver::GroupControl::kInterface) {
       return static_cast<driver::GroupControl*>(&groups_);
+    }
+    if (interface_name == driver::StatsSource::kInterface) {
+      return static_cast<driver::StatsSource*>(&stats_);
     }
     return nullptr;
   }
@@ -182,6 +187,7 @@ class ReferenceConnection final : public driver::Connection,
   const std::shared_ptr<Store> store_;
   const ConnectionSettings settings_;
   ReferenceGroupControl groups_;
+  ReferenceStatsSource stats_;
   ReferenceStreamSource stream_;
 };
 

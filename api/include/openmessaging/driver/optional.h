@@ -22,6 +22,7 @@
 #include "openmessaging/key_value.h"
 #include "openmessaging/message.h"
 #include "openmessaging/queue_info.h"
+#include "openmessaging/queue_stats.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -177,6 +178,21 @@ class GroupControl {
 
  protected:
   ~GroupControl() = default;
+};
+
+// Tells how full queues are and how far their groups. Names are checked
+// already.
+class StatsSource {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.StatsSource/0";
+
+  // What was sent and settled before the call is counted, though it may lag by
+  // one flush. Groups come in the order of their names. Errors: 1404.
+  virtual absl::StatusOr<QueueStats> StatsOf(std::string_view queue,
+                                             TimePoint deadline) = 0;
+
+ protected:
+  ~StatsSource() = default;
 };
 
 // Withdraws a delayed message that is not due yet.
