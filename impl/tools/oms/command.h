@@ -30,6 +30,8 @@ using Work = std::function<int()>;
 void AddQueueCommand(CLI::App& app, Work& work);
 void AddSendCommand(CLI::App& app, Work& work);
 void AddReceiveCommand(CLI::App& app, Work& work);
+void AddGroupCommand(CLI::App& app, Work& work);
+void AddStatsCommand(CLI::App& app, Work& work);
 void AddStreamCommand(CLI::App& app, Work& work);
 void AddCapabilitiesCommand(CLI::App& app, Work& work);
 void AddCheckCommand(CLI::App& app, Work& work);

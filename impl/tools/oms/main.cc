@@ -94,6 +94,8 @@ int Main(int argc, char** argv) {
   AddSendCommand(app, work);
   AddReceiveCommand(app, work);
   AddStreamCommand(app, work);
+  AddGroupCommand(app, work);
+  AddStatsCommand(app, work);
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
   AddInspectCommand(app, work);

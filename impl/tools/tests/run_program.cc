@@ -48,11 +48,13 @@ std::array<int, 2> MakeTerminal() {
 
 }  // namespace
 
-Program::Program(const std::vector<std::string>& arguments, Errors errors) {
+Program::Program(const std::vector<std::string>& arguments, Errors errors,
+                 Output output) {
   // Writing to a program that has ended is a result, not the end of the test.
   ::signal(SIGPIPE, SIG_IGN);
   std::array<int, 2> in = MakePipe();
-  std::array<int, 2> out = MakePipe();
+  std::array<int, 2> out =
+      output == Output::kPipe ? MakePipe() : MakeTerminal();
   std::array<int, 2> err =
       errors == Errors::kPipe ? MakePipe() : MakeTerminal();
   posix_spawn_file_actions_t actions;

@@ -22,6 +22,7 @@ struct Ended {
 };
 
 enum class Errors { kPipe, kTerminal };
+enum class Output { kPipe, kTerminal };
 
 // One run of a program. Its standard input stays open until CloseInput().
 //
@@ -29,9 +30,10 @@ enum class Errors { kPipe, kTerminal };
 class Program {
  public:
   // Starts `arguments[0]`. Fails the test when it cannot.
-  // `errors` is what its standard error is.
+  // `errors` and `output` are what its standard error and output are.
   explicit Program(const std::vector<std::string>& arguments,
-                   Errors errors = Errors::kPipe);
+                   Errors errors = Errors::kPipe,
+                   Output output = Output::kPipe);
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
   ~Program();
