@@ -81,10 +81,15 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
           ? catalog.OpenPrivateGroup(*found, options_.start, deadline)
           : catalog.OpenGroup(*found, options_.group, options_.start, deadline);
   if (!group.ok()) return group.status();
-  const auto claim = Claim(**group);
-  if (!claim.ok()) return claim.status();
+  uint64_t claim = 0;
+  if (!options_.broadcast) {
+    const auto joined =
+        store_->members().Join(**group, options_.exclusive, deadline);
+    if (!joined.ok()) return joined.status();
+    claim = *joined;
+  }
   auto bound = std::make_shared<BoundQueue>();
-  bound->claim = *claim;
+  bound->claim = claim;
   bound->name = std::string(queue);
   bound->queue = *found;
   bound->group = *group;
@@ -107,38 +112,14 @@ void ReferenceConsumer::RingQueue(const BoundQueue& bound) const {
             *bound.queue->state);
 }
 
-absl::StatusOr<uint64_t> ReferenceConsumer::Claim(const Group& group) const {
-  static std::atomic<uint64_t> consumers{0};
-  Shared<uint64_t>& word = group.state->exclusive;
-  uint64_t seen = word.Load();
-  while (true) {
-    if (seen != 0 && store_->liveness().IsAlive(Owner::FromWord(
-                         static_cast<uint32_t>(seen >> 34)))) {
-      return MakeStatus(Code::kConsumerExists, "bind \"",
-                        std::string_view(group.queue->name), "\": group \"",
-                        std::string_view(group.name),
-                        "\" has an exclusive consumer; expected to be the only "
-                        "one (exclusive)");
-    }
-    if (!options_.exclusive) return uint64_t{0};
-    const uint64_t number =
-        consumers.fetch_add(1, std::memory_order_relaxed) + 1;
-    const uint64_t mine =
-        uint64_t{store_->liveness().self().word()} << 34 |
-        (number & ((uint64_t{1} << 34) - 1));
-    if (word.CompareExchange(seen, mine)) return mine;
-  }
-}
-
 void ReferenceConsumer::Release(BoundQueue& bound, TimePoint deadline) {
   for (const auto& partition : bound.partitions) partition->ReturnHeld();
   RingQueue(bound);
-  if (uint64_t mine = bound.claim; mine != 0) {
-    bound.group->state->exclusive.CompareExchange(mine, 0);
-  }
-  // If this fails the group outlives its consumer, until the process ends.
   if (options_.broadcast) {
+    // If this fails the group outlives its consumer, until the process ends.
     store_->catalog().EndGroup(*bound.group, deadline).IgnoreError();
+  } else {
+    store_->members().Leave(*bound.group, bound.claim);
   }
 }
 

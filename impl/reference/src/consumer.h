@@ -198,9 +198,6 @@ class ReferenceConsumer final : public driver::Consumer {
   void RingQueue(const BoundQueue& bound) const;
   // Gives back what is unsettled, and the group where it is this consumer's.
   void Release(BoundQueue& bound, TimePoint deadline);
-  // Takes the group for this consumer alone, where that is wanted. Returns: the
-  // claim, 0 for none. Errors: 1408 another living one has it.
-  absl::StatusOr<uint64_t> Claim(const Group& group) const;
   // Appends the state of each cursor that a batch has changed.
   absl::Status LogTouched(std::span<const driver::Settlement> batch,
                           TimePoint deadline);

@@ -113,6 +113,8 @@ struct alignas(kCacheLine) Slot {
 
 inline constexpr uint64_t kGateByte = 0;
 inline constexpr uint64_t kSlotByte = 16;
+// By group and slot: the slot's handle has members in the group.
+inline constexpr uint64_t kMemberByte = uint64_t{1} << 20;
 
 // Where one receiver sleeps.
 struct alignas(kCacheLine) Bell {

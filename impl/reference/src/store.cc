@@ -224,6 +224,8 @@ void Store::Assemble() {
                                            control_->segments());
   catalog_ = std::make_unique<Catalog>(environment_, control_.get(),
                                        segments_.get(), liveness_.get());
+  members_ = std::make_unique<Members>(locks_.get(), control_.get(),
+                                       liveness_.get(), environment_->waiting);
   log_ = std::make_unique<Log>(storage_.get(), environment_, control_.get(),
                                segments_.get(), liveness_.get(), this);
   catalog_->set_log(log_.get());

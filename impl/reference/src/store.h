@@ -24,6 +24,7 @@
 #include "format.h"
 #include "housekeeper.h"
 #include "log.h"
+#include "members.h"
 #include "segment_map.h"
 #include "slot_lock.h"
 
@@ -68,6 +69,7 @@ class Store final : public LogListener {
   Control& control() { return *control_; }
   Catalog& catalog() { return *catalog_; }
   Log& log() { return *log_; }
+  Members& members() { return *members_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
   // Nothing where there is none.
@@ -180,6 +182,7 @@ class Store final : public LogListener {
   std::unique_ptr<Liveness> liveness_;
   std::unique_ptr<SegmentMap> segments_;
   std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<Members> members_;
   std::unique_ptr<Log> log_;
   // Set before anybody else has this handle.
   std::shared_ptr<Housekeeper> housekeeper_;

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "doctest/doctest.h"
@@ -85,6 +86,88 @@ TEST_CASE("OMS-CONS-003: an exclusive consumer is the only one of its group") {
   auto second = fixture.Join(other, Exclusive());
   REQUIRE(second->Bind().ok());
   CHECK(second->Take().size() == 1);
+}
+
+TEST_CASE("OMS-CONS-003: nobody is alone where others are") {
+  Fixture fixture;
+  Handle other = fixture.Open();
+  driver::ConsumerOptions plain;
+  plain.group = "billing";
+  auto first = fixture.Join(fixture.handle, plain);
+  auto second = fixture.Join(fixture.handle, plain);
+  REQUIRE(first->Bind().ok());
+  REQUIRE(second->Bind().ok());
+
+  for (const Handle* const of : {&fixture.handle, &other}) {
+    const absl::Status refused = fixture.Join(*of, Exclusive())->Bind();
+    CHECK(OmsCode(refused) == Code::kConsumerExists);
+    CHECK(std::string(refused.message()) ==
+          "bind \"orders\": group \"billing\" has other consumers; expected to "
+          "be the only one (exclusive)");
+  }
+  // They are in nobody's way, and not in that of another group.
+  auto third = fixture.Join(other, plain);
+  CHECK(third->Bind().ok());
+  driver::ConsumerOptions elsewhere = Exclusive();
+  elsewhere.group = "audit";
+  CHECK(fixture.Join(other, elsewhere)->Bind().ok());
+  third->Close();
+  first->Close();
+  CHECK(OmsCode(fixture.Join(other, Exclusive())->Bind()) ==
+        Code::kConsumerExists);
+
+  SUBCASE("until the last unbinds") { CHECK(second->Unbind().ok()); }
+  SUBCASE("until the last closes") { second->Close(); }
+  SUBCASE("until the last dies") {
+    second.reset();
+    first.reset();
+    fixture.handle.Kill();
+    fixture.machine.clock.boot_ns += 100'000'000;
+  }
+  SUBCASE("until all die") {
+    third.reset();
+    second.reset();
+    first.reset();
+    fixture.handle.Kill();
+    other.Kill();
+    other = fixture.Open();
+    CHECK(other.store->open_path() == OpenPath::kWarm);
+  }
+  auto alone = fixture.Join(other, Exclusive());
+  CHECK(alone->Bind().ok());
+  CHECK(OmsCode(fixture.Join(other, plain)->Bind()) == Code::kConsumerExists);
+  alone->Close();
+  CHECK(fixture.Join(other, plain)->Bind().ok());
+}
+
+TEST_CASE("OMS-CONS-003: of those who come at once one is alone or none") {
+  Fixture fixture;
+  std::vector<Handle> handles;
+  for (int n = 0; n < 3; ++n) handles.push_back(fixture.Open());
+  driver::ConsumerOptions plain;
+  plain.group = "billing";
+
+  for (int round = 0; round < 30; ++round) {
+    std::atomic<int> alone{0};
+    std::atomic<int> shared{0};
+    std::atomic<bool> go{false};
+    std::vector<std::unique_ptr<Member>> members(6);
+    std::vector<std::thread> threads;
+    for (size_t n = 0; n < members.size(); ++n) {
+      threads.emplace_back([&, n] {
+        const bool exclusive = n % 2 == 0;
+        members[n] =
+            fixture.Join(handles[n / 2], exclusive ? Exclusive() : plain);
+        while (!go) std::this_thread::yield();
+        if (members[n]->Bind().ok()) ++(exclusive ? alone : shared);
+      });
+    }
+    go = true;
+    for (std::thread& thread : threads) thread.join();
+
+    CHECK(((alone == 1 && shared == 0) || (alone == 0 && shared == 3)));
+    for (const auto& member : members) member->Close();
+  }
 }
 
 TEST_CASE("OMS-CONS-003: everybody who listens alone gets everything") {
