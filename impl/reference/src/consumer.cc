@@ -198,6 +198,9 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
       const Code code = OmsCode(message.status());
       if (code == Code::kDamaged || code == Code::kQueueNotFound) {
         window.Ack(out.offset, out.word).IgnoreError();
+        if (code == Code::kQueueNotFound && partition.IsRetired(out.offset)) {
+          continue;
+        }
       } else {
         // Not the message's fault (no descriptor, no memory): it is for
         // whoever can read it.

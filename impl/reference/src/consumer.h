@@ -92,6 +92,12 @@ class BoundPartition {
   // settled by it.
   bool AckUpTo(uint64_t offset);
 
+  // Whether the message went with its segment: a group may be moved back while
+  // that is being retired.
+  bool IsRetired(uint64_t offset) const {
+    return offset < state_->first_offset.Load();
+  }
+
   uint32_t queue_partition() const { return queue_partition_; }
   uint64_t source() const { return source_.load(std::memory_order_acquire); }
   // How often the group had been moved when this consumer last looked.

@@ -435,7 +435,10 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
                              uint64_t durable, HandOut* out,
                              TimePoint deadline) {
   TakeResult result;
-  result.failure = Lock("receive", 0, deadline);
+  // Whoever only looks may find it held often: no text is made for that.
+  const SlotLock::Result lock = lock_.Acquire(deadline);
+  if (lock == SlotLock::Result::kTimeout) return result;
+  result.failure = Enter(lock, deadline);
   if (!result.failure.ok()) return result;
   result.seeks = SeeksOf(cursor_->images.LoadRelaxed());
   AdvanceFloor();
@@ -492,6 +495,10 @@ absl::Status GroupWindow::Lock(std::string_view operation, uint64_t offset,
                       ": another process held the group's lock until the "
                       "deadline");
   }
+  return Enter(lock, deadline);
+}
+
+absl::Status GroupWindow::Enter(SlotLock::Result lock, TimePoint deadline) {
   const bool seeking = cursor_->seeking.LoadRelaxed() != 0;
   if (seeking) {
     // Whoever appended a SEEK record died at it. An heir of the append lock may

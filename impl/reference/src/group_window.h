@@ -132,10 +132,12 @@ class GroupWindow {
     return words_.InWindow(offset).Load();
   }
 
-  // Takes the lock, and finishes what the last owner left if it died. Errors:
-  // 1410, without the lock.
+  // Takes the lock. Errors: 1410; as Enter.
   absl::Status Lock(std::string_view operation, uint64_t offset,
                     TimePoint deadline);
+  // Finishes what the last owner left if it died. Errors: 1410, 1501; the lock
+  // is free then.
+  absl::Status Enter(SlotLock::Result lock, TimePoint deadline);
   static bool IsHeldAt(const DeliveryPlace& place, uint64_t offset,
                        DeliveryWord receipt) {
     return receipt.Is(offset) &&
