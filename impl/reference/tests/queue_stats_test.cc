@@ -201,7 +201,7 @@ TEST_CASE("OMS-STAT-002: asking disturbs nobody who sends and settles") {
     for (const GroupStats& group : stats.groups) {
       CHECK(group.lag >= 0);
       CHECK(group.lag <= 2000);
-      CHECK(*group.leased <= 2);
+      CHECK(*group.leased <= 64);  // As many as one call takes.
     }
     if (busy && stats.depth == 0 && !stats.groups.empty()) break;
   }
