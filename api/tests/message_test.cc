@@ -4,6 +4,7 @@
 
 #include "openmessaging/message.h"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -481,6 +482,19 @@ TEST_CASE("OMS-MSG-014: ids come from the store or as a broker's text") {
   CHECK(received.message_id().ToString() ==
         "07070707070707070707070707070707-3-99");
   CHECK(received.origin_id() == received.message_id());
+}
+
+TEST_CASE("OMS-MSG-014: an id is printed into room of its reader's") {
+  std::array<char, MessageId::kMaxPrintedBytes> room;
+  MessageId::StoreId store;
+  store.fill(0xfe);
+  const MessageId longest(store, UINT32_MAX, UINT64_MAX);
+
+  CHECK(longest.Print(room) ==
+        "fefefefefefefefefefefefefefefefe-4294967295-18446744073709551615");
+  CHECK(longest.Print(room) == longest.ToString());
+  CHECK(MessageId::FromText("broker/1")->Print(room) == "broker/1");
+  CHECK(MessageId().Print(room).empty());
 }
 
 TEST_CASE("OMS-MSG-015: birth is told where it is not implied") {

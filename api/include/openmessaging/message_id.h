@@ -7,9 +7,12 @@
 #define OPENMESSAGING_MESSAGE_ID_H_
 
 #include <array>
+#include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,6 +29,8 @@ inline namespace v0 {
 class MessageId {
  public:
   static constexpr size_t kMaxTextBytes = 63;
+  // 32 digits and two numbers, with a dash before each.
+  static constexpr size_t kMaxPrintedBytes = 64;
   using StoreId = std::array<uint8_t, 16>;
 
   // The empty id, of a message that no driver has accepted.
@@ -53,18 +58,32 @@ class MessageId {
 
   // Returns: `<32 hex digits>-<epoch>-<sequence>`, or the broker's text.
   std::string ToString() const {
-    std::string out;
+    std::array<char, kMaxPrintedBytes> text;
+    return std::string(Print(text));
+  }
+
+  // As ToString(), but into `room`, without an allocation.
+  std::string_view Print(std::span<char, kMaxPrintedBytes> room) const {
     if (size_ != kCounted) {
-      out.assign(bytes_.data(), size_);
-      return out;
+      std::memcpy(room.data(), bytes_.data(), size_);
+      return {room.data(), size_};
     }
     uint32_t epoch = 0;
     uint64_t sequence = 0;
     std::memcpy(&epoch, bytes_.data() + 16, sizeof(epoch));
     std::memcpy(&sequence, bytes_.data() + 20, sizeof(sequence));
-    internal::AppendHex(out, std::string_view(bytes_.data(), 16));
-    out += internal::Concat('-', epoch, '-', sequence);
-    return out;
+    char* out = room.data();
+    for (size_t i = 0; i < sizeof(StoreId); ++i) {
+      const auto byte = static_cast<uint8_t>(bytes_[i]);
+      *out++ = internal::kHexDigits[byte >> 4];
+      *out++ = internal::kHexDigits[byte & 15];
+    }
+    char* const end = room.data() + room.size();
+    *out++ = '-';
+    out = std::to_chars(out, end, epoch).ptr;
+    *out++ = '-';
+    out = std::to_chars(out, end, sequence).ptr;
+    return {room.data(), static_cast<size_t>(out - room.data())};
   }
 
   friend bool operator==(const MessageId& a, const MessageId& b) {
