@@ -6,7 +6,8 @@
 # built or installed: the whole may be moved.
 #
 # Parts for `cmake --install --component`: openmessaging_headers (the contract
-# and the package itself), openmessaging_<driver>, openmessaging_tools.
+# and the package itself), openmessaging_kit, which every driver needs too,
+# openmessaging_<driver>, openmessaging_tools.
 
 include_guard(GLOBAL)
 include(CMakePackageConfigHelpers)
