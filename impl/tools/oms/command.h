@@ -36,6 +36,7 @@ void AddStreamCommand(CLI::App& app, Work& work);
 void AddCapabilitiesCommand(CLI::App& app, Work& work);
 void AddCheckCommand(CLI::App& app, Work& work);
 void AddInspectCommand(CLI::App& app, Work& work);
+void AddFilterCommand(CLI::App& app, Work& work);
 void AddCompletionCommand(CLI::App& app, Work& work);
 
 }  // namespace openmessaging::tools

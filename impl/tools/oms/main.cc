@@ -99,6 +99,7 @@ int Main(int argc, char** argv) {
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
   AddInspectCommand(app, work);
+  AddFilterCommand(app, work);
   AddCompletionCommand(app, work);
   UsePlainHelp(app);
   if (argc <= 1) {

@@ -2,12 +2,9 @@
 //
 // oms send: puts messages into a queue and prints the id of each.
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -27,6 +24,7 @@
 #include "openmessaging/openmessaging.h"
 #include "output.h"
 #include "progress.h"
+#include "read_file.h"
 #include "table.h"
 
 namespace openmessaging::tools {
@@ -52,35 +50,6 @@ struct SendOptions {
   size_t durability = 0;  // As in the enumeration.
   bool json = false;
 };
-
-// Returns: all bytes of a file, "-" being the standard input; of a file over
-// kMaxBodyBytes as many as show that it is.
-absl::StatusOr<std::string> ReadFile(const std::string& name) {
-  const auto failed = [&name] {
-    return MakeStatus(Code::kBadParameter, "read file \"",
-                      std::string_view(name),
-                      "\": ", std::string_view(std::strerror(errno)),
-                      "; expected a file that can be read (--file)");
-  };
-  const int fd =
-      name == "-" ? STDIN_FILENO : ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return failed();
-  std::string bytes;
-  ssize_t count = 0;
-  do {
-    constexpr size_t kStep = size_t{64} << 10;
-    const size_t old_size = bytes.size();
-    bytes.resize(old_size + kStep);
-    count = ::read(fd, bytes.data() + old_size, kStep);
-    const bool again = count < 0 && errno == EINTR;
-    bytes.resize(old_size + static_cast<size_t>(std::max<ssize_t>(count, 0)));
-    if (again) count = 1;
-  } while (count > 0 && bytes.size() <= kMaxBodyBytes);
-  absl::StatusOr<std::string> result = std::move(bytes);
-  if (count < 0) result = failed();
-  if (fd != STDIN_FILENO) ::close(fd);
-  return result;
-}
 
 // Returns: text of that many bytes which says which message it is.
 std::string MakeBody(int64_t number, int64_t count, size_t size_bytes) {
@@ -117,7 +86,7 @@ class Sender {
     std::string body;
     if (options_.body) body = *options_.body;
     if (options_.file) {
-      auto bytes = ReadFile(*options_.file);
+      auto bytes = ReadFile(*options_.file, kMaxBodyBytes, "--file");
       if (!bytes.ok()) return Fail(bytes.status());
       body = *std::move(bytes);
     }

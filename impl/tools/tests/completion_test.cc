@@ -58,6 +58,7 @@ TEST_CASE("OMS-CLI-013: commands options and choices complete") {
   CHECK(Complete("oms receive --from l") == Lines{"latest"});
   CHECK(Complete("oms receive --json --fr") == Lines{"--from"});
   CHECK(Complete("oms send --dur") == Lines{"--durability"});
+  CHECK(Complete("oms fil") == Lines{"filter"});
   CHECK(Complete("oms completion ") == Lines{"bash", "fish", "zsh"});
   CHECK(Complete("oms completion --") == Lines{"--help", "--line"});
   CHECK(Complete("oms receive ") == Lines{"oms:file:", "oms:memory://"});
@@ -80,6 +81,8 @@ TEST_CASE("OMS-CLI-013: directories queues and groups of a store complete") {
         Lines{store.url() + "/"});
   CHECK(Complete("oms send oms:file://" + folder + "/st") ==
         Lines{"oms:file://" + directory + "/"});
+  CHECK(Complete("oms filter a=1 " + folder + "/sto") ==
+        Lines{folder + "/stone", directory + "/"});
   CHECK(Complete("oms send x y --file " + folder + "/sto") ==
         Lines{folder + "/stone", directory + "/"});
   CHECK(Complete("oms send " + store.url() + " or") ==
