@@ -163,6 +163,10 @@ class Broker {
     const std::lock_guard lock(mutex_);
     return last_context_;
   }
+  driver::BindOptions last_bind() const {
+    const std::lock_guard lock(mutex_);
+    return last_bind_;
+  }
   driver::ConsumerOptions last_options() const {
     const std::lock_guard lock(mutex_);
     return last_options_;
@@ -408,6 +412,7 @@ class Broker {
   std::vector<size_t> batch_sizes_;
   std::vector<driver::Settlement> settlements_;
   driver::CallContext last_context_;
+  driver::BindOptions last_bind_;
   driver::ConsumerOptions last_options_;
   Attributes last_attributes_;
   Message last_message_;
@@ -549,7 +554,7 @@ class Consumer final : public driver::Consumer {
   }
 
   absl::Status Bind(std::string_view queue,
-                    const driver::BindOptions& /*options*/,
+                    const driver::BindOptions& options,
                     driver::TimePoint /*deadline*/) override {
     const Exclusive alone(serial_, Violation("bind beside another call"));
     const std::lock_guard lock(broker_->mutex_);
@@ -562,6 +567,7 @@ class Consumer final : public driver::Consumer {
     if (std::find(bound_.begin(), bound_.end(), queue) != bound_.end()) {
       broker_->violations_.emplace_back("bound twice");
     }
+    broker_->last_bind_ = options;
     bound_.emplace_back(queue);
     return absl::OkStatus();
   }

@@ -71,6 +71,42 @@ TEST_CASE("OMS-CONS-001: binding lists a queue and binding twice is once") {
   CHECK(bodies == std::set<std::string>{"a", "b"});
 }
 
+TEST_CASE("OMS-CONS-025: a filter is for the driver where it can filter") {
+  World world;
+  world.broker->AddQueue("plain", AllBut({Capability::kFilter}));
+  world.broker->AddQueue("other");
+  PullConsumer consumer = world.MakeConsumer();
+
+  const absl::Status refused = consumer.Bind("plain", {.filter = "a = 1"});
+
+  CHECK(OmsCode(refused) == Code::kUnsupported);
+  CHECK(Text(refused).find("filter") != std::string_view::npos);
+  CHECK(consumer.bound_queues() == std::vector<std::string>{"orders"});
+  CHECK(consumer.Bind("plain").ok());
+  CHECK(world.broker->last_bind().filter.empty());
+  CHECK(consumer.Bind("other", {.filter = "a = 1"}).ok());
+  CHECK(world.broker->last_bind().filter == "a = 1");
+}
+
+TEST_CASE("OMS-CONS-026: a binding keeps its filter until it ends") {
+  World world;
+  world.broker->AddQueue("other");
+  PullConsumer consumer = world.MakeConsumer();
+  REQUIRE(consumer.Bind("other", {.filter = "a = 1"}).ok());
+
+  CHECK(consumer.Bind("other", {.filter = "a = 1"}).ok());
+  CHECK(OmsCode(consumer.Bind("other")) == Code::kIllegalState);
+  CHECK(OmsCode(consumer.Bind("other", {.filter = "a = 2"})) ==
+        Code::kIllegalState);
+  CHECK(OmsCode(consumer.Bind("orders", {.filter = "a = 1"})) ==
+        Code::kIllegalState);
+  CHECK(world.broker->last_bind().filter == "a = 1");
+
+  REQUIRE(consumer.Unbind("other").ok());
+  CHECK(consumer.Bind("other", {.filter = "a = 2"}).ok());
+  CHECK(world.broker->last_bind().filter == "a = 2");
+}
+
 TEST_CASE("OMS-CONS-001: binding what is missing or misnamed fails") {
   World world;
   PullConsumer consumer = world.MakeConsumer();

@@ -8,6 +8,7 @@
 
 // IWYU pragma: begin_exports
 #include "openmessaging/attributes.h"
+#include "openmessaging/bind_options.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/dead_letter.h"
 #include "openmessaging/delivery.h"

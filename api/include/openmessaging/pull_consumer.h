@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "openmessaging/bind_options.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/consumer_core.h"
@@ -72,21 +73,26 @@ class PullConsumer : public Settler {
   PullConsumer& operator=(PullConsumer&& other) noexcept;
   ~PullConsumer() { End(); }
 
-  // Begins to receive from `queue` as well. Again: nothing happens, and it is
-  // OK. A Receive in progress goes on and sees the queue.
+  // Begins to receive from `queue` as well. Again, with the same options:
+  // nothing happens, and it is OK. A Receive in progress goes on and sees the
+  // queue.
   //
   // Blocks: up to PullConsumerOptions::operation_timeout.
   // Errors:
-  //   kInvalidArgument     1418: not a name of a queue
+  //   kInvalidArgument     1418: not a name of a queue; the filter is no
+  //                        condition (says at which column)
   //   kNotFound            1404: the queue does not exist
-  //   kAlreadyExists       1408: bound exclusively by another consumer
-  //   kUnimplemented       1600: it cannot be broadcast, exclusive, or begin
-  //                        where `start` says
+  //   kAlreadyExists       1408: bound exclusively by another consumer, or by
+  //                        one of the group with another filter
+  //   kUnimplemented       1600: it cannot be broadcast, exclusive, filtered,
+  //                        or begin where `start` says
   //   kDeadlineExceeded    1410: no answer in time
-  //   kFailedPrecondition  1601, 1602: stopped, not started
-  // Implements: OMS-CONS-001, 013, 024.
-  [[nodiscard]] absl::Status Bind(std::string_view queue) {
-    return core_->Bind(queue);
+  //   kFailedPrecondition  1601, 1602: stopped, not started; bound already with
+  //                        another filter
+  // Implements: OMS-CONS-001, 013, 024, 025, 026.
+  [[nodiscard]] absl::Status Bind(std::string_view queue,
+                                  const BindOptions& options = {}) {
+    return core_->Bind(queue, options);
   }
 
   // Ends it; what is unsettled of that queue goes back to the group. OK where

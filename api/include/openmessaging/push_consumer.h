@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "openmessaging/bind_options.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/consumer_core.h"
@@ -117,7 +118,16 @@ class PushConsumer : public Settler {
   // Implements: OMS-PUSH-001, 002, 003.
   template <internal::ListenerFunction Listener>
   [[nodiscard]] absl::Status Bind(std::string_view queue, Listener listener) {
-    return push_->Bind(queue, internal::MakeListener(std::move(listener)));
+    return Bind(queue, BindOptions(), std::move(listener));
+  }
+
+  // As above, for what the options want of the queue.
+  template <internal::ListenerFunction Listener>
+  [[nodiscard]] absl::Status Bind(std::string_view queue,
+                                  const BindOptions& options,
+                                  Listener listener) {
+    return push_->Bind(queue, options,
+                       internal::MakeListener(std::move(listener)));
   }
 
   // Ends it; what is unsettled of that queue goes back to the group. No call of

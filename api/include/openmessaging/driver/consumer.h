@@ -52,8 +52,9 @@ struct ConsumerOptions {
 
 // How one queue is bound.
 struct BindOptions {
-  // An SQL condition over properties and header fields; empty: everything.
-  // Already checked: its syntax, and that the queue's capability covers it.
+  // An SQL condition over properties and header fields; empty: everything. Its
+  // syntax is the driver's to check (kit::Filter), and only true matches.
+  // Already checked: that the queue's capability covers it.
   std::string filter{};
 };
 
@@ -116,8 +117,9 @@ class Consumer {
   // Begins to receive from `queue`, creating the group where it is new. Returns
   // once the group's position stands: what is sent from then on is not missed,
   // whatever ConsumerOptions::start says.
-  // Already checked: names, the filter, that it is not bound yet.
-  // Errors: 1404 no such queue, 1408 bound exclusively by another, 1600 a new
+  // Already checked: names, that it is not bound yet.
+  // Errors: 1404 no such queue, 1408 bound exclusively by another, or by one of
+  // the group with another filter, 1418 the filter is no condition, 1600 a new
   // group that cannot begin where `start` says.
   virtual absl::Status Bind(std::string_view queue, const BindOptions& options,
                             TimePoint deadline) = 0;

@@ -22,6 +22,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "openmessaging/bind_options.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/future.h"
@@ -85,11 +86,13 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
     return left;
   }
 
-  absl::Status Bind(std::string_view queue);
+  absl::Status Bind(std::string_view queue, const BindOptions& options);
   absl::Status Unbind(std::string_view queue);
   std::vector<std::string> bound_queues() const {
     const MutexLock lock(mutex_);
-    return bound_;
+    std::vector<std::string> queues;
+    for (const Bound& bound : bound_) queues.push_back(bound.queue);
+    return queues;
   }
 
   // Receives up to `max` messages into `sink`, which counts them: none where
@@ -172,9 +175,20 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   void Close(TimePoint deadline) override;
   void Interrupt() override { driver_->Interrupt(); }
 
+  struct Bound {
+    std::string queue{};
+    std::string filter{};
+  };
+
+  template <typename List>
+  static auto FindBound(List& bound, std::string_view queue) {
+    return std::find_if(bound.begin(), bound.end(), [queue](const Bound& one) {
+      return one.queue == queue;
+    });
+  }
   bool IsBound(std::string_view queue) const {
     const MutexLock lock(mutex_);
-    return std::find(bound_.begin(), bound_.end(), queue) != bound_.end();
+    return FindBound(bound_, queue) != bound_.end();
   }
   // Errors: 1418 where the queue has leases, but none of the wanted length.
   absl::Status CheckLease(std::string_view queue,
@@ -216,6 +230,12 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
                               extend ? &renewed_ : nullptr},
                              settlement.receipt);
   }
+  // Errors: 1600 a filter that the queue cannot have.
+  absl::Status CheckFilter(std::string_view queue, const BindOptions& options,
+                           const Capabilities& capabilities) const;
+  // Returns: the outcome of binding what is bound; nothing where it is not.
+  std::optional<absl::Status> BoundAlready(std::string_view queue,
+                                           const BindOptions& options) const;
   // Errors: 1600 where the options ask for what the queue cannot give.
   absl::Status CheckDemands(std::string_view queue,
                             const Capabilities& capabilities) const;
@@ -237,7 +257,7 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
 
   // Changed in turn and under mutex_; bound_count_ is its size.
   mutable Mutex mutex_;
-  std::vector<std::string> bound_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Bound> bound_ ABSL_GUARDED_BY(mutex_);
   std::atomic<size_t> bound_count_{0};
 
   // The verbs that some queue bound so far can do, one bit each; kAnyVerb
@@ -328,14 +348,38 @@ inline absl::Status ConsumerCore::CheckDemands(
                     "; expected a consumer without it (OMS-CONS-024)");
 }
 
-inline absl::Status ConsumerCore::Bind(std::string_view queue) {
+inline absl::Status ConsumerCore::CheckFilter(
+    std::string_view queue, const BindOptions& options,
+    const Capabilities& capabilities) const {
+  if (options.filter.empty() || capabilities.Has(Capability::kFilter)) {
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kUnsupported, "bind \"", queue,
+                    "\": the queue does not support ",
+                    Name(Capability::kFilter),
+                    "; expected no filter (OMS-CONS-025)");
+}
+
+inline std::optional<absl::Status> ConsumerCore::BoundAlready(
+    std::string_view queue, const BindOptions& options) const {
+  const MutexLock lock(mutex_);
+  const auto found = FindBound(bound_, queue);
+  if (found == bound_.end()) return std::nullopt;
+  if (found->filter == options.filter) return absl::OkStatus();
+  return MakeStatus(Code::kIllegalState, "bind \"", queue,
+                    "\": it is bound with another filter; expected a call of "
+                    "Unbind before (OMS-CONS-026)");
+}
+
+inline absl::Status ConsumerCore::Bind(std::string_view queue,
+                                       const BindOptions& options) {
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
   if (absl::Status status = Enter("bind", deadline); !status.ok()) {
     return status;
   }
   const CallGuard guard(*this);
-  if (IsBound(queue)) return absl::OkStatus();
+  if (const auto known = BoundAlready(queue, options)) return *known;
   // What was said of the queue before may be of a time when it was not there.
   const auto facts = connection_->FreshFactsOf(queue, deadline);
   if (!facts.ok()) return facts.status();
@@ -347,17 +391,22 @@ inline absl::Status ConsumerCore::Bind(std::string_view queue) {
       !status.ok()) {
     return status;
   }
+  if (absl::Status status =
+          CheckFilter(queue, options, (*facts)->capabilities);
+      !status.ok()) {
+    return status;
+  }
   const uint32_t verbs = VerbsOf((*facts)->capabilities);
 
   if (!TakeTurnToBind(deadline)) return NoTurn("bind", queue);
   const TurnGuard turn(turn_);
   if (IsStopping()) return ClosedStatus("bind");
-  if (IsBound(queue)) return absl::OkStatus();
-  absl::Status status = driver_->Bind(queue, driver::BindOptions(), deadline);
+  if (const auto known = BoundAlready(queue, options)) return *known;
+  absl::Status status = driver_->Bind(queue, {.filter = options.filter}, deadline);
   if (!status.ok()) return status;
   {
     const MutexLock lock(mutex_);
-    bound_.emplace_back(queue);
+    bound_.push_back({std::string(queue), options.filter});
   }
   const uint32_t known = verbs_.load(std::memory_order_relaxed);
   verbs_.store(known == kAnyVerb ? verbs : known | verbs,
@@ -382,7 +431,7 @@ inline absl::Status ConsumerCore::Unbind(std::string_view queue) {
   absl::Status status = driver_->Unbind(queue, deadline);
   if (!status.ok()) return status;
   const MutexLock lock(mutex_);
-  bound_.erase(std::find(bound_.begin(), bound_.end(), queue));
+  bound_.erase(FindBound(bound_, queue));
   bound_count_.fetch_sub(1, std::memory_order_release);
   return absl::OkStatus();
 }

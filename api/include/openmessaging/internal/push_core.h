@@ -26,6 +26,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "openmessaging/bind_options.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/consumer_core.h"
@@ -73,7 +74,8 @@ class PushCore final : public SourceObserver,
 
   const std::shared_ptr<ConsumerCore>& consumer() const { return consumer_; }
 
-  absl::Status Bind(std::string_view queue, std::unique_ptr<Listener> listener);
+  absl::Status Bind(std::string_view queue, const BindOptions& options,
+                    std::unique_ptr<Listener> listener);
   absl::Status Unbind(std::string_view queue);
   absl::Status Start();
   // Returns: how many messages listeners had not decided at `deadline`.
@@ -253,6 +255,7 @@ inline LifecycleState PushCore::state() const {
 }
 
 inline absl::Status PushCore::Bind(std::string_view queue,
+                                   const BindOptions& options,
                                    std::unique_ptr<Listener> listener) {
   if (stopping_) return consumer_->ClosedStatus("bind");
   auto binding = std::make_shared<Binding>();
@@ -270,7 +273,7 @@ inline absl::Status PushCore::Bind(std::string_view queue,
                         "Unbind before (OMS-PUSH-001)");
     }
   }
-  absl::Status status = consumer_->Bind(queue);
+  absl::Status status = consumer_->Bind(queue, options);
   const MutexLock lock(mutex_);
   if (status.ok() && !stopping_) {
     ++bound_;
