@@ -131,6 +131,9 @@ class Catalog {
   absl::Status EnsureWindow(Cursor& cursor, TimePoint deadline);
   // And its table of exceptions.
   absl::Status EnsureExceptions(Cursor& cursor, TimePoint deadline);
+  // Allocates what `place` names in ctl, unless it is there. Errors: 1410, 1502.
+  absl::Status EnsureArea(Shared<uint64_t>& place, uint64_t bytes,
+                          TimePoint deadline);
 
   // For LogListener, under the append lock.
   void Publish(const RecordHeader& header);
@@ -149,9 +152,6 @@ class Catalog {
  private:
   class Locked;
 
-  // Allocates what `place` names, unless it is there.
-  absl::Status EnsureArea(Shared<uint64_t>& place, uint64_t bytes,
-                          TimePoint deadline);
   // Reads the newest record of every queue that there is; under the catalog
   // lock, which Refresh would want as well.
   absl::StatusOr<std::vector<QueueRecord>> LiveQueues();

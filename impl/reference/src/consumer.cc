@@ -23,6 +23,9 @@ constexpr size_t kMaxTake = 64;
 constexpr nanoseconds kMaxSleep{50'000'000};
 // How long another's flush is waited for before looking around again.
 constexpr std::chrono::milliseconds kFlushWait{10};
+// A Receive that waits for nothing looks behind messages that its filter is not
+// for, so long.
+constexpr std::chrono::milliseconds kSkipPatience{20};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 constexpr int kSpins = 100;
 
@@ -58,9 +61,15 @@ ReferenceConsumer::ReferenceConsumer(std::shared_ptr<Store> store,
       flusher_(&store_->log()) {}
 
 absl::Status ReferenceConsumer::Bind(std::string_view queue,
-                                     const driver::BindOptions& /*options*/,
+                                     const driver::BindOptions& options,
                                      TimePoint deadline) {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
+  std::optional<kit::Filter> filter;
+  if (!options.filter.empty()) {
+    auto compiled = kit::Filter::Compile(options.filter);
+    if (!compiled.ok()) return compiled.status();
+    filter = *std::move(compiled);
+  }
   Catalog& catalog = store_->catalog();
   auto found = catalog.FindQueue(queue, deadline);
   if (!found.ok() && OmsCode(found.status()) == Code::kQueueNotFound &&
@@ -82,14 +91,24 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
           : catalog.OpenGroup(*found, options_.group, options_.start, deadline);
   if (!group.ok()) return group.status();
   uint64_t claim = 0;
+  BindingEntry* entry = nullptr;
   if (!options_.broadcast) {
     const auto joined =
         store_->members().Join(**group, options_.exclusive, deadline);
     if (!joined.ok()) return joined.status();
     claim = *joined;
+    const auto entered = store_->filters().Enter(
+        **group, filter ? filter->text() : std::string_view(), deadline);
+    if (!entered.ok()) {
+      store_->members().Leave(**group, claim);
+      return entered.status();
+    }
+    entry = *entered;
   }
   auto bound = std::make_shared<BoundQueue>();
   bound->claim = claim;
+  bound->entry = entry;
+  bound->filter = std::move(filter);
   bound->name = std::string(queue);
   bound->queue = *found;
   bound->group = *group;
@@ -115,6 +134,7 @@ void ReferenceConsumer::RingQueue(const BoundQueue& bound) const {
 void ReferenceConsumer::Release(BoundQueue& bound, TimePoint deadline) {
   for (const auto& partition : bound.partitions) partition->ReturnHeld();
   RingQueue(bound);
+  if (bound.entry != nullptr) store_->filters().Leave(bound.entry);
   if (options_.broadcast) {
     // If this fails the group outlives its consumer, until the process ends.
     store_->catalog().EndGroup(*bound.group, deadline).IgnoreError();
@@ -209,6 +229,10 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
       look.damage = message.status();
       continue;
     }
+    if (bound.filter && Skip(bound, window, out, *message)) {
+      look.skipped = true;
+      continue;
+    }
     sink.Deliver(*std::move(message),
                  receipts_.Make({bound.group->id, partition.queue_partition(),
                                  out.offset, out.word.bits(), taken.seeks, 0},
@@ -237,6 +261,16 @@ absl::Status ReferenceConsumer::CheckAlive() {
   }
   alive_version_ = version;
   return absl::OkStatus();
+}
+
+bool ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,
+                             const HandOut& out, const Message& message) {
+  if (bound.filter->Matches(message)) return false;
+  window.Ack(out.offset, out.word).IgnoreError();
+  if (!store_->volatile_storage()) {
+    MarkDirty(*bound.group->state, window.cursor());
+  }
+  return true;
 }
 
 absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
@@ -270,6 +304,7 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
   if (!pending_damage_.ok()) {
     return std::exchange(pending_damage_, absl::OkStatus());
   }
+  TimePoint skip_until{};
   while (!interrupted_.exchange(false)) {
     Look look;
     absl::Status status = LookAround(max, deadline, sink, look);
@@ -289,7 +324,13 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
       }
       if (flushed.ok()) continue;
     }
-    if (steady_clock::now() >= deadline) return absl::OkStatus();
+    const TimePoint now = steady_clock::now();
+    if (look.skipped) {
+      // What comes behind is there already: it is not waited for.
+      if (skip_until == TimePoint()) skip_until = now + kSkipPatience;
+      if (now < std::max(deadline, skip_until)) continue;
+    }
+    if (now >= deadline) return absl::OkStatus();
     Wait(deadline);
   }
   return absl::OkStatus();

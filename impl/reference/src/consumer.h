@@ -22,6 +22,7 @@
 #include "message_reader.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/kit/filter.h"
 #include "partition_log.h"
 #include "receipt_token.h"
 #include "settle_flusher.h"
@@ -143,6 +144,10 @@ struct BoundQueue {
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
   // What the group's word says while this consumer has it for itself; or 0.
   uint64_t claim = 0;
+  // What this consumer entered among the filters; null in a private group.
+  BindingEntry* entry = nullptr;
+  // Nothing: every message is for the group.
+  std::optional<kit::Filter> filter{};
 };
 
 struct ConsumerSettings {
@@ -175,6 +180,7 @@ class ReferenceConsumer final : public driver::Consumer {
   // What one look over all partitions found.
   struct Look {
     size_t count = 0;
+    bool skipped = false;  // Messages that the filter is not for.
     uint64_t flush_to = 0;
     absl::Status damage{};
   };
@@ -188,6 +194,9 @@ class ReferenceConsumer final : public driver::Consumer {
                         driver::DeliverySink& sink, Look& look);
   // Tells that the group was moved, and that earlier deliveries are void.
   void NoticeSeek(BoundPartition& partition, uint32_t seeks) const;
+  // Settles a message that is not for the group. Returns: whether it is not.
+  bool Skip(const BoundQueue& bound, GroupWindow& window, const HandOut& out,
+            const Message& message);
   void Wait(TimePoint deadline);
   bool SomethingMayBeThere(int64_t now_ns);
   int64_t NextLookNs() const;

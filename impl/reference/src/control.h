@@ -99,6 +99,8 @@ struct ControlHeader {
     Shared<uint32_t> reserved_segment;
     // Boot time of the next look by whoever keeps house.
     Shared<int64_t> next_retire_ns;
+    LockWord bindings;  // Who binds with which filter.
+    Shared<uint64_t> first_binding_page;
   } catalog;
 };
 static_assert(sizeof(ControlHeader) <= kPage);
@@ -154,6 +156,21 @@ struct CatalogPage {
   std::array<CatalogEntry, kEntries> entries;
 };
 static_assert(sizeof(CatalogPage) == kPage);
+
+// One binding of a queue by a consumer. `owner` is written last and cleared
+// first; 0 = free, as is an entry whose owner is gone.
+struct BindingEntry {
+  Shared<uint32_t> owner;
+  Shared<uint32_t> group;
+  Shared<uint64_t> filter;  // A hash; 0 = none.
+};
+struct BindingPage {
+  static constexpr uint32_t kEntries = 255;
+  Shared<uint64_t> next;
+  uint64_t reserved;
+  std::array<BindingEntry, kEntries> entries;
+};
+static_assert(sizeof(BindingPage) == kPage);
 
 // The offsets of one partition.
 struct alignas(kCacheLine) PartitionState {

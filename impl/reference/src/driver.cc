@@ -42,7 +42,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
         Capability::kStartEarliest, Capability::kStream,
-        Capability::kSeek, Capability::kStats}) {
+        Capability::kSeek, Capability::kStats, Capability::kFilter}) {
     all.Set(native, Support::kNative);
   }
   if (!store.volatile_storage()) {

@@ -22,6 +22,7 @@
 #include "env/environment.h"
 #include "env/storage.h"
 #include "format.h"
+#include "group_filters.h"
 #include "housekeeper.h"
 #include "log.h"
 #include "members.h"
@@ -68,8 +69,9 @@ class Store final : public LogListener {
   const Environment& environment() const { return *environment_; }
   Control& control() { return *control_; }
   Catalog& catalog() { return *catalog_; }
-  Log& log() { return *log_; }
   Members& members() { return *members_; }
+  GroupFilters& filters() { return *filters_; }
+  Log& log() { return *log_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
   // Nothing where there is none.
@@ -183,6 +185,7 @@ class Store final : public LogListener {
   std::unique_ptr<SegmentMap> segments_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Members> members_;
+  std::unique_ptr<GroupFilters> filters_;
   std::unique_ptr<Log> log_;
   // Set before anybody else has this handle.
   std::shared_ptr<Housekeeper> housekeeper_;

@@ -762,7 +762,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
         Capability::kPartitions, Capability::kExplicitPartition,
-        Capability::kAdmin,
+        Capability::kAdmin, Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));
