@@ -27,6 +27,7 @@ struct ReceiveOptions {
   std::string url;
   std::string queue;
   std::string group = "default";
+  std::string filter{};
   size_t start = 0;  // As in StartPosition.
   int64_t max = std::numeric_limits<int64_t>::max();
   milliseconds timeout{5000};
@@ -80,7 +81,8 @@ int Receive(const ReceiveOptions& options) {
       {.group = options.group,
        .start = static_cast<StartPosition>(options.start)});
   if (!consumer.ok()) return Fail(consumer.status());
-  if (auto status = consumer->Bind(options.queue); !status.ok()) {
+  if (auto status = consumer->Bind(options.queue, {.filter = options.filter});
+      !status.ok()) {
     return Fail(WithAdvice(status, options.url, options.queue));
   }
   return ReceiveAll(options, *consumer);
@@ -93,7 +95,8 @@ constexpr const char* kExamples =
 Examples:
   oms receive oms:file:/tmp/shop orders
   oms receive oms:file:/tmp/shop orders --group billing --max 1 --json
-  oms receive oms:file:/tmp/shop orders --from latest --timeout 1h)";
+  oms receive oms:file:/tmp/shop orders --from latest --timeout 1h
+  oms receive oms:file:/tmp/shop orders --group big --filter 'price > 100')";
 
 }  // namespace
 
@@ -107,6 +110,11 @@ void AddReceiveCommand(CLI::App& app, Work& work) {
       ->add_option("--group", options->group,
                    "members of a group share the messages (default)")
       ->type_name("GROUP");
+  command
+      ->add_option("--filter", options->filter,
+                   "settle without printing what this SQL condition is not "
+                   "true for")
+      ->type_name("EXPRESSION");
   AddChoice(*command, "--from", "WHERE", options->start, {"earliest", "latest"},
             "where a new group begins: latest or (earliest)");
   AddNumber(*command, "--max", options->max, 1,

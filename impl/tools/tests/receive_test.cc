@@ -86,6 +86,18 @@ TEST_CASE("OMS-CLI-006: each group gets all, from where it begins") {
   CHECK(store.Receive().out == "before\nafter\n");
 }
 
+TEST_CASE("OMS-CLI-006: a filter chooses and settles the rest") {
+  const Store store;
+  REQUIRE(store.Send({"a", "--key", "k1"}).code == 0);
+  REQUIRE(store.Send({"b", "--key", "k2"}).code == 0);
+
+  CHECK(store.Receive({"--filter", "message_key = 'k2'", "--timeout", "0"})
+            .out == "b\n");
+  CHECK(store.Receive().out.empty());
+  CheckFailed(store.Receive({"--filter", "message_key =", "--timeout", "0"}), 1,
+              1418, "column 14");
+}
+
 TEST_CASE("OMS-CLI-007: a message that could not be printed is not lost") {
   const Store store;
   Program receiver(
