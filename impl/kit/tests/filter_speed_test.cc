@@ -32,6 +32,12 @@ void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 namespace openmessaging::kit {
 namespace {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr double kSlowness = 10;
+#else
+constexpr double kSlowness = 1;
+#endif
+
 Message MakeOrder() {
   Message message("orders", "body");
   message.SetPriority(7).SetMessageKey("customer-4711");
@@ -71,8 +77,9 @@ TEST_CASE("OMS-FILTER-009: an evaluation of five terms takes below 200 ns") {
   }
 
   MESSAGE("five terms, eight properties: " << best_ns << " ns");
-  // Ten times the goal, for slow machines and sanitizers.
-  CHECK(best_ns < 2000);
+  // Ten times the goal, as the machine may be slow; sanitizers take as much
+  // again.
+  CHECK(best_ns < 2000 * kSlowness);
 }
 
 TEST_CASE("OMS-FILTER-009: an evaluation allocates nothing") {
