@@ -26,10 +26,12 @@ inline constexpr std::string_view kDeadGroup = "oms.dead.group";
 // How often that group got it (int32).
 inline constexpr std::string_view kDeadDeliveries = "oms.dead.deliveries";
 
-// Why (string): one of the two below.
+// Why (string): one of those below. An expired message moves once, for the group
+// that found it so, however many others have not settled it.
 inline constexpr std::string_view kDeadReason = "oms.dead.reason";
 inline constexpr std::string_view kDeadRejected = "rejected";
 inline constexpr std::string_view kDeadMaxDeliveries = "max-deliveries";
+inline constexpr std::string_view kDeadExpired = "expired";
 
 }  // namespace v0
 }  // namespace openmessaging

@@ -23,9 +23,9 @@ constexpr size_t kMaxTake = 64;
 constexpr nanoseconds kMaxSleep{50'000'000};
 // How long another's flush is waited for before looking around again.
 constexpr std::chrono::milliseconds kFlushWait{10};
-// A Receive that waits for nothing looks behind messages that its filter is not
-// for, so long.
-constexpr std::chrono::milliseconds kSkipPatience{20};
+// So long a look goes on, even with no time left, while nothing that it finds is
+// for this group: it has expired, or the filter is for other messages.
+constexpr std::chrono::milliseconds kSkipPatience{50};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 constexpr int kSpins = 100;
 
@@ -197,6 +197,10 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     NoticeSeek(partition, taken.seeks);
   }
   look.flush_to = std::max(look.flush_to, taken.flush_to);
+  look.skipped = look.skipped || taken.expired > 0;
+  if (taken.expired > 0 && !store_->volatile_storage()) {
+    MarkDirty(*bound.group->state, window.cursor());
+  }
   // Full or slow is the next look's business: nothing is lost by waiting.
   if (const Code code = OmsCode(taken.failure);
       !taken.failure.ok() && code != Code::kStorageBusy &&
@@ -304,7 +308,7 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
   if (!pending_damage_.ok()) {
     return std::exchange(pending_damage_, absl::OkStatus());
   }
-  TimePoint skip_until{};
+  std::optional<TimePoint> patience;
   while (!interrupted_.exchange(false)) {
     Look look;
     absl::Status status = LookAround(max, deadline, sink, look);
@@ -315,6 +319,13 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
     }
     if (!status.ok()) return status;
     if (!look.damage.ok()) return look.damage;
+    if (look.skipped) {
+      // What comes behind is there already: it is not waited for.
+      if (!patience) {
+        patience = std::max(deadline, steady_clock::now() + kSkipPatience);
+      }
+      if (steady_clock::now() < *patience) continue;
+    }
     if (look.flush_to != 0) {
       // Its sender leads that flush, unless it died.
       const auto flushed = store_->log().WaitDurable(
@@ -324,13 +335,7 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
       }
       if (flushed.ok()) continue;
     }
-    const TimePoint now = steady_clock::now();
-    if (look.skipped) {
-      // What comes behind is there already: it is not waited for.
-      if (skip_until == TimePoint()) skip_until = now + kSkipPatience;
-      if (now < std::max(deadline, skip_until)) continue;
-    }
-    if (now >= deadline) return absl::OkStatus();
+    if (steady_clock::now() >= deadline) return absl::OkStatus();
     Wait(deadline);
   }
   return absl::OkStatus();

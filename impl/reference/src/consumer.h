@@ -180,7 +180,7 @@ class ReferenceConsumer final : public driver::Consumer {
   // What one look over all partitions found.
   struct Look {
     size_t count = 0;
-    bool skipped = false;  // Messages that the filter is not for.
+    bool skipped = false;  // What expired, or what the filter is not for.
     uint64_t flush_to = 0;
     absl::Status damage{};
   };

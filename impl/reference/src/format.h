@@ -145,6 +145,8 @@ inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
 inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
 // Of GROUP: it is one consumer's own and ends with it.
 inline constexpr uint8_t kPrivateGroup = 16;
+// Of messages: they have a time after which they are not delivered.
+inline constexpr uint8_t kExpires = 32;
 
 // The commit word: length 32, type 8, flags 8, low 16 bits of sequence^salt.
 struct CommitWord {
@@ -190,7 +192,7 @@ struct DeadSource {
   uint64_t offset = 0;
   uint64_t floor = 0;  // Of the group in that partition then.
   uint32_t attempts = 0;
-  uint32_t reserved = 0;
+  uint32_t expired = 0;  // 1: so it is settled for every group.
 };
 static_assert(sizeof(DeadSource) == 32);
 

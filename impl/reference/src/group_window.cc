@@ -313,7 +313,70 @@ absl::Status GroupWindow::MoveDead(const Candidate& candidate,
   letter.floor = LoggedFloor();
   letter.word = candidate.place.word;
   letter.expected = candidate.found.bits();
+  if (reason == DeadReason::kExpired) {
+    letter.place = index_.Place(offset);
+    if (letter.place == nullptr) {
+      return MakeStatus(Code::kQueueNotFound, "move offset ", offset,
+                        ": it is retired");
+    }
+    letter.unburied = letter.place->Load() & ~kBuriedBit;
+  }
   return log_->MoveDead(letter, deadline);
+}
+
+bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
+                         int64_t now_ns, TimePoint deadline,
+                         TakeResult& result) {
+  const uint64_t offset = candidate.offset;
+  if (!log_->IsExpired(offset, hit.position)) return false;
+  const bool buried = (hit.flags & kIndexBuried) != 0;
+  ++result.expired;
+  const uint32_t attempts =
+      candidate.found.Is(offset) ? candidate.found.attempts() : 0;
+  const auto settled =
+      DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts);
+  uint64_t expected = candidate.found.bits();
+  if (buried || !policy_.dead_letters) {
+    candidate.place.word->CompareExchange(expected, settled.bits());
+    return true;
+  }
+  // Returned and due while it moves, as where a message is rejected.
+  Candidate moving = candidate;
+  moving.found =
+      DeliveryWord::Restored(offset, DeliveryState::kReturned, attempts);
+  moving.place.due->Store(now_ns);
+  if (!moving.place.word->CompareExchange(expected, moving.found.bits())) {
+    return true;  // Acknowledged meanwhile.
+  }
+  deadline = std::max(deadline,
+                      std::chrono::steady_clock::now() + kAppendPatience);
+  absl::Status moved = MoveDead(moving, DeadReason::kExpired, deadline);
+  if (moved.ok()) return true;
+  if (const Code code = OmsCode(moved);
+      code == Code::kReceiptExpired || code == Code::kQueueNotFound) {
+    // Another group has moved it, or its segment is gone.
+    expected = moving.found.bits();
+    moving.place.word->CompareExchange(expected, settled.bits());
+    return true;
+  }
+  moving.place.due->Store(SaturatingAdd(now_ns, kMoveAgainNs));
+  LowerNextScan(SaturatingAdd(now_ns, kMoveAgainNs));
+  result.failure = std::move(moved);
+  return true;
+}
+
+int64_t GroupWindow::ExpireDue(int64_t now_ns, TimePoint deadline,
+                               TakeResult& result) {
+  size_t kept = 0;
+  for (const Candidate& candidate : again_) {
+    const auto hit = index_.Find(candidate.offset);
+    if (!hit || (hit->flags & kIndexExpires) == 0 ||
+        !Expire(candidate, *hit, now_ns, deadline, result)) {
+      again_[kept++] = candidate;
+    }
+  }
+  again_.resize(kept);
+  return result.failure.ok() ? INT64_MAX : SaturatingAdd(now_ns, kMoveAgainNs);
 }
 
 int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
@@ -382,6 +445,7 @@ void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
   if (!again_.empty()) {
     deadline = std::max(deadline,
                         std::chrono::steady_clock::now() + kAppendPatience);
+    next_scan = std::min(next_scan, ExpireDue(now_ns, deadline, result));
     next_scan =
         std::min(next_scan, MoveExhausted(now_ns, deadline, result));
     if (auto logged = LogAttempts(deadline); !logged.ok()) {
@@ -406,7 +470,8 @@ void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
 }
 
 void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
-                          uint64_t durable, HandOut* out, TakeResult& result) {
+                          uint64_t durable, HandOut* out, TimePoint deadline,
+                          TakeResult& result) {
   const uint64_t end = partition_->next_offset.LoadSequential();
   const uint64_t limit =
       std::min(end, cursor_->floor.Load() + uint64_t{window_});
@@ -421,8 +486,12 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
       result.flush_to = hit->position + 1;
       break;
     }
-    HandOutOne({next, words_.InWindow(next), Load(next)}, 1, now_ns, lease_ns,
-               out, result);
+    const Candidate candidate{next, words_.InWindow(next), Load(next)};
+    if (hit && (hit->flags & kIndexExpires) != 0 &&
+        Expire(candidate, *hit, now_ns, deadline, result)) {
+      continue;
+    }
+    HandOutOne(candidate, 1, now_ns, lease_ns, out, result);
   }
   if (next == first) return;
   // First the reason to look again, lest a death between leave leases that
@@ -445,7 +514,7 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
   TakeDue(max, now_ns, lease_ns, out, deadline, result);
   if (result.count < max && !result.lost) {
     MoveOldest(deadline);
-    TakeNew(max, now_ns, lease_ns, durable, out, result);
+    TakeNew(max, now_ns, lease_ns, durable, out, deadline, result);
   }
   lock_.Release();
   return result;

@@ -42,6 +42,8 @@ struct TakeResult {
   // offset of the first, and how many.
   std::optional<uint64_t> lost{};
   uint64_t lost_count = 0;
+  // Messages whose time had passed: settled, or in the dead-letter queue.
+  size_t expired = 0;
   // Why messages that are due again were not handed out, if they were not.
   absl::Status failure{};
 };
@@ -172,6 +174,13 @@ class GroupWindow {
   // Looks at one message. Returns: false if again_ has no room for it.
   bool LookAt(uint64_t offset, const DeliveryPlace& place, size_t max,
               int64_t now_ns, Owners& owners, int64_t& next_scan);
+  // Sees what becomes of a message whose time may have passed. Returns: whether
+  // it has; then nobody else has to care.
+  bool Expire(const Candidate& candidate, const IndexHit& hit, int64_t now_ns,
+              TimePoint deadline, TakeResult& result);
+  // As above with all of again_, which keeps the others. Returns: when to look
+  // again.
+  int64_t ExpireDue(int64_t now_ns, TimePoint deadline, TakeResult& result);
   // Moves what had its last delivery, and leaves the others in again_.
   // Returns: when to look again at what could not be moved.
   int64_t MoveExhausted(int64_t now_ns, TimePoint deadline,
@@ -180,7 +189,7 @@ class GroupWindow {
   absl::Status MoveDead(const Candidate& candidate, DeadReason reason,
                         TimePoint deadline);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
-               HandOut* out, TakeResult& result);
+               HandOut* out, TimePoint deadline, TakeResult& result);
   // Leases a message unless its word is no longer as it was found.
   void HandOutOne(const Candidate& candidate, uint32_t attempts,
                   int64_t now_ns, int64_t lease_ns, HandOut* out,

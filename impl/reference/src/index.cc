@@ -13,6 +13,7 @@ constexpr uint64_t kPositionMask = (uint64_t{1} << 48) - 1;
 
 // Binds an entry to where it stands and what it says.
 uint32_t CheckOf(uint32_t queue_partition, uint64_t offset, uint64_t place) {
+  place &= ~kBuriedBit;
   return static_cast<uint32_t>(
       Mix64(place ^ Mix64(offset ^ uint64_t{queue_partition} << 32)));
 }
@@ -98,6 +99,14 @@ bool IndexWriter::Put(PartitionState& partition, uint32_t queue_partition,
   return true;
 }
 
+void IndexWriter::Bury(PartitionState& partition, uint32_t queue_partition,
+                       uint64_t offset) {
+  IndexReader reader(control_, &partition, queue_partition);
+  if (Shared<uint64_t>* const place = reader.Place(offset); place != nullptr) {
+    place->FetchOr(kBuriedBit);
+  }
+}
+
 void IndexWriter::FreeBelow(PartitionState& partition, uint64_t offset) {
   ControlHeader& header = control_->header();
   while (true) {
@@ -165,8 +174,17 @@ std::optional<IndexHit> IndexReader::Find(uint64_t offset) {
     const uint32_t used = std::exchange(extent_, 0);
     return Fits(used, offset) ? std::nullopt : Find(offset);
   }
-  return IndexHit{(place & kPositionMask) * kRecordAlignment,
-                  static_cast<uint16_t>(place >> 48)};
+  const auto flags = static_cast<uint16_t>(place >> 48);
+  if ((flags & (kIndexBuried | kIndexExpires)) == kIndexBuried) {
+    return std::nullopt;
+  }
+  return IndexHit{(place & kPositionMask) * kRecordAlignment, flags,
+                  static_cast<uint32_t>(check)};
+}
+
+Shared<uint64_t>* IndexReader::Place(uint64_t offset) {
+  if (!Find(offset)) return nullptr;
+  return &control_->extent(extent_).entries[offset - first_offset_].place;
 }
 
 }  // namespace openmessaging::reference

@@ -11,15 +11,30 @@
 
 #include "control.h"
 #include "control_file.h"
+#include "format.h"
 
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kIndexDisk = 1;  // Not handed out before durable.
+inline constexpr uint16_t kIndexExpires = 2;  // The record says when.
+// Of one that expires: it is in the dead-letter queue already. Set while others
+// read the entry, so its check does not cover it.
+inline constexpr uint16_t kIndexBuried = 4;
+
+inline constexpr uint64_t kBuriedBit = uint64_t{kIndexBuried} << 48;
+
+// Returns: what the index says of a record with such flags.
+inline uint16_t IndexFlagsOf(uint8_t record_flags) {
+  return static_cast<uint16_t>(
+      ((record_flags & kDisk) != 0 ? kIndexDisk : 0) |
+      ((record_flags & kExpires) != 0 ? kIndexExpires : 0));
+}
 
 // What the index knows of one message without touching its record.
 struct IndexHit {
   uint64_t position = 0;
   uint16_t flags = 0;
+  uint32_t key_hash = 0;  // 0: it has no key.
 };
 
 // Writes entries. Each is idempotent, so that the heir of a dead appender can
@@ -39,6 +54,10 @@ class IndexWriter {
   bool Put(PartitionState& partition, uint32_t queue_partition,
            uint64_t offset, uint64_t position, uint16_t flags,
            uint32_t key_hash);
+
+  // Marks a message as buried. Nothing happens where it is retired.
+  void Bury(PartitionState& partition, uint32_t queue_partition,
+            uint64_t offset);
 
   // Gives back the extents of which every entry is below `offset`.
   void FreeBelow(PartitionState& partition, uint64_t offset);
@@ -67,6 +86,10 @@ class IndexReader {
 
   // Returns: nothing where no entry is, or one that does not belong there.
   std::optional<IndexHit> Find(uint64_t offset);
+
+  // Returns: the word that changes when the message that Find has just found is
+  // buried; nullptr where it is retired meanwhile.
+  Shared<uint64_t>* Place(uint64_t offset);
 
  private:
   bool Fits(uint32_t extent, uint64_t offset) const;

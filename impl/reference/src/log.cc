@@ -326,9 +326,8 @@ void Log::Finish(uint64_t begin, uint64_t end,
                                               internal::Field::kMessageKey)
                               .value_or(std::string_view()))
                 : entries[n].key_hash;
-        const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
         index_.Put(*partition, header.queue_partition, header.offset, position,
-                   disk ? kIndexDisk : 0, key_hash);
+                   IndexFlagsOf(CommitWord::Flags(header.commit)), key_hash);
         if (partition->next_offset.Load() <= header.offset) {
           partition->next_offset.StoreSequential(header.offset + 1);
         }

@@ -7,23 +7,22 @@
 #include <utility>
 
 #include "openmessaging/driver/message_access.h"
+#include "openmessaging/internal/fields.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
 namespace {
 
-absl::Status Verify(const Store& store, const SegmentHolder& holder,
-                    const RecordHeader& header, const char* record,
-                    const MessagePlace& place) {
+absl::Status Verify(const Store& store, const Segment& segment,
+                    std::string_view queue, const RecordHeader& header,
+                    const char* record, const MessagePlace& place) {
   const auto damaged = [&](std::string_view what) {
-    return MakeStatus(Code::kDamaged, "receive from \"",
-                      std::string_view(holder.queue->name),
+    return MakeStatus(Code::kDamaged, "receive from \"", queue,
                       "\": the message at ", "offset ", place.offset,
                       " (position ", place.position, ") is damaged: ", what,
                       "; it is skipped");
   };
   const uint32_t length = CommitWord::Length(header.commit);
-  const Segment& segment = *holder.segment;
   if (header.position != place.position || header.offset != place.offset ||
       header.queue_partition != place.queue_partition ||
       !HoldsMessage(CommitWord::Type(header.commit)) ||
@@ -62,13 +61,32 @@ SegmentHolder::SegmentHolder(std::shared_ptr<Segment> segment_in,
   store_host = store.environment().host;
 }
 
+bool IsExpired(const Store& store, const Segment& segment,
+               const MessagePlace& place) {
+  const char* const record = segment.Read(place.position);
+  RecordHeader header;
+  std::memcpy(&header, record, sizeof(header));
+  const uint32_t length = CommitWord::Length(header.commit);
+  if (length < sizeof(header) || length > segment.end() - place.position ||
+      header.fields_bytes > length - sizeof(header)) {
+    return false;
+  }
+  const auto expire_ms = internal::FindNumber<int64_t>(
+      MessageFields(header, record), internal::Field::kExpireAt);
+  return expire_ms &&
+         *expire_ms <= store.environment().clock->ExactWallMs() &&
+         Verify(store, segment, {}, header, record, place).ok();
+}
+
 absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
                                     const MessagePlace& place,
                                     uint32_t delivery_count) {
   const char* const record = holder->segment->Read(place.position);
   RecordHeader header;
   std::memcpy(&header, record, sizeof(header));
-  if (auto s = Verify(store, *holder, header, record, place); !s.ok()) {
+  if (auto s = Verify(store, *holder->segment, holder->queue->name, header,
+                      record, place);
+      !s.ok()) {
     return s;
   }
   const std::string_view fields = MessageFields(header, record);

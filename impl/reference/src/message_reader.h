@@ -34,6 +34,11 @@ struct MessagePlace {
   uint64_t position = 0;
 };
 
+// Returns: whether the time of a message that expires has come. A damaged one
+// has not expired: that it is damaged is for its receiver to learn.
+bool IsExpired(const Store& store, const Segment& segment,
+               const MessagePlace& place);
+
 // Reads a message without a copy: it refers to `holder`, whose segment has the
 // position. A record that may have been on a disk since this process could
 // know it is verified.

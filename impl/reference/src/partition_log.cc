@@ -39,6 +39,18 @@ bool IsLeftBehind(Field type) {
   }
 }
 
+std::string_view NameOf(DeadReason reason) {
+  switch (reason) {
+    case DeadReason::kRejected:
+      return kDeadRejected;
+    case DeadReason::kMaxDeliveries:
+      return kDeadMaxDeliveries;
+    case DeadReason::kExpired:
+      break;
+  }
+  return kDeadExpired;
+}
+
 template <typename T>
 std::string_view BytesOf(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof(value)};
@@ -88,6 +100,13 @@ absl::Status PartitionLog::LogAttempts(uint64_t floor,
   return record.status;
 }
 
+bool PartitionLog::IsExpired(uint64_t offset, uint64_t position) {
+  const auto segment = store_->segments().Find(position);
+  return segment.ok() &&
+         reference::IsExpired(*store_, **segment,
+                              {queue_partition_, offset, position});
+}
+
 absl::StatusOr<Message> PartitionLog::ReadSource(
     const DeadLetter& letter) const {
   auto segment = store_->segments().Find(letter.position);
@@ -112,9 +131,7 @@ KeyValue PartitionLog::PropertiesOf(const Message& message,
   put(kDeadOffset, static_cast<int64_t>(letter.offset));
   put(kDeadGroup, group_->name);
   put(kDeadDeliveries, static_cast<int32_t>(letter.attempts));
-  put(kDeadReason, letter.reason == DeadReason::kRejected
-                       ? kDeadRejected
-                       : kDeadMaxDeliveries);
+  put(kDeadReason, NameOf(letter.reason));
   return properties;
 }
 
@@ -150,6 +167,17 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
                       std::string_view(group_->queue->name),
                       "\" has no dead-letter queue; create it with one");
   }
+  const bool expired = letter.reason == DeadReason::kExpired;
+  if (expired) {
+    // Its place in the index is compared under the append lock; the word here,
+    // once what a dead process appended is finished: the cursor's lock is held.
+    auto finished = store_->log().FinishDead(deadline);
+    if (!finished.ok()) return finished;
+    if (letter.word->Load() != letter.expected) {
+      return MakeStatus(Code::kReceiptExpired, "settle offset ", letter.offset,
+                        ": the message moved already");
+    }
+  }
   const auto message = ReadSource(letter);
   if (!message.ok()) return message.status();
   const std::string fields = FieldsOf(*message, letter);
@@ -158,7 +186,7 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
       key_hash != 0 ? PartitionOfKey(key_hash, dead_letters_->partitions)
                     : PartitionOf(queue_partition_) % dead_letters_->partitions;
   const DeadSource source{group_->id,   queue_partition_, letter.offset,
-                          letter.floor, letter.attempts,  0};
+                          letter.floor, letter.attempts,  expired ? 1u : 0u};
   Append record;
   record.type = RecordType::kDead;
   if (!store_->volatile_storage()) {
@@ -172,8 +200,8 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   record.partition = dead_letters_->state->partition(partition);
   record.alive = dead_letters_->entry;
   record.source = cursor_;
-  record.guard = letter.word;
-  record.guarded = letter.expected;
+  record.guard = expired ? letter.place : letter.word;
+  record.guarded = expired ? letter.unburied : letter.expected;
   record.pieces = {BytesOf(source), fields, message->body()};
   store_->log().AppendAll(
       {&record, 1}, store_->environment().clock->WallMs(), deadline);

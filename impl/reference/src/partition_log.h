@@ -31,6 +31,7 @@ class PartitionLog final : public RedeliveryLog {
   absl::Status LogCursor(TimePoint deadline) override;
   absl::Status LogAttempts(uint64_t floor, std::span<const Attempt> attempts,
                            TimePoint deadline) override;
+  bool IsExpired(uint64_t offset, uint64_t position) override;
   absl::Status MoveDead(const DeadLetter& letter, TimePoint deadline) override;
   absl::StatusOr<uint64_t> LogSeek(uint64_t offset, uint64_t number,
                                    TimePoint deadline) override;

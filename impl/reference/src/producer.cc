@@ -3,6 +3,7 @@
 #include "producer.h"
 
 #include <array>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,13 +38,31 @@ bool IsForeign(Field type) {
   }
 }
 
-bool HasForeign(std::string_view fields) {
+// What one look over the fields finds.
+struct FieldFacts {
+  bool has_foreign = false;
+  bool expires = false;
+  int64_t delay_ms = 0;
+};
+
+int64_t NumberIn(const internal::FieldSpan& field) {
+  int64_t number = 0;
+  if (field.payload.size() == sizeof(number)) {
+    std::memcpy(&number, field.payload.data(), sizeof(number));
+  }
+  return number;
+}
+
+FieldFacts LookOver(std::string_view fields) {
+  FieldFacts facts;
   size_t at = 0;
   while (const auto field = internal::FieldAt(fields, at)) {
-    if (IsForeign(field->type)) return true;
+    if (IsForeign(field->type)) facts.has_foreign = true;
+    if (field->type == Field::kExpireAt) facts.expires = NumberIn(*field) != 0;
+    if (field->type == Field::kDelay) facts.delay_ms = NumberIn(*field);
     at = field->end;
   }
-  return false;
+  return facts;
 }
 
 std::string WithoutForeign(std::string_view fields) {
@@ -152,7 +171,9 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   append.partition = (*queue)->state->partition(*partition);
   append.alive = (*queue)->entry;
   std::string_view fields = MessageAccess::FieldsAfterDestination(message);
-  if (HasForeign(fields)) {
+  const FieldFacts facts = LookOver(fields);
+  if (facts.expires) append.flags |= kExpires;
+  if (facts.has_foreign) {
     fields = scratch.Keep(WithoutForeign(fields));
   }
   // Implied where it is the store time.

@@ -24,6 +24,7 @@ struct RedeliveryPolicy {
   int64_t delay_ns = 1'000'000'000;
   int64_t max_delay_ns = 60'000'000'000;
   uint32_t max_deliveries = 0;  // 0: for ever.
+  bool dead_letters = false;    // There is a queue for them.
 
   static RedeliveryPolicy Of(const QueueOptions& options) {
     // Longer than a clock counts is as long as it counts.
@@ -34,7 +35,8 @@ struct RedeliveryPolicy {
     };
     return {nanoseconds(options.redelivery_delay),
             nanoseconds(options.max_redelivery_delay),
-            static_cast<uint32_t>(options.max_deliveries)};
+            static_cast<uint32_t>(options.max_deliveries),
+            !options.dead_letter_queue.empty()};
   }
 
   // Returns: how long a message waits after its nth delivery.
@@ -54,7 +56,7 @@ struct Attempt {
   uint32_t attempts = 0;
 };
 
-enum class DeadReason : uint8_t { kRejected, kMaxDeliveries };
+enum class DeadReason : uint8_t { kRejected, kMaxDeliveries, kExpired };
 
 // One message that moves to the dead-letter queue.
 struct DeadLetter {
@@ -67,6 +69,10 @@ struct DeadLetter {
   // The message's word, and what it says until the move settles it.
   const Shared<uint64_t>* word = nullptr;
   uint64_t expected = 0;
+  // Of one that expired: its place in the index, and what that says until some
+  // group moves it.
+  const Shared<uint64_t>* place = nullptr;
+  uint64_t unburied = 0;
 };
 
 // Writes down, for one group in one partition, what must outlive the processes
@@ -87,8 +93,13 @@ class RedeliveryLog {
                                    std::span<const Attempt> attempts,
                                    TimePoint deadline) = 0;
 
+  // Returns: whether the time of a message that expires has come; false where
+  // its record is damaged, which is for its receiver to learn.
+  virtual bool IsExpired(uint64_t offset, uint64_t position) = 0;
+
   // Appends the one record that holds the message for the dead-letter queue and
-  // settles it here. Errors: 1604 the word is not as expected any more; 1609
+  // settles it here. Errors: 1604 the word is not as expected any more, or the
+  // message is buried; 1609
   // the message is damaged; 1404 it is gone, or the dead-letter queue; as an
   // append's. Nothing was done then.
   virtual absl::Status MoveDead(const DeadLetter& letter,

@@ -108,6 +108,10 @@ absl::Status Store::Replay(LogScan& scan) {
     if (type == RecordType::kDead && payload_ok) {
       const DeadSource source = DeadSourceOf(header, record);
       history_of(source.group, source.queue_partition).changes.AddDead(source);
+      PartitionState* const from = partition_of(source.queue_partition);
+      if (source.expired != 0 && from != nullptr) {
+        index.Bury(*from, source.queue_partition, source.offset);
+      }
     }
     if (HoldsMessage(type)) {
       PartitionState* const partition = partition_of(header.queue_partition);
@@ -117,9 +121,9 @@ absl::Status Store::Replay(LogScan& scan) {
         failure = control_->GrowIndex(room + 2 + room / 8);
         if (!failure.ok()) return;
       }
-      const bool disk = (CommitWord::Flags(header.commit) & kDisk) != 0;
       index.Put(*partition, header.queue_partition, header.offset,
-                header.position, disk ? kIndexDisk : 0,
+                header.position,
+                IndexFlagsOf(CommitWord::Flags(header.commit)),
                 KeyHash(internal::FindField(MessageFields(header, record),
                                             internal::Field::kMessageKey)
                             .value_or(std::string_view())));

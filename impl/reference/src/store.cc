@@ -309,6 +309,12 @@ void Store::SettleDead(const DeadSource& source, Cursor* cursor) {
   if (cursor != nullptr) {
     CursorWords(control_.get(), cursor).Settle(source.offset, source.attempts);
   }
+  if (source.expired == 0) return;
+  if (PartitionState* const from = FindPartition(source.queue_partition);
+      from != nullptr) {
+    IndexWriter(control_.get())
+        .Bury(*from, source.queue_partition, source.offset);
+  }
 }
 
 void Store::MoveCursor(const SeekTarget& target, uint32_t queue_partition,

@@ -86,6 +86,12 @@ absl::Status ReferenceStreamReader::Deliver(uint64_t position,
   return absl::OkStatus();
 }
 
+bool ReferenceStreamReader::IsGone(const IndexHit& hit) {
+  return UseSegment(hit.position).ok() &&
+         IsExpired(*store_, *holder_->segment,
+                   {queue_partition_, next_, hit.position});
+}
+
 absl::Status ReferenceStreamReader::SkipLost() {
   const uint64_t end = state_->next_offset.Load();
   const uint64_t lost = next_;
@@ -119,6 +125,10 @@ void ReferenceStreamReader::LookOn(size_t max, driver::DeliverySink& sink,
       // Durable ends a record, so one that begins below it is durable.
       look.flush_to = hit->position + 1;
       return;
+    }
+    if ((hit->flags & kIndexExpires) != 0 && IsGone(*hit)) {
+      ++next_;
+      continue;
     }
     const absl::Status delivered = Deliver(hit->position, sink);
     if (OmsCode(delivered) == Code::kQueueNotFound &&

@@ -28,7 +28,8 @@ namespace openmessaging::reference {
 // is there until its segment is retired; a reader does not keep a segment from
 // that, and then goes on with the first message that is stored. An offset below
 // that one begins there as well; one behind the end waits until it is reached.
-// A damaged message is told once, with 1609, and skipped.
+// A damaged message is told once, with 1609, and skipped; one that has expired
+// is skipped in silence, here as anywhere.
 //
 // Threads: as driver::StreamReader says.
 // Lifetime: messages that were read keep their segment mapped by themselves.
@@ -57,6 +58,8 @@ class ReferenceStreamReader final : public driver::StreamReader {
   void LookOn(size_t max, driver::DeliverySink& sink, Look& look);
   // Steps over messages that the index does not have.
   absl::Status SkipLost();
+  // Whether the message that is next has expired.
+  bool IsGone(const IndexHit& hit);
   absl::Status Deliver(uint64_t position, driver::DeliverySink& sink);
   absl::Status UseSegment(uint64_t position);
   bool MayHave() const;

@@ -48,6 +48,7 @@ class ManualClock final : public Clock {
  public:
   int64_t BootNs() const override { return boot_ns.load(); }
   int64_t WallMs() const override { return wall_ms.load(); }
+  int64_t ExactWallMs() const override { return wall_ms.load(); }
   uint64_t BootHash() const override { return boot_hash.load(); }
 
   std::atomic<int64_t> boot_ns{1'000'000'000'000};

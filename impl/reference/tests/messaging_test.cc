@@ -762,14 +762,14 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
         Capability::kPartitions, Capability::kExplicitPartition,
-        Capability::kAdmin, Capability::kFilter,
+        Capability::kExpiry, Capability::kAdmin, Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));
     CHECK(capabilities.Of(native) == Support::kNative);
   }
   for (const Capability absent :
-       {Capability::kDelay, Capability::kExpiry, Capability::kPriority,
+       {Capability::kDelay, Capability::kPriority,
         Capability::kReject, Capability::kDeadLetter,
         Capability::kDeduplication, Capability::kNamespaces}) {
     INFO(Name(absent));

@@ -138,6 +138,8 @@ class Clock {
   virtual int64_t BootNs() const = 0;
   // Milliseconds since 1970 UTC, a few milliseconds coarse, and cheap.
   virtual int64_t WallMs() const = 0;
+  // As above, exact, and so not as cheap.
+  virtual int64_t ExactWallMs() const = 0;
   // Differs between any two boots; 0 where it cannot be known.
   virtual uint64_t BootHash() const = 0;
 };

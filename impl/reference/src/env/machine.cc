@@ -33,6 +33,9 @@ class MachineClock final : public Clock {
   int64_t WallMs() const override {
     return Nanoseconds(CLOCK_REALTIME_COARSE) / 1'000'000;
   }
+  int64_t ExactWallMs() const override {
+    return Nanoseconds(CLOCK_REALTIME) / 1'000'000;
+  }
   uint64_t BootHash() const override { return boot_hash_; }
 
  private:
