@@ -233,6 +233,35 @@ PartitionState* Catalog::FindPartition(uint32_t queue_partition) {
   return nullptr;
 }
 
+const CatalogEntry* Catalog::FindLiveQueue(uint32_t queue) const {
+  uint32_t left = count();
+  for (uint64_t page = control_->header().catalog.first_page.Load();
+       page != 0 && left > 0;
+       page = control_->Get<CatalogPage>(page)->next.Load()) {
+    for (const CatalogEntry& candidate :
+         control_->Get<CatalogPage>(page)->entries) {
+      if (left-- == 0) break;
+      if (candidate.kind.Load() != kQueueKind || candidate.id.Load() != queue) {
+        continue;
+      }
+      const bool here =
+          candidate.live.Load() != 0 && candidate.state.Load() != 0;
+      return here ? &candidate : nullptr;
+    }
+  }
+  return nullptr;
+}
+
+absl::Status Catalog::MakeDelayRoom(TimePoint deadline) {
+  const Locked locked(lock_, deadline);
+  if (!locked.status().ok()) return locked.status();
+  const DelayTable table(control_);
+  if (table.spare() > 0) return absl::OkStatus();
+  const auto block = table.Allocate(*control_);
+  if (!block.ok()) return block.status();
+  return log_->AddDelayBlock(*block, deadline);
+}
+
 Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
   for (uint32_t n = count(); n-- > 0;) {
     const CatalogEntry& candidate = *entry(n);

@@ -138,11 +138,17 @@ class Catalog {
   // For LogListener, under the append lock.
   void Publish(const RecordHeader& header);
   PartitionState* FindPartition(uint32_t queue_partition);
+  // Without a lock. Returns: nullptr where there is no such queue; otherwise one
+  // that has its state.
+  const CatalogEntry* FindLiveQueue(uint32_t queue) const;
   // Returns: nullptr for an unknown group, or one that has received nothing.
   Cursor* FindCursor(uint32_t group, uint32_t partition);
 
   // Appends the newest record of everything that lives below `position` again.
   absl::Status Renew(uint64_t position, TimePoint deadline);
+
+  // Gives the table of delayed messages another block, unless it has room.
+  absl::Status MakeDelayRoom(TimePoint deadline);
 
   CatalogEntry* entry(uint32_t index) const;
   uint32_t count() const { return control_->header().catalog.count.Load(); }

@@ -7,12 +7,13 @@
 
 #include "checksum.h"
 #include "cursor_image.h"
+#include "delay_table.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
 namespace {
 
-constexpr uint64_t kMagic = 0x32305450'4b534d4f;  // "OMSKPT02"
+constexpr uint64_t kMagic = 0x33305450'4b534d4f;  // "OMSKPT03"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
 constexpr uint32_t kQueueKind = 1;
@@ -53,6 +54,7 @@ std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
     checkpoint.segments.push_back(part);
   }
   checkpoint.catalog = std::string(reader.GetBytes());
+  checkpoint.delays = std::string(reader.GetBytes());
   if (!reader.ok() || checkpoint.current >= checkpoint.segments.size()) {
     return std::nullopt;
   }
@@ -145,6 +147,7 @@ absl::Status WriteCheckpoint(Storage& storage, const Control& control,
     body.Put(entry.epoch.Load());
   }
   body.PutBytes(CatalogImage(control, catalog));
+  body.PutBytes(DelayTable(&control).Image());
 
   ImageWriter image;
   image.Put(kMagic);

@@ -42,6 +42,8 @@ struct Checkpoint {
   std::vector<SegmentPart> segments{};
   // The catalog's part, read by RestoreCheckpoint.
   std::string catalog{};
+  // What waits, read by RestoreDelays.
+  std::string delays{};
 };
 
 // Reads the newer valid one of the two. Returns: nothing where none is.

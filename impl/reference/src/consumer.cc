@@ -282,6 +282,7 @@ absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
                                            Look& look) {
   if (auto alive = CheckAlive(); !alive.ok()) return alive;
   const int64_t now_ns = store_->environment().clock->BootNs();
+  store_->delays().Work(now_ns);
   // Begins at another place each time, so that no partition starves.
   const size_t queues = bound_.size();
   const size_t first = turn_++;
@@ -342,6 +343,7 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
 }
 
 bool ReferenceConsumer::SomethingMayBeThere(int64_t now_ns) {
+  if (store_->delays().IsDue(now_ns)) return true;
   for (const auto& bound : bound_) {
     for (const auto& partition : bound->partitions) {
       if (partition->MayHave(now_ns)) return true;
@@ -351,7 +353,8 @@ bool ReferenceConsumer::SomethingMayBeThere(int64_t now_ns) {
 }
 
 int64_t ReferenceConsumer::NextLookNs() const {
-  int64_t next = INT64_MAX;
+  const int64_t due = store_->delays().next_ns();
+  int64_t next = due == 0 ? INT64_MAX : due;
   for (const auto& bound : bound_) {
     for (const auto& partition : bound->partitions) {
       next = std::min(next, partition->NextLookNs());

@@ -81,6 +81,9 @@ struct ControlHeader {
     uint32_t reserved;
     Shared<uint64_t> durable;  // Every byte below it is on disk.
     Shared<uint64_t> flushes;
+    // Here, where every receiver looks: boot time at which a delayed message
+    // may be due; 0 = none waits.
+    Shared<int64_t> next_due_ns;
   } flush;
 
   // Queues and groups, and preparing segments; rare.
@@ -102,6 +105,17 @@ struct ControlHeader {
     LockWord bindings;  // Who binds with which filter.
     Shared<uint64_t> first_binding_page;
   } catalog;
+
+  // Where delayed messages wait, under `append`; delay_table.h.
+  struct alignas(kCacheLine) Delay {
+    Shared<uint64_t> first_block;  // 0 = none yet.
+    Shared<uint64_t> last_block;
+    Shared<uint64_t> buckets;  // Heads of chains, by sequence.
+    Shared<uint32_t> free;     // Head of the free places.
+    Shared<uint32_t> free_count;
+    Shared<uint32_t> count;     // Messages that wait.
+    Shared<uint32_t> changing;  // Somebody is, or died while.
+  } delay;
 };
 static_assert(sizeof(ControlHeader) <= kPage);
 

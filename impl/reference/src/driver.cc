@@ -38,7 +38,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kBroadcast, Capability::kExclusive,
         Capability::kPartitions,
-        Capability::kExplicitPartition, Capability::kExpiry,
+        Capability::kExplicitPartition, Capability::kDelay,
+        Capability::kExpiry,
         Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
@@ -51,6 +52,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
   }
   all.mutable_limits().max_partitions = kMaxPartitions;
   all.mutable_limits().max_body_bytes = kMaxBodyBytes;
+  all.mutable_limits().max_delay = std::chrono::milliseconds(kMaxDelayMs);
   return all;
 }
 

@@ -135,8 +135,9 @@ enum class RecordType : uint8_t {
   kRetire = 14,
   kSeek = 15,
   kCancel = 16,
+  kDelayed = 17,
 };
-inline constexpr uint8_t kLastRecordType = 16;
+inline constexpr uint8_t kLastRecordType = 17;
 
 // Record flags, 8 bits.
 inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
@@ -217,9 +218,32 @@ inline SeekTarget SeekTargetOf(const RecordHeader& header, const char* record) {
   return target;
 }
 
+// In front of the fields of a DELAYED record, which waits, and of a DUE record,
+// which is that message in its queue; counted with them.
+struct DelayHead {
+  // Of the record in which the message came, and so of its id; 0: this one.
+  uint64_t sequence = 0;
+  uint32_t epoch = 0;
+  uint32_t damaged = 0;   // Of DUE: 1: the message was damaged while it waited.
+  int64_t store_ms = 0;   // When it came.
+  int64_t due_ms = 0;     // By the wall clock.
+  int64_t due_ns = 0;     // By the boot clock, in the boot of that hash.
+  uint64_t boot_hash = 0;
+};
+static_assert(sizeof(DelayHead) == 48);
+
+// Names a message that waits: what its id says. The body of a CANCEL record.
+struct DelayId {
+  uint64_t sequence = 0;
+  uint32_t epoch = 0;
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(DelayId) == 16);
+
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {
-  return type == RecordType::kMessage || type == RecordType::kDead;
+  return type == RecordType::kMessage || type == RecordType::kDead ||
+         type == RecordType::kDue;
 }
 
 // Returns: the fields of the message in a record of such a type. The caller has
@@ -227,8 +251,15 @@ inline bool HoldsMessage(RecordType type) {
 inline std::string_view MessageFields(const RecordHeader& header,
                                       const char* record) {
   const std::string_view all(record + sizeof(header), header.fields_bytes);
-  if (CommitWord::Type(header.commit) != RecordType::kDead) return all;
-  return all.substr(std::min(sizeof(DeadSource), all.size()));
+  switch (CommitWord::Type(header.commit)) {
+    case RecordType::kDead:
+      return all.substr(std::min(sizeof(DeadSource), all.size()));
+    case RecordType::kDelayed:
+    case RecordType::kDue:
+      return all.substr(std::min(sizeof(DelayHead), all.size()));
+    default:
+      return all;
+  }
 }
 
 // Returns: whose message a DEAD record holds; the group 0, which no group has,
@@ -239,6 +270,31 @@ inline DeadSource DeadSourceOf(const RecordHeader& header, const char* record) {
     std::memcpy(&source, record + sizeof(header), sizeof(source));
   }
   return source;
+}
+
+// Returns: what a DELAYED or DUE record says; all zero where it is too short.
+inline DelayHead DelayHeadOf(const RecordHeader& header, const char* record) {
+  DelayHead head;
+  if (header.fields_bytes >= sizeof(head)) {
+    std::memcpy(&head, record + sizeof(header), sizeof(head));
+  }
+  return head;
+}
+
+inline DelayId DelayIdOf(const DelayHead& head, const RecordHeader& header) {
+  if (head.sequence == 0) return {header.sequence, header.epoch, 0};
+  return {head.sequence, head.epoch, 0};
+}
+
+// Returns: whom a CANCEL record withdraws; the sequence 0, which no message has,
+// where it is too short. `record` is as long as its header says.
+inline DelayId CancelledOf(const RecordHeader& header, const char* record) {
+  DelayId id;
+  const uint64_t begin = sizeof(header) + uint64_t{header.fields_bytes};
+  if (CommitWord::Length(header.commit) >= begin + sizeof(id)) {
+    std::memcpy(&id, record + begin, sizeof(id));
+  }
+  return id;
 }
 
 inline uint32_t QueuePartition(uint32_t queue, uint32_t partition) {

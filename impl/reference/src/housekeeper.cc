@@ -23,6 +23,8 @@ using std::chrono::steady_clock;
 
 // How often an idle housekeeper looks whether something can be retired.
 constexpr std::chrono::seconds kTick{1};
+// How often it looks at what waits, at least, while something does.
+constexpr nanoseconds kDelayLook{50'000'000};
 // A look may take this part of the time at most, however many queues there are.
 constexpr int kTickShare = 200;
 // As a follower it looks up that often.
@@ -119,6 +121,7 @@ void Housekeeper::Run() {
       if (store_ == nullptr) return;
     }
     if (nudged_.exchange(false)) store_->log().WorkAhead();
+    const nanoseconds until_due = WorkDelays();
     const TimePoint now = steady_clock::now();
     if (now >= next_tick) {
       store_->RetireInIdleness();
@@ -129,9 +132,22 @@ void Housekeeper::Run() {
     if (HighestEnd(nullptr) != 0) continue;
     asleep_.store(true);
     environment_->waiting->Wait(
-        bell_, seen, std::min<nanoseconds>(kTick, next_tick - now));
+        bell_, seen,
+        std::min({nanoseconds(kTick), nanoseconds(next_tick - now),
+                  until_due}));
     asleep_.store(false);
   }
+}
+
+nanoseconds Housekeeper::WorkDelays() {
+  Delays& delays = store_->delays();
+  if (delays.next_ns() == 0) return kTick;
+  delays.Work(environment_->clock->BootNs());
+  const int64_t next_ns = delays.next_ns();
+  if (next_ns == 0) return kTick;
+  // Others may send what is due earlier, and die before they can care.
+  return std::clamp(nanoseconds(next_ns - environment_->clock->BootNs()),
+                    nanoseconds(0), kDelayLook);
 }
 
 uint64_t Housekeeper::HighestEnd(const void* sender) {

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -86,6 +87,9 @@ class Housekeeper : public std::enable_shared_from_this<Housekeeper> {
   bool OnOwnThread() const;
   void Ring();
   bool Stopping();
+
+  // Brings in delayed messages that are due. Returns: how long to sleep at most.
+  std::chrono::nanoseconds WorkDelays();
 
   // The highest end of the messages of `sender` (nullptr: of any); 0 for none.
   uint64_t HighestEnd(const void* sender);

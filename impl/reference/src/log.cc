@@ -34,6 +34,11 @@ bool ChainIsAt(uint64_t word, uint64_t tail) {
   return word >> 32 == (tail / kRecordAlignment & 0xffffffff);
 }
 
+// Whether the table of delayed messages gets one more.
+bool TakesPlace(const Append& entry) {
+  return entry.type == RecordType::kDelayed && entry.waiting == nullptr;
+}
+
 absl::Status LockTimeout() {
   StatusDetail detail = DefaultDetail(Code::kTimeout);
   detail.outcome = Outcome::kNotStored;
@@ -62,6 +67,7 @@ Log::Log(Storage* storage, const Environment* environment,
       prepare_lock_(&control->header().catalog.prepare, liveness,
                     environment->waiting),
       index_(control),
+      delays_(control),
       touch_due_bytes_(kTouchBytes) {}
 
 absl::Status Log::PoisonedError() const {
@@ -109,7 +115,9 @@ void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
 }
 
 Purpose Log::PurposeOf(const Append& entry) const {
-  if (entry.partition != nullptr) return Purpose::kMessages;
+  if (entry.partition != nullptr || entry.takes_room) {
+    return Purpose::kMessages;
+  }
   const uint32_t owner = control_->header().catalog.retire.owner.Load();
   return owner != 0 && Owner::FromWord(owner) == liveness_->self()
              ? Purpose::kRetirement
@@ -130,6 +138,12 @@ uint64_t Log::Room(Purpose purpose) const {
   const uint64_t kept = (current_->end() - current_->base()) / 2;
   return purpose == Purpose::kRetirement ? room
                                          : room - std::min(room, kept);
+}
+
+bool Log::Waits(const Append& entry) const {
+  if (entry.waiting == nullptr) return true;
+  const auto found = delays_.Find(entry.waiting->id);
+  return found && found->position == entry.waiting->position;
 }
 
 bool Log::NeedsRepair() const {
@@ -162,13 +176,20 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     count = 1;
     return Step::kDone;
   }
+  if (!Waits(entries[0])) {
+    entries[0].status = MakeStatus(
+        Code::kReceiptExpired,
+        "append: the message was brought in or withdrawn meanwhile");
+    count = 1;
+    return Step::kDone;
+  }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
   const uint64_t room = Room(purpose);
   uint64_t total = 0;
   count = Fit(entries, room, total);
   if (count == 0) {
-    return PaddedBytes(entries[0].bytes()) > room ? Roll(purpose)
-                                                  : Step::kNeedIndex;
+    if (PaddedBytes(entries[0].bytes()) > room) return Roll(purpose);
+    return TakesPlace(entries[0]) ? Step::kNeedDelayRoom : Step::kNeedIndex;
   }
   WriteClaim(entries.first(count), total, store_ms);
   return Step::kDone;
@@ -177,11 +198,14 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
 size_t Log::Fit(std::span<const Append> entries, uint64_t room,
                 uint64_t& total) const {
   uint64_t spare = index_.Spare();
+  uint32_t delayed = 0;
   size_t count = 0;
   for (const Append& entry : entries.first(std::min(entries.size(), kMaxClaim))) {
     const uint64_t bytes = PaddedBytes(entry.bytes());
     if (bytes > room - total) break;
     if (entry.alive != nullptr && entry.alive->live.Load() == 0) break;
+    if (!Waits(entry)) break;
+    if (TakesPlace(entry) && delayed++ == delays_.spare()) break;
     if (entry.partition != nullptr) {
       // A new extent may be needed where the partition changes; and one more
       // in each run, which is shorter than an extent and a bit.
@@ -332,16 +356,9 @@ void Log::Finish(uint64_t begin, uint64_t end,
           partition->next_offset.StoreSequential(header.offset + 1);
         }
       }
-    } else if (type == RecordType::kQueue || type == RecordType::kGroup) {
-      listener_->Publish(header);
-    } else if (type == RecordType::kSeek) {
-      listener_->MoveCursor(SeekTargetOf(header, record),
-                            header.queue_partition,
-                            entries.empty() ? nullptr : entries[n].source);
     }
-    if (type == RecordType::kDead) {
-      listener_->SettleDead(DeadSourceOf(header, record),
-                            entries.empty() ? nullptr : entries[n].source);
+    if (type != RecordType::kMessage) {
+      FinishOther(header, record, entries.empty() ? nullptr : &entries[n]);
     }
     if (chain_here) {
       chain = Crc32c(chain, &header.header_checksum,
@@ -357,7 +374,39 @@ void Log::Finish(uint64_t begin, uint64_t end,
   control.append.intent_end.Store(0);
 }
 
+void Log::FinishOther(const RecordHeader& header, const char* record,
+                      const Append* entry) {
+  switch (CommitWord::Type(header.commit)) {
+    case RecordType::kQueue:
+    case RecordType::kGroup:
+      listener_->Publish(header);
+      break;
+    case RecordType::kDead:
+      listener_->SettleDead(DeadSourceOf(header, record),
+                            entry == nullptr ? nullptr : entry->source);
+      break;
+    case RecordType::kSeek:
+      listener_->MoveCursor(SeekTargetOf(header, record),
+                            header.queue_partition,
+                            entry == nullptr ? nullptr : entry->source);
+      break;
+    case RecordType::kDelayed:
+      delays_.Put(DelayedOf(header, record));
+      break;
+    case RecordType::kDue:
+      delays_.Remove(DelayIdOf(DelayHeadOf(header, record), header));
+      break;
+    case RecordType::kCancel:
+      delays_.Remove(CancelledOf(header, record));
+      break;
+    default:
+      break;
+  }
+}
+
 absl::Status Log::Repair() {
+  // It cannot fail, so it comes first: nobody would see that it is left to do.
+  delays_.Mend();
   ControlHeader& control = control_->header();
   ControlHeader::Append& append = control.append;
   auto mapped = segments_->ByOrdinal(append.current.Load());
@@ -407,12 +456,33 @@ absl::Status Log::FinishDead(TimePoint deadline) {
   if (control_->header().append.intent_end.Load() == 0) {
     return absl::OkStatus();
   }
+  auto locked = LockWhole(deadline);
+  if (locked.ok()) append_lock_.Release();
+  return locked;
+}
+
+absl::Status Log::LockWhole(TimePoint deadline) {
   const SlotLock::Result lock = append_lock_.Acquire(deadline);
   if (lock == SlotLock::Result::kTimeout) return LockTimeout();
   absl::Status status;
   if (lock == SlotLock::Result::kInherited || NeedsRepair()) status = Repair();
-  append_lock_.Release();
+  if (!status.ok()) append_lock_.Release();
   return status;
+}
+
+absl::StatusOr<std::optional<Delayed>> Log::FindDelayed(const DelayId& id,
+                                                        TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  const std::optional<Delayed> found = delays_.Find(id);
+  append_lock_.Release();
+  return found;
+}
+
+absl::Status Log::AddDelayBlock(uint64_t block, TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  delays_.AddBlock(block);
+  append_lock_.Release();
+  return absl::OkStatus();
 }
 
 void Log::FreeIndex(PartitionState& partition, uint64_t offset) {
@@ -431,6 +501,8 @@ absl::Status Log::Provide(Step step, const Append& entry, size_t records,
       break;
     case Step::kNeedSegment:
       return PrepareSegment(entry.bytes(), PurposeOf(entry), deadline);
+    case Step::kNeedDelayRoom:
+      return listener_->MakeDelayRoom(deadline);
     case Step::kNeedIndex:
       return GrowIndex(2 * std::min(records, kMaxClaim), deadline);
     case Step::kNeedMapping: {

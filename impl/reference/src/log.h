@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "control_file.h"
+#include "delay_table.h"
 #include "env/environment.h"
 #include "format.h"
 #include "index.h"
@@ -43,6 +45,11 @@ struct Append {
   Cursor* source = nullptr;
   const Shared<uint64_t>* guard = nullptr;
   uint64_t guarded = 0;
+  // Of what ends a delay, or appends what waits again: nothing is appended unless
+  // the message waits still, in that record.
+  const Delayed* waiting = nullptr;
+  // Takes room as a message does, though it has no offset.
+  bool takes_room = false;
   // Fields, in two parts, then the body.
   std::array<std::string_view, 3> pieces{};
 
@@ -90,6 +97,9 @@ class LogListener {
   // with no lock held but perhaps the flush lock.
   virtual void BeforePrepare() = 0;
 
+  // Gives the table of delayed messages another block. With no lock held.
+  virtual absl::Status MakeDelayRoom(TimePoint deadline) = 0;
+
   // Somebody should call Log::WorkAhead. Returns: false if nobody will.
   virtual bool WorkIsAhead() = 0;
 
@@ -124,7 +134,7 @@ class Log {
   // claims. Makes no system call with the append lock held.
   // Errors in the entries: 1410 (not stored) the lock was not free in time;
   // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
-  // 1604 the guard's word has changed.
+  // 1604 the guard's word has changed, or the message does not wait any more.
   void AppendAll(std::span<Append> entries, int64_t store_ms,
                  TimePoint deadline);
 
@@ -165,6 +175,13 @@ class Log {
   // the current segment, because it is all that is left.
   void OpenReserve();
 
+  // Returns: a message if it waits; what a dead process began is finished.
+  // Errors: 1410; 1501.
+  absl::StatusOr<std::optional<Delayed>> FindDelayed(const DelayId& id,
+                                                     TimePoint deadline);
+  // Adds a block to the table of delayed messages; takes the append lock.
+  absl::Status AddDelayBlock(uint64_t block, TimePoint deadline);
+
   // Gives index extents below `offset` back; takes the append lock.
   void FreeIndex(PartitionState& partition, uint64_t offset);
 
@@ -187,11 +204,24 @@ class Log {
 
  private:
   // What happens under the append lock decides what to do without it.
-  enum class Step { kDone, kNeedSegment, kNeedIndex, kNeedMapping };
+  enum class Step {
+    kDone,
+    kNeedSegment,
+    kNeedIndex,
+    kNeedMapping,
+    kNeedDelayRoom
+  };
 
   // Whether a dead owner's work stands unfinished, perhaps because its heir
   // could not repair it. Under the append lock.
   bool NeedsRepair() const;
+  // Takes the append lock with nothing left unfinished. Errors: 1410; 1501.
+  absl::Status LockWhole(TimePoint deadline);
+  // Whether a message waits, or none is asked for.
+  bool Waits(const Append& entry) const;
+  // Publishes what is no plain message.
+  void FinishOther(const RecordHeader& header, const char* record,
+                   const Append* entry);
   Purpose PurposeOf(const Append& entry) const;
   Step AppendLocked(std::span<Append> entries, Purpose purpose,
                     int64_t store_ms, size_t& count);
@@ -237,6 +267,7 @@ class Log {
   SlotLock flush_lock_;
   SlotLock prepare_lock_;
   IndexWriter index_;
+  DelayTable delays_;
 
   // The segment at the tail as of the last append here; under the append lock.
   std::shared_ptr<Segment> current_;

@@ -27,8 +27,14 @@ absl::Status Verify(const Store& store, const Segment& segment,
       header.queue_partition != place.queue_partition ||
       !HoldsMessage(CommitWord::Type(header.commit)) ||
       length < sizeof(header) || length > segment.end() - place.position ||
-      header.fields_bytes > length - sizeof(header)) {
+      header.fields_bytes > length - sizeof(header) ||
+      (CommitWord::Type(header.commit) == RecordType::kDue &&
+       header.fields_bytes < sizeof(DelayHead))) {
     return damaged("its header is not one of this place");
+  }
+  if (CommitWord::Type(header.commit) == RecordType::kDue &&
+      DelayHeadOf(header, record).damaged != 0) {
+    return damaged("it was so when it was due");
   }
   // What was appended since this process came is in the page cache as it was
   // written; what lay there before may have been on a disk meanwhile.
@@ -100,9 +106,18 @@ absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
   delivery.offset = static_cast<int64_t>(place.offset);
   delivery.store_timestamp_ms = header.store_ms;
   delivery.delivery_count = static_cast<int32_t>(delivery_count);
+  uint32_t epoch = header.epoch;
+  uint64_t sequence = header.sequence;
+  if (CommitWord::Type(header.commit) == RecordType::kDue) {
+    // It is the message that came earlier.
+    const DelayHead head = DelayHeadOf(header, record);
+    epoch = head.epoch;
+    sequence = head.sequence;
+    delivery.store_timestamp_ms = head.store_ms;
+  }
   holder->Ref();
-  return driver::MessageAccess::View(holder, fields, body, header.epoch,
-                                     header.sequence, delivery);
+  return driver::MessageAccess::View(holder, fields, body, epoch, sequence,
+                                     delivery);
 }
 
 }  // namespace openmessaging::reference

@@ -86,6 +86,7 @@ struct ReferenceProducer::Scratch {
     size_t index = 0;  // In the batch.
     std::array<char, kBornFieldBytes> born{};
     bool has_born = false;
+    DelayHead delay{};  // Of one that is delayed.
   };
   std::vector<Append> appends{};
   std::vector<Item> items{};
@@ -93,6 +94,7 @@ struct ReferenceProducer::Scratch {
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   bool in_use = false;
+  bool delayed = false;  // Something is.
 
   static Scratch& OfThread() {
     static thread_local Scratch scratch;
@@ -105,6 +107,7 @@ struct ReferenceProducer::Scratch {
     appends.clear();
     items.clear();
     undurable.clear();
+    delayed = false;
     rebuilt.clear();
   }
 };
@@ -158,6 +161,13 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   const uint32_t key_hash = KeyHash(key);
   const auto partition = PartitionFor(message, **queue, key_hash);
   if (!partition.ok()) return partition.status();
+  std::string_view fields = MessageAccess::FieldsAfterDestination(message);
+  const FieldFacts facts = LookOver(fields);
+  if (facts.delay_ms > kMaxDelayMs) {
+    return MakeStatus(Code::kBadParameter, "send to \"",
+                      std::string_view((*queue)->name), "\": delay is ",
+                      facts.delay_ms, " ms; limit is ", kMaxDelayMs, " ms");
+  }
 
   Append& append = scratch.appends.emplace_back();
   Scratch::Item& item = scratch.items.emplace_back();
@@ -170,8 +180,6 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   append.key_hash = key_hash;
   append.partition = (*queue)->state->partition(*partition);
   append.alive = (*queue)->entry;
-  std::string_view fields = MessageAccess::FieldsAfterDestination(message);
-  const FieldFacts facts = LookOver(fields);
   if (facts.expires) append.flags |= kExpires;
   if (facts.has_foreign) {
     fields = scratch.Keep(WithoutForeign(fields));
@@ -183,6 +191,18 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                        internal::NumberBytes(context.born_timestamp_ms));
   }
   append.pieces = {std::string_view(), fields, message.body()};
+  if (facts.delay_ms > 0) {
+    const Clock& clock = *store_->environment().clock;
+    item.delay.store_ms = store_ms;
+    item.delay.due_ns = clock.BootNs() + facts.delay_ms * 1'000'000;
+    item.delay.due_ms = clock.ExactWallMs() + facts.delay_ms + 1;
+    item.delay.boot_hash = clock.BootHash();
+    append.type = RecordType::kDelayed;
+    append.partition = nullptr;
+    append.takes_room = true;
+    append.offset = UINT64_MAX;
+    scratch.delayed = true;
+  }
   item.queue = *std::move(queue);
   return absl::OkStatus();
 }
@@ -225,8 +245,19 @@ void ReferenceProducer::Send(std::span<const Message> batch,
         scratch.appends[n].pieces[0] = born;
       }
     }
+    if (scratch.appends[n].type == RecordType::kDelayed) {
+      auto& [head, fields, body] = scratch.appends[n].pieces;
+      if (!head.empty()) {
+        fields = scratch.Keep(std::string(head) + std::string(fields));
+      }
+      head = internal::NumberBytes(item.delay);
+    }
   }
   store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
+  // Without one, whoever receives does it.
+  if (scratch.delayed && store_->housekeeper() != nullptr) {
+    store_->housekeeper()->Nudge();
+  }
   CompleteAll(scratch, context.caller_waits, context.deadline, done);
   scratch.Clear();
   scratch.in_use = false;

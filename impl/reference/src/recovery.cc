@@ -217,6 +217,11 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   if (auto s = RestoreCheckpoint(*control_, *catalog_, checkpoint); !s.ok()) {
     return s;
   }
+  if (auto s = RestoreDelays(*control_, *environment_->clock,
+                             checkpoint.delays);
+      !s.ok()) {
+    return s;
+  }
   if (!same_life) {
     open_path_ = OpenPath::kCold;
     return StartSegment(log);

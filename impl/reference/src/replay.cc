@@ -88,6 +88,8 @@ absl::Status Store::Replay(LogScan& scan) {
     return histories[uint64_t{group} << 10 | PartitionOf(queue_partition)];
   };
   IndexWriter index(control_.get());
+  // What waits at the end.
+  absl::flat_hash_map<uint64_t, Delayed> delayed;
   absl::Status failure;
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
                          const RecordHeader& header, const char* record,
@@ -112,6 +114,16 @@ absl::Status Store::Replay(LogScan& scan) {
       if (source.expired != 0 && from != nullptr) {
         index.Bury(*from, source.queue_partition, source.offset);
       }
+    }
+    if (type == RecordType::kDelayed && payload_ok) {
+      const Delayed waits = DelayedOf(header, record);
+      delayed[waits.id.sequence] = waits;
+      delayed[waits.id.sequence].due_ns =
+          DueNsOf(DelayHeadOf(header, record), *environment_->clock);
+    } else if (type == RecordType::kDue && payload_ok) {
+      delayed.erase(DelayIdOf(DelayHeadOf(header, record), header).sequence);
+    } else if (type == RecordType::kCancel && payload_ok) {
+      delayed.erase(CancelledOf(header, record).sequence);
     }
     if (HoldsMessage(type)) {
       PartitionState* const partition = partition_of(header.queue_partition);
@@ -193,6 +205,12 @@ absl::Status Store::Replay(LogScan& scan) {
       partition->next_offset.Store(
           std::max(partition->next_offset.Load(), next[p]));
     }
+  }
+  for (const auto& [sequence, waits] : delayed) {
+    // Its queue was deleted.
+    if (partition_of(waits.queue_partition) == nullptr) continue;
+    auto s = DelayTable(control_.get()).Restore(*control_, waits);
+    if (!s.ok()) return s;
   }
   const auto groups = catalog_->Groups(TimePoint::max());
   if (!groups.ok()) return groups.status();

@@ -127,6 +127,7 @@ void Store::Retire() {
   const uint64_t lowest = LowestNeeded();
   uint32_t keep = first;
   while (keep != current && end_of(keep) <= lowest) ++keep;
+  if (keep != first) keep = delays_->Retirable(first, keep);
   if (keep == first) return;
 
   SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
@@ -137,6 +138,7 @@ void Store::Retire() {
   const auto renew = [&]() -> absl::Status {
     if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;
     if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
+    if (auto s = delays_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = LogCursors(true, deadline); !s.ok()) return s;
     ImageWriter offsets;
     for (const RetiredTo& to : firsts) {

@@ -114,7 +114,8 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
     // From then on something may be retired while nobody sends, perhaps only
     // by a process that receives.
     const ControlHeader& header = store->control_->header();
-    if (header.catalog.first_segment.Load() != header.append.current.Load()) {
+    if (header.catalog.first_segment.Load() != header.append.current.Load() ||
+        store->delays_->next_ns() != 0) {
       store->housekeeper_->Nudge();
     }
     store->segments_->set_on_roll(
@@ -231,6 +232,7 @@ void Store::Assemble() {
   log_ = std::make_unique<Log>(storage_.get(), environment_, control_.get(),
                                segments_.get(), liveness_.get(), this);
   catalog_->set_log(log_.get());
+  delays_ = std::make_unique<Delays>(this);
 }
 
 absl::Status Store::CheckUsable() const {
@@ -341,6 +343,10 @@ void Store::BeforeFlush() {
 }
 
 void Store::BeforePrepare() { Retire(); }
+
+absl::Status Store::MakeDelayRoom(TimePoint deadline) {
+  return catalog_->MakeDelayRoom(deadline);
+}
 
 bool Store::WorkIsAhead() {
   return housekeeper_ != nullptr && housekeeper_->Nudge();

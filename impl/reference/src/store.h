@@ -19,6 +19,7 @@
 #include "catalog.h"
 #include "checkpoint.h"
 #include "control_file.h"
+#include "delays.h"
 #include "env/environment.h"
 #include "env/storage.h"
 #include "format.h"
@@ -72,6 +73,7 @@ class Store final : public LogListener {
   Members& members() { return *members_; }
   GroupFilters& filters() { return *filters_; }
   Log& log() { return *log_; }
+  Delays& delays() { return *delays_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
   // Nothing where there is none.
@@ -100,6 +102,7 @@ class Store final : public LogListener {
                   Cursor* cursor) override;
   void BeforeFlush() override;
   void BeforePrepare() override;
+  absl::Status MakeDelayRoom(TimePoint deadline) override;
   bool WorkIsAhead() override;
 
   // For pthread_atfork.
@@ -187,6 +190,7 @@ class Store final : public LogListener {
   std::unique_ptr<Members> members_;
   std::unique_ptr<GroupFilters> filters_;
   std::unique_ptr<Log> log_;
+  std::unique_ptr<Delays> delays_;
   // Set before anybody else has this handle.
   std::shared_ptr<Housekeeper> housekeeper_;
   std::atomic<bool> closed_{false};

@@ -157,6 +157,9 @@ absl::Status ReferenceStreamReader::Read(size_t max, TimePoint deadline,
                         "\": the queue was deleted");
     }
     Look look;
+    if (store_->delays().next_ns() != 0) {
+      store_->delays().Work(store_->environment().clock->BootNs());
+    }
     LookOn(max, sink, look);
     if (look.count > 0) {
       // Delivered messages come first; the error is for the next call.
@@ -189,6 +192,10 @@ void ReferenceStreamReader::Wait(TimePoint deadline) {
   sleeper_.Prepare(queue_states_);
   if (!interrupted_.load() && !MayHave()) {
     nanoseconds limit = kMaxSleep;
+    if (const int64_t due = store_->delays().next_ns(); due != 0) {
+      limit = std::min(
+          limit, nanoseconds(due - store_->environment().clock->BootNs()));
+    }
     if (deadline != TimePoint::max()) {
       limit = std::min<nanoseconds>(limit, deadline - steady_clock::now());
     }

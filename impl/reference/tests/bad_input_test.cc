@@ -193,8 +193,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-011: what the store cannot do is 1600", Place,
   const auto bus = ConnectWith(place.Url(), "orders");
   Producer producer = Must(bus.CreateProducer());
   const Message plain("orders", "x");
-  std::vector<Message> demands = {Message(plain).SetDelay(milliseconds(1)),
-                                  Message(plain).SetPriority(9),
+  std::vector<Message> demands = {Message(plain).SetPriority(9),
                                   Message(plain).SetQos(Qos::kExactlyOnce),
                                   Message(plain).SetDeduplicationId("once")};
   if (!Place::kIsFile) {

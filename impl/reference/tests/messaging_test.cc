@@ -762,15 +762,15 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
         Capability::kPartitions, Capability::kExplicitPartition,
-        Capability::kExpiry, Capability::kAdmin, Capability::kFilter,
+        Capability::kDelay, Capability::kExpiry, Capability::kAdmin,
+        Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));
     CHECK(capabilities.Of(native) == Support::kNative);
   }
   for (const Capability absent :
-       {Capability::kDelay, Capability::kPriority,
-        Capability::kReject, Capability::kDeadLetter,
+       {Capability::kPriority, Capability::kReject, Capability::kDeadLetter,
         Capability::kDeduplication, Capability::kNamespaces}) {
     INFO(Name(absent));
     CHECK_FALSE(capabilities.Has(absent));
@@ -787,13 +787,13 @@ TEST_CASE_TEMPLATE("OMS-PROD-012: a lenient access point says what it left out",
 
   const SendResult sent = SendOne(
       bus,
-      Message("orders", "x").SetPriority(9).SetDelay(milliseconds(60'000)));
+      Message("orders", "x").SetPriority(9).SetDeduplicationId("once"));
 
   CHECK(sent.ignored.Contains(Capability::kPriority));
-  CHECK(sent.ignored.Contains(Capability::kDelay));
+  CHECK(sent.ignored.Contains(Capability::kDeduplication));
   const Delivery got = Take(consumer);
   CHECK(got->body() == "x");
-  CHECK(got->delay() == milliseconds(0));
+  CHECK(got->deduplication_id().empty());
 }
 
 TEST_CASE("OMS-MAP-007: a memory store is its name") {
