@@ -291,6 +291,7 @@ absl::StatusOr<driver::ConsumerOptions> ConsumerOptionsOf(
   for_driver.start = options.start;
   for_driver.broadcast = options.broadcast;
   for_driver.exclusive = options.exclusive;
+  for_driver.ordered = options.ordered;
   return for_driver;
 }
 

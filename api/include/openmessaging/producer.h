@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
+#include "openmessaging/message_id.h"
 #include "openmessaging/producer_options.h"  // IWYU pragma: export
 #include "openmessaging/send_result.h"
 
@@ -102,6 +104,25 @@ class Producer {
   // Implements: OMS-PROD-025.
   [[nodiscard]] absl::Status SendOneway(const Message& message) {
     return core_->SendOneway(message);
+  }
+
+  // Withdraws a message that was sent with a delay and is not due yet: from then
+  // on it is never delivered. Any producer may that has the message's id, also
+  // as text (MessageId::FromText), whoever sent it.
+  //
+  // Blocks: up to ProducerOptions::send_timeout.
+  // Errors:
+  //   kInvalidArgument     1418: not a name of a queue; the id is empty
+  //   kNotFound            1404: there is no such queue; no message of it has
+  //                        or had that id
+  //   kUnimplemented       1600: the queue cannot do that (delay-cancel)
+  //   kFailedPrecondition  1602: it does not wait any more, because it is due or
+  //                        was cancelled, or it never did
+  //   kFailedPrecondition  1601, 1602: stopped, not started
+  //   kDeadlineExceeded    1410, 1504: no answer in time; it may be cancelled
+  [[nodiscard]] absl::Status CancelDelayed(std::string_view queue,
+                                           const MessageId& id) {
+    return core_->CancelDelayed(queue, id);
   }
 
   // Waits until everything that was sent before has an outcome, which is in

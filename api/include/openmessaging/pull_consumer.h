@@ -52,6 +52,10 @@ struct PullConsumerOptions {
   // No second consumer of the group may bind the queue.
   bool exclusive = false;
 
+  // A key's next message waits until its previous one is settled, whichever
+  // member of the group has that; other keys go on. All members, or none.
+  bool ordered = false;
+
   // Start with the first call; otherwise calls answer 1602 before Start.
   bool autostart = true;
 
@@ -84,8 +88,10 @@ class PullConsumer : public Settler {
   //   kNotFound            1404: the queue does not exist
   //   kAlreadyExists       1408: bound exclusively by another consumer, or by
   //                        one of the group with another filter
-  //   kUnimplemented       1600: it cannot be broadcast, exclusive, filtered,
-  //                        or begin where `start` says
+  //   kUnimplemented       1600: it cannot be broadcast, exclusive, ordered,
+  //                        filtered, or begin where `start` says
+  //   kFailedPrecondition  1602: the group's members are ordered and this one
+  //                        is not, or the other way round
   //   kDeadlineExceeded    1410: no answer in time
   //   kFailedPrecondition  1601, 1602: stopped, not started; bound already with
   //                        another filter

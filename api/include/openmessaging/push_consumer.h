@@ -71,6 +71,10 @@ struct PushConsumerOptions {
   // No second consumer of the group may bind the queue.
   bool exclusive = false;
 
+  // A key's next message waits until its previous one is settled, whichever
+  // member of the group has that; other keys go on. All members, or none.
+  bool ordered = false;
+
   // Told of what no call can return, one failure after another, on the thread
   // that runs callbacks. Let go of when the consumer stops.
   // Implements: OMS-PUSH-017.

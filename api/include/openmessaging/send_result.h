@@ -17,7 +17,8 @@ struct SendResult {
   // Never empty; equal at the receiver.
   MessageId message_id{};
 
-  // Where it lies; -1 where the broker does not say.
+  // Where it lies; -1 where the broker does not say. The offset of a delayed
+  // message is not known before it is due.
   int32_t partition = -1;
   int64_t offset = -1;
 

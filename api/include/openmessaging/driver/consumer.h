@@ -36,7 +36,8 @@ struct ConsumerOptions {
   // No second consumer of the group may bind the queue (1408).
   bool exclusive = false;
 
-  // A key's next message waits until its previous one is settled.
+  // A key's next message waits until its previous one is settled. Where members
+  // of a group differ in this, Bind answers 1602.
   bool ordered = false;
 
   StartPosition start = StartPosition::kEarliest;

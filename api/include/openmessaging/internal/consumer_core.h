@@ -336,16 +336,17 @@ inline absl::Status ConsumerCore::CheckLease(
 
 inline absl::Status ConsumerCore::CheckDemands(
     std::string_view queue, const Capabilities& capabilities) const {
-  const bool broadcast =
-      !options_.broadcast || capabilities.Has(Capability::kBroadcast);
-  const bool exclusive =
-      !options_.exclusive || capabilities.Has(Capability::kExclusive);
-  if (broadcast && exclusive) return absl::OkStatus();
-  return MakeStatus(Code::kUnsupported, "bind \"", queue,
-                    "\": the queue does not support ",
-                    Name(broadcast ? Capability::kExclusive
-                                   : Capability::kBroadcast),
-                    "; expected a consumer without it (OMS-CONS-024)");
+  const std::pair<bool, Capability> demands[] = {
+      {options_.broadcast, Capability::kBroadcast},
+      {options_.exclusive, Capability::kExclusive},
+      {options_.ordered, Capability::kKeyOrder}};
+  for (const auto& [wanted, capability] : demands) {
+    if (!wanted || capabilities.Has(capability)) continue;
+    return MakeStatus(Code::kUnsupported, "bind \"", queue,
+                      "\": the queue does not support ", Name(capability),
+                      "; expected a consumer without it (OMS-CONS-024)");
+  }
+  return absl::OkStatus();
 }
 
 inline absl::Status ConsumerCore::CheckFilter(

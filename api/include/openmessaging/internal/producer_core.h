@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "openmessaging/driver/message_access.h"
+#include "openmessaging/driver/optional.h"
 #include "openmessaging/driver/producer.h"
 #include "openmessaging/future.h"
 #include "openmessaging/internal/async_send.h"
@@ -32,7 +33,9 @@
 #include "openmessaging/internal/sync_call.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/message.h"
+#include "openmessaging/message_id.h"
 #include "openmessaging/producer_options.h"
+#include "openmessaging/queue_name.h"
 #include "openmessaging/send_result.h"
 #include "openmessaging/status.h"
 
@@ -93,6 +96,7 @@ class ProducerCore final : public ClientCore {
   std::vector<Future<SendResult>> SendAsync(std::span<const Message> messages);
   absl::Status SendOneway(const Message& message);
   absl::Status Flush(std::chrono::milliseconds timeout);
+  absl::Status CancelDelayed(std::string_view queue, const MessageId& id);
 
   // Stops, and waits for the callbacks of what that completed.
   size_t StopAll(TimePoint deadline) {
@@ -458,6 +462,33 @@ inline absl::Status ProducerCore::Flush(std::chrono::milliseconds timeout) {
   }
   const CallGuard guard(*this);
   return driver_->Flush(deadline);
+}
+
+inline absl::Status ProducerCore::CancelDelayed(std::string_view queue,
+                                                const MessageId& id) {
+  const TimePoint deadline = DeadlineAfter(send_timeout_);
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  if (id.empty()) {
+    return MakeStatus(Code::kBadParameter, "cancel a message of \"", queue,
+                      "\": the id is empty; expected that of a message that "
+                      "was sent");
+  }
+  if (absl::Status status = Enter("cancel", deadline); !status.ok()) {
+    return status;
+  }
+  const CallGuard guard(*this);
+  const auto facts = connection_->FactsOf(queue, deadline);
+  if (!facts.ok()) return facts.status();
+  auto* const control =
+      driver::QueryInterface<driver::DelayControl>(connection_->connection());
+  if (control == nullptr ||
+      !(*facts)->capabilities.Has(Capability::kDelayCancel)) {
+    return MakeStatus(Code::kUnsupported, "cancel a message of \"", queue,
+                      "\": the queue does not support ",
+                      Name(Capability::kDelayCancel),
+                      "; expected one where delayed messages can be cancelled");
+  }
+  return control->Cancel(queue, id, deadline);
 }
 
 inline void ProducerCore::SendChunks(std::span<const Message> batch,
