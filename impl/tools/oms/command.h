@@ -29,6 +29,7 @@ using Work = std::function<int()>;
 // that makes no sense is a CLI::ParseError, like an option that there is not.
 void AddQueueCommand(CLI::App& app, Work& work);
 void AddSendCommand(CLI::App& app, Work& work);
+void AddCancelCommand(CLI::App& app, Work& work);
 void AddReceiveCommand(CLI::App& app, Work& work);
 void AddGroupCommand(CLI::App& app, Work& work);
 void AddStatsCommand(CLI::App& app, Work& work);

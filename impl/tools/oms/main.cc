@@ -92,6 +92,7 @@ int Main(int argc, char** argv) {
   Work work;
   AddQueueCommand(app, work);
   AddSendCommand(app, work);
+  AddCancelCommand(app, work);
   AddReceiveCommand(app, work);
   AddStreamCommand(app, work);
   AddGroupCommand(app, work);

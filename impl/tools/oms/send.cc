@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -48,6 +49,8 @@ struct SendOptions {
   int64_t count = 1;
   std::string key;
   size_t durability = 0;  // As in the enumeration.
+  std::chrono::milliseconds delay{0};
+  std::chrono::milliseconds expire{0};
   bool json = false;
 };
 
@@ -114,6 +117,8 @@ class Sender {
     Message& message = batch_.emplace_back(options_.queue, body);
     if (!options_.key.empty()) message.SetMessageKey(options_.key);
     message.SetDurability(static_cast<Durability>(options_.durability));
+    if (options_.delay.count() > 0) message.SetDelay(options_.delay);
+    if (options_.expire.count() > 0) ExpireAfter(message, options_.expire);
     batch_bytes_ += body.size();
   }
 
@@ -221,6 +226,7 @@ Examples:
   oms send oms:file:/tmp/shop orders '42 apples'
   oms send oms:file:/tmp/shop orders --file order.pdf --key customer-7
   tail -f app.log | oms send oms:file:/tmp/shop logs --stdin-lines --json
+  oms send oms:file:/tmp/shop orders 'are you there?' --delay 10m --expire 1h
   oms send oms:file:/tmp/shop orders --count 1000 --size 1KiB)";
 
 }  // namespace
@@ -250,6 +256,10 @@ void AddSendCommand(CLI::App& app, Work& work) {
             {"default", "volatile", "process", "disk"},
             "disk (survives a power loss), process (kill -9),\n"
             "volatile, or default: what the queue has");
+  AddTime(*command, "--delay", options->delay,
+          "deliver it after so long; \"oms cancel\" withdraws it");
+  AddTime(*command, "--expire", options->expire,
+          "do not deliver it any more after so long");
   command->add_flag("--json", options->json,
                     "print message_id, queue, partition, offset as JSON");
   command->footer(kExamples);

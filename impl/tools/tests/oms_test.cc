@@ -18,7 +18,7 @@ namespace openmessaging::tools {
 TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
   const std::vector<std::pair<Arguments, Lines>> commands = {
       {{},
-       {"queue", "send", "receive", "capabilities", "check", "inspect",
+       {"queue", "send", "cancel", "receive", "capabilities", "check", "inspect",
         "--version"}},
       {{"queue"}, {"create", "delete", "describe", "list"}},
       {{"queue", "create"},
@@ -29,7 +29,8 @@ TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
       {{"queue", "list"}, {"URL", "[QUEUE]"}},
       {{"send"},
        {"URL", "QUEUE", "[BODY]", "--file", "--stdin-lines", "--count",
-        "--size", "--key", "--durability", "--json"}},
+        "--size", "--key", "--durability", "--delay", "--expire", "--json"}},
+      {{"cancel"}, {"URL", "QUEUE", "ID"}},
       {{"receive"},
        {"URL", "QUEUE", "--group", "--from", "--max", "--timeout", "--no-ack",
         "--json"}},
