@@ -12,13 +12,15 @@ namespace openmessaging::reference {
 BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                                std::shared_ptr<const Group> group,
                                std::shared_ptr<const Queue> dead_letters,
-                               uint32_t partition, uint64_t source)
+                               uint32_t partition, uint64_t source,
+                               bool ordered)
     : store_(store),
       queue_(std::move(queue)),
       group_(std::move(group)),
       queue_partition_(QueuePartition(queue_->id, partition)),
       source_(source),
       seeks_(SeeksOf(group_->state->cursor(partition)->images.Load())),
+      ordered_(ordered),
       state_(queue_->state->partition(partition)),
       cursor_(group_->state->cursor(partition)),
       log_(store, group_, std::move(dead_letters), partition) {}
@@ -37,7 +39,7 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
   held_ = std::vector<HeldPlace>(store_->control().header().options.window);
   window_.emplace(&store_->control(), &store_->environment(),
                   &store_->liveness(), state_, queue_partition_, cursor_,
-                  RedeliveryPolicy::Of(queue_->options), &log_);
+                  RedeliveryPolicy::Of(queue_->options), &log_, ordered_);
   ready_.store(&*window_, std::memory_order_release);
   return true;
 }

@@ -97,8 +97,10 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
         store_->members().Join(**group, options_.exclusive, deadline);
     if (!joined.ok()) return joined.status();
     claim = *joined;
-    const auto entered = store_->filters().Enter(
-        **group, filter ? filter->text() : std::string_view(), deadline);
+    const auto entered = store_->terms().Enter(
+        **group,
+        {filter ? filter->text() : std::string_view(), options_.ordered},
+        deadline);
     if (!entered.ok()) {
       store_->members().Leave(**group, claim);
       return entered.status();
@@ -117,7 +119,8 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
   for (uint32_t p = 0; p < (*found)->partitions; ++p) {
     bound->partitions.push_back(
         std::make_unique<BoundPartition>(store_.get(), *found, *group,
-                                         bound->dead_letters, p, source | p));
+                                         bound->dead_letters, p, source | p,
+                                         options_.ordered));
   }
   bound_.push_back(bound);
   queue_states_.push_back((*found)->state);
@@ -134,7 +137,7 @@ void ReferenceConsumer::RingQueue(const BoundQueue& bound) const {
 void ReferenceConsumer::Release(BoundQueue& bound, TimePoint deadline) {
   for (const auto& partition : bound.partitions) partition->ReturnHeld();
   RingQueue(bound);
-  if (bound.entry != nullptr) store_->filters().Leave(bound.entry);
+  if (bound.entry != nullptr) store_->terms().Leave(bound.entry);
   if (options_.broadcast) {
     // If this fails the group outlives its consumer, until the process ends.
     store_->catalog().EndGroup(*bound.group, deadline).IgnoreError();
@@ -424,6 +427,7 @@ absl::Status ReferenceConsumer::SettleOne(const driver::Settlement& settlement,
   auto status =
       SettleWord(settlement, token->offset, DeliveryWord(token->word),
                  *partition, *bound, deadline);
+  if (partition->window()->MayBeFree()) RingQueue(*bound);
   // Moved meanwhile: the word is of a life that is over.
   if (OmsCode(status) == Code::kReceiptInvalid && was_moved()) return moved();
   // Attempts are part of what the log is told, so a nack counts as well.

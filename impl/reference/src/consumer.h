@@ -58,7 +58,7 @@ class BoundPartition {
   BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                  std::shared_ptr<const Group> group,
                  std::shared_ptr<const Queue> dead_letters, uint32_t partition,
-                 uint64_t source);
+                 uint64_t source, bool ordered);
   ~BoundPartition();
   BoundPartition(const BoundPartition&) = delete;
   BoundPartition& operator=(const BoundPartition&) = delete;
@@ -120,6 +120,7 @@ class BoundPartition {
   const uint32_t queue_partition_;
   std::atomic<uint64_t> source_;
   std::atomic<uint32_t> seeks_;
+  const bool ordered_;
   PartitionState* const state_;
   Cursor* const cursor_;
   PartitionLog log_;
@@ -144,7 +145,7 @@ struct BoundQueue {
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
   // What the group's word says while this consumer has it for itself; or 0.
   uint64_t claim = 0;
-  // What this consumer entered among the filters; null in a private group.
+  // What this consumer entered among the terms; null in a private group.
   BindingEntry* entry = nullptr;
   // Nothing: every message is for the group.
   std::optional<kit::Filter> filter{};

@@ -102,7 +102,7 @@ struct ControlHeader {
     Shared<uint32_t> reserved_segment;
     // Boot time of the next look by whoever keeps house.
     Shared<int64_t> next_retire_ns;
-    LockWord bindings;  // Who binds with which filter.
+    LockWord bindings;  // Who binds on which terms.
     Shared<uint64_t> first_binding_page;
   } catalog;
 
@@ -176,7 +176,7 @@ static_assert(sizeof(CatalogPage) == kPage);
 struct BindingEntry {
   Shared<uint32_t> owner;
   Shared<uint32_t> group;
-  Shared<uint64_t> filter;  // A hash; 0 = none.
+  Shared<uint64_t> terms;  // A hash of its filter and the order of keys.
 };
 struct BindingPage {
   static constexpr uint32_t kEntries = 255;
@@ -226,6 +226,19 @@ struct alignas(kCacheLine) Cursor {
   // The table took in what no image in the log tells yet.
   Shared<uint32_t> unlogged;
   Shared<uint32_t> stalled;      // The table had no room for the oldest.
+  // Of a group that keeps the order of keys: whether a message waits for an
+  // earlier one (HoldBack), how often one was settled while that was so, and how
+  // often by the beginning of the last look that came to its end.
+  Shared<uint32_t> held_back;
+  Shared<uint32_t> freed;
+  Shared<uint32_t> freed_seen;
+};
+
+// What Cursor::held_back says.
+enum class HoldBack : uint32_t {
+  kNothing = 0,
+  kSome = 1,
+  kFull = 2,  // So many that nothing new is looked at until one is settled.
 };
 
 // The upper bits of Cursor::images count how often the cursor was moved. An

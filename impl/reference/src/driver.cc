@@ -38,8 +38,9 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kBroadcast, Capability::kExclusive,
         Capability::kPartitions,
+        Capability::kKeyOrder,
         Capability::kExplicitPartition, Capability::kDelay,
-        Capability::kExpiry,
+        Capability::kDelayCancel, Capability::kExpiry,
         Capability::kAdmin,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
@@ -70,7 +71,8 @@ struct ConnectionSettings {
 };
 
 class ReferenceConnection final : public driver::Connection,
-                                  public driver::Admin {
+                                  public driver::Admin,
+                                  public driver::DelayControl {
  public:
   ReferenceConnection(std::shared_ptr<Store> store,
                       const ConnectionSettings& settings)
@@ -104,11 +106,6 @@ class ReferenceConnection final : public driver::Connection,
       const driver::ConsumerOptions& options,
       driver::ConsumerEvents& events, TimePoint /*deadline*/) override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
-    if (options.ordered) {
-      return MakeStatus(Code::kUnsupported, "create consumer in group \"",
-                        std::string_view(options.group),
-                        "\": ordered consumers are not supported");
-    }
     return std::make_unique<ReferenceConsumer>(
         store_, options,
         ConsumerSettings{settings_.auto_create, settings_.spin,
@@ -119,6 +116,9 @@ class ReferenceConnection final : public driver::Connection,
   void* Query(std::string_view interface_name) override {
     if (interface_name == driver::Admin::kInterface) {
       return static_cast<driver::Admin*>(this);
+    }
+    if (interface_name == driver::DelayControl::kInterface) {
+      return static_cast<driver::DelayControl*>(this);
     }
     if (interface_name == driver::StreamSource::kInterface) {
       return static_cast<driver::StreamSource*>(&stream_);
@@ -167,6 +167,15 @@ class ReferenceConnection final : public driver::Connection,
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (!found.ok()) return found.status();
     return InfoOf(**found);
+  }
+
+  // driver::DelayControl
+  absl::Status Cancel(std::string_view queue, const MessageId& id,
+                      TimePoint deadline) override {
+    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    const auto found = store_->catalog().FindQueue(queue, deadline);
+    if (!found.ok()) return found.status();
+    return store_->delays().Cancel(**found, id, deadline);
   }
 
  private:

@@ -30,7 +30,8 @@ int64_t SaturatingAdd(int64_t a, int64_t b) {
 GroupWindow::GroupWindow(const Control* control, const Environment* environment,
                          const Liveness* liveness, PartitionState* partition,
                          uint32_t queue_partition, Cursor* cursor,
-                         const RedeliveryPolicy& policy, RedeliveryLog* log)
+                         const RedeliveryPolicy& policy, RedeliveryLog* log,
+                         bool ordered)
     : control_(control),
       environment_(environment),
       liveness_(liveness),
@@ -40,12 +41,20 @@ GroupWindow::GroupWindow(const Control* control, const Environment* environment,
       window_(words_.window()),
       policy_(policy),
       log_(log),
+      ordered_(ordered),
       lock_(&cursor->lock, liveness, environment->waiting),
-      index_(control, partition, queue_partition) {}
+      index_(control, partition, queue_partition),
+      oldest_(control, partition, queue_partition) {}
 
 bool GroupWindow::MayHave(int64_t now_ns) const {
   const uint64_t next = cursor_->next.Load();
   if (cursor_->next_scan_ns.Load() <= now_ns) return true;
+  if (ordered_) {
+    if (MayBeFree()) return true;
+    if (cursor_->held_back.Load() == static_cast<uint32_t>(HoldBack::kFull)) {
+      return false;
+    }
+  }
   if (partition_->next_offset.LoadSequential() <= next) return false;
   // A full window yields nothing until its oldest message is settled, or finds
   // room among the exceptions.
@@ -247,53 +256,83 @@ class GroupWindow::Owners {
   std::bitset<1024> alive_;
 };
 
+struct GroupWindow::Scan {
+  explicit Scan(const GroupWindow* window, size_t max_in, int64_t now)
+      : max(max_in), now_ns(now), owners(window) {}
+
+  const size_t max;
+  const int64_t now_ns;
+  Owners owners;
+  int64_t next_ns = INT64_MAX;
+};
+
 bool GroupWindow::LookAt(uint64_t offset, const DeliveryPlace& place,
-                         size_t max, int64_t now_ns, Owners& owners,
-                         int64_t& next_scan) {
+                         IndexReader& index, Scan& scan) {
   const DeliveryWord found = place.Load();
-  if (found.Is(offset)) {
+  const bool known = found.Is(offset);
+  int64_t due_ns = 0;
+  if (known) {
     if (found.state() == DeliveryState::kSettled ||
         found.state() == DeliveryState::kMoved) {
       return true;
     }
-    int64_t due_ns = place.due->Load();
+    due_ns = place.due->Load();
     if (found.state() == DeliveryState::kLeased) {
-      if (!owners.IsAlive(found)) due_ns = 0;
-      next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
-    }
-    if (due_ns > now_ns) {
-      next_scan = std::min(next_scan, due_ns);
-      return true;
+      if (!scan.owners.IsAlive(found)) due_ns = 0;
+      scan.next_ns = std::min(scan.next_ns, scan.now_ns + kLookForDeadNs);
     }
   }
-  if (again_.size() == max) return false;
+  if (ordered_) {
+    const auto hit = index.Find(offset);
+    if (!keys_.Take(hit ? hit->key_hash : 0)) return true;
+  }
+  if (due_ns > scan.now_ns) {
+    scan.next_ns = std::min(scan.next_ns, due_ns);
+    return true;
+  }
+  if (again_.size() == scan.max) return false;
   again_.push_back({offset, place, found});
   return true;
 }
 
+bool GroupWindow::LookAtExceptions(Scan& scan) {
+  const auto look_at = [&](uint64_t offset, uint32_t n) {
+    ExceptionEntry& entry = words_.exceptions()->entry(n);
+    return LookAt(offset, {&entry.word, &entry.due}, index_, scan);
+  };
+  sorted_.clear();
+  for (uint32_t n = 0; n < words_.UsedExceptions(); ++n) {
+    const uint64_t name = words_.exceptions()->entry(n).name.Load();
+    if (name == 0) continue;
+    if (ordered_) {
+      sorted_.emplace_back(name - 1, n);
+    } else if (!look_at(name - 1, n)) {
+      return false;
+    }
+  }
+  std::sort(sorted_.begin(), sorted_.end());
+  return std::all_of(sorted_.begin(), sorted_.end(), [&](const auto& entry) {
+    return look_at(entry.first, entry.second);
+  });
+}
+
 int64_t GroupWindow::FindDue(size_t max, int64_t now_ns) {
-  int64_t next_scan = INT64_MAX;
-  Owners owners(this);
+  Scan scan(this, max, now_ns);
   again_.clear();
+  scanned_all_ = false;
   FreeExceptions();
   // They are the oldest.
-  for (uint32_t n = 0; n < words_.UsedExceptions(); ++n) {
-    ExceptionEntry& entry = words_.exceptions()->entry(n);
-    const uint64_t name = entry.name.Load();
-    if (name == 0) continue;
-    if (!LookAt(name - 1, {&entry.word, &entry.due}, max, now_ns, owners,
-                next_scan)) {
-      return now_ns;
-    }
-  }
+  if (!LookAtExceptions(scan)) return now_ns;
   const uint64_t next = cursor_->next.Load();
-  for (uint64_t offset = cursor_->floor.Load(); offset < next; ++offset) {
-    if (!LookAt(offset, words_.InWindow(offset), max, now_ns, owners,
-                next_scan)) {
-      return now_ns;
-    }
+  uint64_t offset = cursor_->floor.Load();
+  if (ordered_ && offset < next) oldest_.Find(offset);
+  // On from there, while the other stays for the next look.
+  IndexReader index(oldest_);
+  for (; offset < next; ++offset) {
+    if (!LookAt(offset, words_.InWindow(offset), index, scan)) return now_ns;
   }
-  return next_scan;
+  scanned_all_ = true;
+  return scan.next_ns;
 }
 
 absl::Status GroupWindow::MoveDead(const Candidate& candidate,
@@ -338,6 +377,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
   uint64_t expected = candidate.found.bits();
   if (buried || !policy_.dead_letters) {
     candidate.place.word->CompareExchange(expected, settled.bits());
+    FreeKey();
     return true;
   }
   // Returned and due while it moves, as where a message is rejected.
@@ -351,6 +391,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
   deadline = std::max(deadline,
                       std::chrono::steady_clock::now() + kAppendPatience);
   absl::Status moved = MoveDead(moving, DeadReason::kExpired, deadline);
+  FreeKey();
   if (moved.ok()) return true;
   if (const Code code = OmsCode(moved);
       code == Code::kReceiptExpired || code == Code::kQueueNotFound) {
@@ -405,6 +446,7 @@ int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
     const absl::Status moved =
         MoveDead(candidate, DeadReason::kMaxDeliveries, deadline);
     const Code code = OmsCode(moved);
+    FreeKey();
     if (moved.ok() || code == Code::kReceiptExpired) continue;
     if (code == Code::kDamaged) {
       // It cannot be kept anywhere: told and skipped as any damaged message.
@@ -438,7 +480,7 @@ absl::Status GroupWindow::LogAttempts(TimePoint deadline) {
 void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
                           HandOut* out, TimePoint deadline,
                           TakeResult& result) {
-  if (cursor_->next_scan_ns.Load() > now_ns) return;
+  if (!ordered_ && cursor_->next_scan_ns.Load() > now_ns) return;
   // It changes at the end only: if this process dies in here, the others must
   // still have a reason to look, and so to inherit the lock.
   int64_t next_scan = FindDue(max, now_ns);
@@ -491,6 +533,16 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
         Expire(candidate, *hit, now_ns, deadline, result)) {
       continue;
     }
+    if (ordered_ && hit) {
+      if (keys_.IsTaken(hit->key_hash) && !keys_.HasRoom()) {
+        keys_.SetFull();
+        break;
+      }
+      if (!keys_.Take(hit->key_hash)) {
+        HoldOne(next);
+        continue;
+      }
+    }
     HandOutOne(candidate, 1, now_ns, lease_ns, out, result);
   }
   if (next == first) return;
@@ -498,6 +550,24 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
   // nobody ever sees.
   LowerNextScan(now_ns + kLookForDeadNs);
   cursor_->next.Store(next);
+}
+
+void GroupWindow::HoldOne(uint64_t offset) {
+  const DeliveryPlace place = words_.InWindow(offset);
+  place.due->Store(0);
+  place.word->Store(
+      DeliveryWord::Restored(offset, DeliveryState::kReturned, 0).bits());
+}
+
+void GroupWindow::TakeAll(size_t max, int64_t now_ns, int64_t lease_ns,
+                          uint64_t durable, HandOut* out, TimePoint deadline,
+                          TakeResult& result) {
+  TakeDue(max, now_ns, lease_ns, out, deadline, result);
+  if (result.count == max || result.lost) return;
+  // New ones may have to wait for what was not looked at.
+  if (ordered_ && !scanned_all_) return;
+  MoveOldest(deadline);
+  TakeNew(max, now_ns, lease_ns, durable, out, deadline, result);
 }
 
 TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
@@ -511,10 +581,24 @@ TakeResult GroupWindow::Take(size_t max, int64_t now_ns, int64_t lease_ns,
   if (!result.failure.ok()) return result;
   result.seeks = SeeksOf(cursor_->images.LoadRelaxed());
   AdvanceFloor();
-  TakeDue(max, now_ns, lease_ns, out, deadline, result);
-  if (result.count < max && !result.lost) {
-    MoveOldest(deadline);
-    TakeNew(max, now_ns, lease_ns, durable, out, deadline, result);
+  if (!ordered_) {
+    TakeAll(max, now_ns, lease_ns, durable, out, deadline, result);
+  } else {
+    // Who settles changes a word and then looks at held_back; here it is the
+    // other way round.
+    const uint32_t freed = cursor_->freed.LoadSequential();
+    if (cursor_->held_back.Load() == static_cast<uint32_t>(HoldBack::kNothing)) {
+      cursor_->held_back.Exchange(static_cast<uint32_t>(HoldBack::kSome));
+    }
+    keys_.Begin(window_ / 4);
+    TakeAll(max, now_ns, lease_ns, durable, out, deadline, result);
+    // What this look did not come to may be held back as well.
+    const HoldBack held = keys_.full()             ? HoldBack::kFull
+                          : keys_.held_back() > 0 || !scanned_all_
+                              ? HoldBack::kSome
+                              : HoldBack::kNothing;
+    cursor_->held_back.Store(static_cast<uint32_t>(held));
+    cursor_->freed_seen.Store(freed);
   }
   lock_.Release();
   return result;
@@ -545,11 +629,13 @@ absl::Status GroupWindow::Ack(uint64_t offset, DeliveryWord receipt) {
       offset < cursor_->next.Load()) {
     uint64_t expected = receipt.bits();
     if (word(offset).CompareExchange(expected, settled)) {
+      FreeKey();
       return absl::OkStatus();
     }
     expected = receipt.bits();
     if (const DeliveryPlace place = words_.FindException(offset);
         place && place.word->CompareExchange(expected, settled)) {
+      FreeKey();
       return absl::OkStatus();
     }
   }
@@ -656,6 +742,7 @@ absl::Status GroupWindow::Reject(uint64_t offset, DeliveryWord receipt,
     if (place.word->CompareExchange(expected, moving.bits())) {
       status = MoveDead({offset, place, moving}, DeadReason::kRejected,
                         deadline);
+      FreeKey();
     } else {
       status = absl::OkStatus();  // Acknowledged meanwhile.
     }

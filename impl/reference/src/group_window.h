@@ -8,7 +8,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -18,6 +20,7 @@
 #include "delivery_word.h"
 #include "env/environment.h"
 #include "index.h"
+#include "key_locks.h"
 #include "redelivery.h"
 #include "slot_lock.h"
 
@@ -57,9 +60,13 @@ struct TakeResult {
 //       delivery is settled at most once and a stale one never;
 //   (3) whoever dies inside the lock leaves words that are whole; the heir
 //       moves `next` over those that were handed out;
-//   (4) a message is handed out again only after the log has its count, and
+//   (4) in a group that keeps the order of keys no message is handed out while an
+//       earlier one of its key is unsettled: each look begins at the oldest and
+//       takes the keys of what is not settled. What is held back so lies in the
+//       window as if it had been given back, delivered no time;
+//   (5) a message is handed out again only after the log has its count, and
 //       what a dead process appended is finished;
-//   (5) the group is moved under the cursor's lock and the append lock: nobody
+//   (6) the group is moved under the cursor's lock and the append lock: nobody
 //       takes or gives back in a window that somebody still has to move.
 //
 // Threads: Take by one thread of a consumer at a time; the rest from any.
@@ -68,7 +75,8 @@ class GroupWindow {
   GroupWindow(const Control* control, const Environment* environment,
               const Liveness* liveness, PartitionState* partition,
               uint32_t queue_partition, Cursor* cursor,
-              const RedeliveryPolicy& policy, RedeliveryLog* log);
+              const RedeliveryPolicy& policy, RedeliveryLog* log,
+              bool ordered = false);
 
   // Returns: whether a look could find something; a few loads.
   bool MayHave(int64_t now_ns) const;
@@ -78,6 +86,13 @@ class GroupWindow {
   bool IsHeld(uint64_t offset, DeliveryWord word) const {
     const DeliveryPlace place = words_.Find(offset);
     return place && IsHeldAt(place, offset, word);
+  }
+
+  // Returns: whether a settlement may have set free what was held back; then
+  // those who sleep should look.
+  bool MayBeFree() const {
+    return ordered_ &&
+           cursor_->freed.Load() != cursor_->freed_seen.Load();
   }
 
   // Hands out up to `max` messages, those that are due again first; moves those
@@ -171,9 +186,24 @@ class GroupWindow {
                TimePoint deadline, TakeResult& result);
   // Fills again_. Returns: when to look next, if nothing of it is taken.
   int64_t FindDue(size_t max, int64_t now_ns);
+  // What one look at unsettled messages goes by.
+  struct Scan;
   // Looks at one message. Returns: false if again_ has no room for it.
-  bool LookAt(uint64_t offset, const DeliveryPlace& place, size_t max,
-              int64_t now_ns, Owners& owners, int64_t& next_scan);
+  bool LookAt(uint64_t offset, const DeliveryPlace& place, IndexReader& index,
+              Scan& scan);
+  // As above with all exceptions, the oldest first where that matters.
+  bool LookAtExceptions(Scan& scan);
+  // A message was settled: another one of its key may be free.
+  void FreeKey() {
+    if (ordered_ && cursor_->held_back.LoadSequential() !=
+                        static_cast<uint32_t>(HoldBack::kNothing)) {
+      cursor_->freed.FetchAdd(1);
+    }
+  }
+  // Leaves a message in the window that its key holds back.
+  void HoldOne(uint64_t offset);
+  void TakeAll(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
+               HandOut* out, TimePoint deadline, TakeResult& result);
   // Sees what becomes of a message whose time may have passed. Returns: whether
   // it has; then nobody else has to care.
   bool Expire(const Candidate& candidate, const IndexHit& hit, int64_t now_ns,
@@ -205,11 +235,18 @@ class GroupWindow {
   const uint32_t window_;
   const RedeliveryPolicy policy_;
   RedeliveryLog* const log_;
+  const bool ordered_;
   SlotLock lock_;
 
   // Under lock_. The vectors are kept for their room.
   IndexReader index_;
   std::vector<Candidate> again_;
+  // Where the order of keys is kept: what is taken in this look; where the
+  // oldest message is; exceptions in their order.
+  KeyLocks keys_;
+  IndexReader oldest_;
+  std::vector<std::pair<uint64_t, uint32_t>> sorted_;
+  bool scanned_all_ = false;
   std::vector<Attempt> attempts_;
 };
 

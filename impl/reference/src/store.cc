@@ -227,8 +227,8 @@ void Store::Assemble() {
                                        segments_.get(), liveness_.get());
   members_ = std::make_unique<Members>(locks_.get(), control_.get(),
                                        liveness_.get(), environment_->waiting);
-  filters_ = std::make_unique<GroupFilters>(environment_, control_.get(),
-                                            liveness_.get(), catalog_.get());
+  terms_ = std::make_unique<GroupTerms>(environment_, control_.get(),
+                                        liveness_.get(), catalog_.get());
   log_ = std::make_unique<Log>(storage_.get(), environment_, control_.get(),
                                segments_.get(), liveness_.get(), this);
   catalog_->set_log(log_.get());

@@ -23,7 +23,7 @@
 #include "env/environment.h"
 #include "env/storage.h"
 #include "format.h"
-#include "group_filters.h"
+#include "group_terms.h"
 #include "housekeeper.h"
 #include "log.h"
 #include "members.h"
@@ -71,7 +71,7 @@ class Store final : public LogListener {
   Control& control() { return *control_; }
   Catalog& catalog() { return *catalog_; }
   Members& members() { return *members_; }
-  GroupFilters& filters() { return *filters_; }
+  GroupTerms& terms() { return *terms_; }
   Log& log() { return *log_; }
   Delays& delays() { return *delays_; }
   SegmentMap& segments() { return *segments_; }
@@ -188,7 +188,7 @@ class Store final : public LogListener {
   std::unique_ptr<SegmentMap> segments_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Members> members_;
-  std::unique_ptr<GroupFilters> filters_;
+  std::unique_ptr<GroupTerms> terms_;
   std::unique_ptr<Log> log_;
   std::unique_ptr<Delays> delays_;
   // Set before anybody else has this handle.

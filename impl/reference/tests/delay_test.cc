@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -220,6 +222,128 @@ TEST_CASE_TEMPLATE("OMS-TIME-001: the delayed messages of a deleted queue end",
   PullConsumer consumer = Consume(bus, "orders");
 
   CHECK_FALSE(Must(consumer.Receive(milliseconds(300))).has_value());
+}
+
+TEST_CASE_TEMPLATE("OMS-TIME-005: a cancelled message is never delivered", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Must(bus.resource_manager().CreateQueue("bills"));
+  PullConsumer consumer = Consume(bus, "orders");
+  Producer producer = Must(bus.CreateProducer());
+  const auto send = [&](std::string_view body, milliseconds delay) {
+    return Must(producer.Send(After(body, delay))).message_id;
+  };
+  const MessageId withdrawn = send("withdrawn", milliseconds(150));
+  const MessageId kept = send("kept", milliseconds(150));
+  const MessageId far = send("far", std::chrono::hours(1));
+  const MessageId plain =
+      Must(producer.Send(Message("orders", "plain"))).message_id;
+
+  CHECK(OmsCode(producer.CancelDelayed("bills", withdrawn)) ==
+        Code::kQueueNotFound);
+  Must(producer.CancelDelayed("orders", withdrawn));
+  // By another producer, which knows it as text.
+  Producer other = Must(Connect(place.Url()).CreateProducer());
+  Must(other.CancelDelayed("orders", *MessageId::FromText(far.ToString())));
+
+  CHECK(DrainBodies(consumer) == std::vector<std::string>{"plain"});
+  const Delivery delivery = Take(consumer);
+  CHECK(delivery->body() == "kept");
+  for (const MessageId& id : {withdrawn, far, plain, kept}) {
+    const absl::Status again = producer.CancelDelayed("orders", id);
+    CHECK(OmsCode(again) == Code::kIllegalState);
+    CHECK(Text(again).find(id.ToString()) != std::string::npos);
+  }
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-TIME-005: what was never given out is not cancelled",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Producer producer = Must(bus.CreateProducer());
+  const MessageId id =
+      Must(producer.Send(After("x", std::chrono::hours(1)))).message_id;
+  const std::string text = id.ToString();
+
+  for (const std::string& wrong :
+       {std::string("nonsense"), text + "0", text + "x", text + "-1",
+        text.substr(0, 33) + "9" + text.substr(33), text.substr(0, 32),
+        "0" + text.substr(0, 62)}) {
+    CAPTURE(wrong);
+    CHECK(OmsCode(producer.CancelDelayed("orders",
+                                         *MessageId::FromText(wrong))) ==
+          Code::kQueueNotFound);
+  }
+  CHECK(OmsCode(producer.CancelDelayed("nowhere", id)) ==
+        Code::kQueueNotFound);
+  CHECK(OmsCode(producer.CancelDelayed("orders", MessageId())) ==
+        Code::kBadParameter);
+  CHECK(OmsCode(producer.CancelDelayed("a b", id)) == Code::kBadParameter);
+  Must(producer.CancelDelayed("orders", id));
+  producer.Stop(Soon());
+  CHECK(OmsCode(producer.CancelDelayed("orders", id)) == Code::kClosed);
+}
+
+TEST_CASE("OMS-TIME-005: a cancelled message does not come back with the log") {
+  FilePlace place;
+  {
+    const auto bus = ConnectWith(place.Url(), "orders");
+    Producer producer = Must(bus.CreateProducer());
+    const auto sent = producer.Send(After("withdrawn", milliseconds(50)));
+    Must(producer.Send(After("kept", milliseconds(50))).status());
+    Must(producer.CancelDelayed("orders", Must(sent).message_id));
+  }
+  for (const char* const name : {"ctl", "idx", "ckpt/A", "ckpt/B"}) {
+    std::filesystem::remove(place.path() + "/" + name);
+  }
+
+  const auto bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+
+  CHECK(Take(consumer)->body() == "kept");
+  CHECK(NothingComes(consumer));
+}
+
+TEST_CASE_TEMPLATE("OMS-TIME-005: due or cancelled but never both", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  constexpr int kMany = 200;
+  Producer producer = Must(bus.CreateProducer());
+  std::vector<MessageId> ids;
+  for (int n = 0; n < kMany; ++n) {
+    Message message = After(std::to_string(n), milliseconds(60 + n / 10));
+    if (Place::kIsFile) message.SetDurability(Durability::kProcess);
+    ids.push_back(Must(producer.Send(message)).message_id);
+  }
+
+  // While they come due one after another.
+  std::set<std::string> cancelled;
+  std::thread canceller([&] {
+    std::this_thread::sleep_for(milliseconds(60));
+    for (int n = 0; n < kMany; ++n) {
+      const absl::Status status = producer.CancelDelayed(
+          "orders", ids[static_cast<size_t>(n)]);
+      if (status.ok()) cancelled.insert(std::to_string(n));
+      CHECK((status.ok() || OmsCode(status) == Code::kIllegalState));
+    }
+  });
+  std::set<std::string> received;
+  const auto end = steady_clock::now() + milliseconds(500);
+  while (steady_clock::now() < end) {
+    const auto got = Must(consumer.Receive(milliseconds(20)));
+    if (!got.has_value()) continue;
+    CHECK(received.emplace((*got)->body()).second);
+    Must(got->Ack());
+  }
+  canceller.join();
+  for (const std::string& body : DrainBodies(consumer)) received.insert(body);
+
+  CHECK(received.size() + cancelled.size() == kMany);
+  for (const std::string& body : cancelled) CHECK_FALSE(received.contains(body));
 }
 
 }  // namespace

@@ -762,8 +762,8 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kDeliveryCount, Capability::kPromptRelease,
         Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
         Capability::kPartitions, Capability::kExplicitPartition,
-        Capability::kDelay, Capability::kExpiry, Capability::kAdmin,
-        Capability::kFilter,
+        Capability::kDelay, Capability::kDelayCancel, Capability::kExpiry,
+        Capability::kKeyOrder, Capability::kAdmin, Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));

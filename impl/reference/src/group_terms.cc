@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "group_filters.h"
+#include "group_terms.h"
 
 #include "checksum.h"
 #include "openmessaging/status.h"
@@ -8,20 +8,40 @@
 namespace openmessaging::reference {
 namespace {
 
-// FNV-1a, mixed. 0 for none.
-uint64_t FilterHash(std::string_view filter) {
-  if (filter.empty()) return 0;
+constexpr uint64_t kOrdered = uint64_t{1} << 63;
+
+// One word for the terms: FNV-1a of the filter, mixed, and a bit for the order.
+// The filter's part is 0 where there is none.
+uint64_t WordOf(const BindingTerms& terms) {
   uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : filter) {
+  for (const char c : terms.filter) {
     hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
   }
-  return Mix64(hash) | 1;
+  const uint64_t filter = terms.filter.empty() ? 0 : Mix64(hash) | 1;
+  return (filter & ~kOrdered) | (terms.ordered ? kOrdered : 0);
+}
+
+absl::Status Differs(const Group& group, uint64_t theirs, uint64_t ours) {
+  if ((theirs ^ ours) & ~kOrdered) {
+    return MakeStatus(
+        Code::kConsumerExists, "bind \"", std::string_view(group.queue->name),
+        "\": group \"", std::string_view(group.name),
+        "\" has a member with another filter, or with none; expected the same "
+        "in all that live (filter)");
+  }
+  return MakeStatus(
+      Code::kIllegalState, "bind \"", std::string_view(group.queue->name),
+      "\": the consumers of group \"", std::string_view(group.name),
+      ours & kOrdered ? "\" do not keep the order of keys; expected one that "
+                        "does not, either (ordered)"
+                      : "\" keep the order of keys; expected one that does, "
+                        "too (ordered)");
 }
 
 }  // namespace
 
-absl::StatusOr<BindingEntry*> GroupFilters::FindRoom(const Group& group,
-                                                     uint64_t filter,
+absl::StatusOr<BindingEntry*> GroupTerms::FindRoom(const Group& group,
+                                                     uint64_t terms,
                                                      TimePoint deadline) {
   BindingEntry* room = nullptr;
   Shared<uint64_t>* place = &control_->header().catalog.first_binding_page;
@@ -32,13 +52,8 @@ absl::StatusOr<BindingEntry*> GroupFilters::FindRoom(const Group& group,
       if (entry.owner.Load() == 0) {
         if (room == nullptr) room = &entry;
       } else if (entry.group.Load() == group.id &&
-                 entry.filter.Load() != filter && IsAlive(entry)) {
-        return MakeStatus(
-            Code::kConsumerExists, "bind \"",
-            std::string_view(group.queue->name), "\": group \"",
-            std::string_view(group.name),
-            "\" has a member with another filter, or with none; expected the "
-            "same in all that live (filter)");
+                 entry.terms.Load() != terms && IsAlive(entry)) {
+        return Differs(group, entry.terms.Load(), terms);
       }
     }
   }
@@ -51,7 +66,7 @@ absl::StatusOr<BindingEntry*> GroupFilters::FindRoom(const Group& group,
   return control_->Get<BindingPage>(place->Load())->entries.data();
 }
 
-BindingEntry* GroupFilters::FindDead() {
+BindingEntry* GroupTerms::FindDead() {
   uint32_t alive = 0;  // Asked of once, as most entries are of few processes.
   for (uint64_t page = control_->header().catalog.first_binding_page.Load();
        page != 0; page = control_->Get<BindingPage>(page)->next.Load()) {
@@ -65,23 +80,23 @@ BindingEntry* GroupFilters::FindDead() {
   return nullptr;
 }
 
-absl::StatusOr<BindingEntry*> GroupFilters::Enter(const Group& group,
-                                                  std::string_view filter,
+absl::StatusOr<BindingEntry*> GroupTerms::Enter(const Group& group,
+                                                  const BindingTerms& terms,
                                                   TimePoint deadline) {
   // Of an owner that died in here nothing is left to repair: an entry counts
   // from the store of its owner on.
   if (lock_.Acquire(deadline) == SlotLock::Result::kTimeout) {
     return MakeStatus(Code::kTimeout, "bind \"",
                       std::string_view(group.queue->name),
-                      "\": another process held the filters' lock until the "
+                      "\": another process held the lock of bindings until the "
                       "deadline");
   }
-  const uint64_t hash = FilterHash(filter);
-  const auto room = FindRoom(group, hash, deadline);
+  const uint64_t word = WordOf(terms);
+  const auto room = FindRoom(group, word, deadline);
   if (room.ok()) {
     (*room)->owner.Store(0);
     (*room)->group.Store(group.id);
-    (*room)->filter.Store(hash);
+    (*room)->terms.Store(word);
     (*room)->owner.Store(liveness_->self().word());
   }
   lock_.Release();
