@@ -41,6 +41,23 @@ Message WithProperty(std::string_view key, const Value& value) {
   return message;
 }
 
+TEST_CASE("OMS-TIME-005: what the driver cannot cancel is 1600") {
+  World world;
+  Producer producer = world.MakeProducer();
+  const auto sent = producer.Send(Message("orders", "42 apples"));
+  REQUIRE(sent.ok());
+
+  CHECK(OmsCode(producer.CancelDelayed("orders", sent->message_id)) ==
+        Code::kUnsupported);
+  CHECK(OmsCode(producer.CancelDelayed("a b", sent->message_id)) ==
+        Code::kBadParameter);
+  CHECK(OmsCode(producer.CancelDelayed("orders", MessageId())) ==
+        Code::kBadParameter);
+  producer.Stop(Soon());
+  CHECK(OmsCode(producer.CancelDelayed("orders", sent->message_id)) ==
+        Code::kClosed);
+}
+
 TEST_CASE("OMS-PROD-001: send returns what the driver said") {
   World world;
   Producer producer = world.MakeProducer();

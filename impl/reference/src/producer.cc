@@ -94,7 +94,9 @@ struct ReferenceProducer::Scratch {
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   bool in_use = false;
-  bool delayed = false;  // Something is.
+  bool delayed = false;  // Something is, and its delay began then:
+  int64_t now_ns = 0;
+  int64_t now_ms = 0;
 
   static Scratch& OfThread() {
     static thread_local Scratch scratch;
@@ -193,9 +195,14 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   append.pieces = {std::string_view(), fields, message.body()};
   if (facts.delay_ms > 0) {
     const Clock& clock = *store_->environment().clock;
+    // The delays of a batch begin together, however long it is.
+    if (!scratch.delayed) {
+      scratch.now_ns = clock.BootNs();
+      scratch.now_ms = clock.ExactWallMs();
+    }
     item.delay.store_ms = store_ms;
-    item.delay.due_ns = clock.BootNs() + facts.delay_ms * 1'000'000;
-    item.delay.due_ms = clock.ExactWallMs() + facts.delay_ms + 1;
+    item.delay.due_ns = scratch.now_ns + facts.delay_ms * 1'000'000;
+    item.delay.due_ms = scratch.now_ms + facts.delay_ms + 1;
     item.delay.boot_hash = clock.BootHash();
     append.type = RecordType::kDelayed;
     append.partition = nullptr;

@@ -92,7 +92,7 @@ TEST_CASE_TEMPLATE("OMS-TIME-002: many are due in their order", Place,
   // More than a block of the table, and in a scattered order.
   for (int n = 0; n < kMany; ++n) {
     const int rank = n * 7 % kMany;
-    batch.push_back(After(std::to_string(rank), milliseconds(300 + rank / 10)));
+    batch.push_back(After(std::to_string(rank), milliseconds(600 + rank / 10)));
     batch.back().SetDurability(Durability::kDefault);
   }
   for (const auto& sent : producer.Send(std::span<const Message>(batch))) {
@@ -103,6 +103,7 @@ TEST_CASE_TEMPLATE("OMS-TIME-002: many are due in their order", Place,
   int last = -1;
   for (int n = 0; n < kMany; ++n) {
     const Delivery delivery = Take(consumer);
+    // What is due together comes in the order of sending.
     const int rank = std::stoi(std::string(delivery->body())) / 10;
     CHECK(rank >= last);
     last = rank;
@@ -234,8 +235,8 @@ TEST_CASE_TEMPLATE("OMS-TIME-005: a cancelled message is never delivered", Place
   const auto send = [&](std::string_view body, milliseconds delay) {
     return Must(producer.Send(After(body, delay))).message_id;
   };
-  const MessageId withdrawn = send("withdrawn", milliseconds(150));
-  const MessageId kept = send("kept", milliseconds(150));
+  const MessageId withdrawn = send("withdrawn", milliseconds(600));
+  const MessageId kept = send("kept", milliseconds(600));
   const MessageId far = send("far", std::chrono::hours(1));
   const MessageId plain =
       Must(producer.Send(Message("orders", "plain"))).message_id;
@@ -291,8 +292,8 @@ TEST_CASE("OMS-TIME-005: a cancelled message does not come back with the log") {
   {
     const auto bus = ConnectWith(place.Url(), "orders");
     Producer producer = Must(bus.CreateProducer());
-    const auto sent = producer.Send(After("withdrawn", milliseconds(50)));
-    Must(producer.Send(After("kept", milliseconds(50))).status());
+    const auto sent = producer.Send(After("withdrawn", milliseconds(600)));
+    Must(producer.Send(After("kept", milliseconds(600))).status());
     Must(producer.CancelDelayed("orders", Must(sent).message_id));
   }
   for (const char* const name : {"ctl", "idx", "ckpt/A", "ckpt/B"}) {

@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("OMS-TIME-006: what expires while it is out does not come bac
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
   PullConsumer consumer = Consume(bus, "orders");
-  const milliseconds end = Now() + milliseconds(150);
+  const milliseconds end = Now() + milliseconds(500);
   SendOne(bus, Expiring("short", end));
   SendOne(bus, Expiring("acked", end));
   const Delivery kept = Take(consumer);
@@ -100,7 +100,7 @@ TEST_CASE_TEMPLATE("OMS-TIME-006: an expired message moves once", Place,
   const auto bus = ConnectWithDead(place.Url());
   PullConsumer billing = Consume(bus, "orders", {.group = "billing"});
   PullConsumer audit = Consume(bus, "orders", {.group = "audit"});
-  const milliseconds end = Now() + milliseconds(150);
+  const milliseconds end = Now() + milliseconds(500);
   Message message = Expiring("short", end);
   message.SetMessageKey("k");
   SendOne(bus, message);

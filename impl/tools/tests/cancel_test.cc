@@ -18,15 +18,15 @@ std::string IdOf(const Ended& sent) {
 TEST_CASE("OMS-CLI-011: a delayed message can be cancelled until it is due") {
   const Store store;
   const std::string withdrawn =
-      IdOf(store.Send({"withdrawn", "--delay", "300ms"}));
-  IdOf(store.Send({"later", "--delay", "300ms"}));
+      IdOf(store.Send({"withdrawn", "--delay", "1500ms"}));
+  IdOf(store.Send({"later", "--delay", "1500ms"}));
   const std::string now = IdOf(store.Send({"now"}));
 
   const Ended cancelled = Oms({"cancel", store.url(), "orders", withdrawn});
 
   CHECK(cancelled.code == 0);
   CHECK(cancelled.out == "cancelled " + withdrawn + "\n");
-  CHECK((SplitLines(store.Receive({"--timeout", "5s", "--max", "2"}).out) ==
+  CHECK((SplitLines(store.Receive({"--timeout", "10s", "--max", "2"}).out) ==
          Lines{"now", "later"}));
   for (const std::string& id : {withdrawn, now}) {
     CheckFailed(Oms({"cancel", store.url(), "orders", id}), 1, 1602, id);
