@@ -181,10 +181,12 @@ class MortalStorage final : public Storage {
   }
   absl::StatusOr<std::unique_ptr<File>> Create(std::string_view name) override {
     if (life_->dead) return Death();
-    auto file = base_->Create(name);
-    if (!file.ok()) return file.status();
-    life_->Changed();
-    return std::make_unique<MortalFile>(*std::move(file), life_);
+    return Made(base_->Create(name));
+  }
+  absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) override {
+    if (life_->dead) return Death();
+    return Made(base_->CreateNew(name));
   }
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view name) override {
@@ -293,6 +295,12 @@ class MortalStorage final : public Storage {
     const std::weak_ptr<ByteLocks> base_;
   };
 
+  absl::StatusOr<std::unique_ptr<File>> Made(
+      absl::StatusOr<std::unique_ptr<File>> file) {
+    if (!file.ok()) return file.status();
+    life_->Changed();
+    return std::make_unique<MortalFile>(*std::move(file), life_);
+  }
   template <typename Operation>
   absl::Status Change(Operation operation) {
     if (life_->dead) return Death();
@@ -427,7 +435,13 @@ struct Seen {
 class Member final : private driver::DeliverySink {
  public:
   Member(std::shared_ptr<Store> store, std::string_view group,
-         std::chrono::milliseconds lease = std::chrono::seconds(30)) {
+         std::chrono::milliseconds lease = std::chrono::seconds(30))
+      : Member(std::move(store), group, "orders", lease) {}
+  // A consumer of another queue.
+  Member(std::shared_ptr<Store> store, std::string_view group,
+         std::string_view queue,
+         std::chrono::milliseconds lease = std::chrono::seconds(30))
+      : queue_(queue) {
     driver::ConsumerOptions options;
     options.group = group;
     options.lease = lease;
@@ -442,8 +456,8 @@ class Member final : private driver::DeliverySink {
       : consumer_(std::make_unique<ReferenceConsumer>(std::move(store), options,
                                                       settings, nullptr)) {}
 
-  absl::Status Bind() { return consumer_->Bind("orders", {}, Soon()); }
-  absl::Status Unbind() { return consumer_->Unbind("orders", Soon()); }
+  absl::Status Bind() { return consumer_->Bind(queue_, {}, Soon()); }
+  absl::Status Unbind() { return consumer_->Unbind(queue_, Soon()); }
 
   // Takes what is there now, up to `max`; what is damaged goes to damage().
   std::vector<Seen> Take(size_t max = SIZE_MAX) {
@@ -493,6 +507,7 @@ class Member final : private driver::DeliverySink {
     receipts_.push_back(receipt);
   }
 
+  const std::string queue_ = "orders";
   std::unique_ptr<ReferenceConsumer> consumer_;
   std::vector<Seen> seen_;
   std::vector<Receipt> receipts_;

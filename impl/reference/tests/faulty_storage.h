@@ -35,11 +35,12 @@ class FaultyStorage final : public Storage {
     REQUIRE(base.ok());
     base_ = *std::move(base);
     // What is there takes room as well.
-    for (const char* const below : {"", "log"}) {
+    for (const char* const below : {"", "log", "big"}) {
       const auto names = base_->List(below);
       if (!names.ok()) continue;
       for (const std::string& file : *names) {
-        const std::string name = *below == 0 ? file : "log/" + file;
+        const std::string name =
+            *below == 0 ? file : std::string(below) + "/" + file;
         const auto opened = base_->Open(name, Access::kRead);
         if (opened.ok()) faults_->Grow(name, (*opened)->Size().value());
       }
@@ -49,6 +50,11 @@ class FaultyStorage final : public Storage {
   // Called before a file is flushed, with its name; an error is the flush's.
   void set_before_sync(std::function<absl::Status(std::string_view)> hook) {
     faults_->before_sync = std::move(hook);
+  }
+  // As above, of a directory.
+  void set_before_sync_directory(
+      std::function<absl::Status(std::string_view)> hook) {
+    before_sync_directory_ = std::move(hook);
   }
   // Called when a file is made.
   void set_before_create(std::function<void(std::string_view)> hook) {
@@ -81,6 +87,11 @@ class FaultyStorage final : public Storage {
     Forget(name);
     return Wrap(base_->Create(name), name);
   }
+  absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) override {
+    if (before_create_) before_create_(name);
+    return Wrap(base_->CreateNew(name), name);
+  }
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view name) override {
     return base_->OpenLocks(name);
@@ -103,8 +114,9 @@ class FaultyStorage final : public Storage {
     Forget(name);
     return base_->Remove(name);
   }
-  absl::Status SyncDirectory(std::string_view /*name*/) override {
-    return absl::OkStatus();
+  absl::Status SyncDirectory(std::string_view name) override {
+    return before_sync_directory_ ? before_sync_directory_(name)
+                                  : absl::OkStatus();
   }
   absl::StatusOr<std::vector<std::string>> List(
       std::string_view directory) const override {
@@ -159,6 +171,11 @@ class FaultyStorage final : public Storage {
       return base_->ReadAll(limit);
     }
     absl::Status WriteAll(std::string_view bytes) override {
+      if (!faults_->Grow(name_, bytes.size())) {
+        return MakeStatus(Code::kStorageBusy, "write \"",
+                          std::string_view(name_),
+                          "\": No space left on device");
+      }
       return base_->WriteAll(bytes);
     }
     absl::Status Sync() override {
@@ -183,6 +200,7 @@ class FaultyStorage final : public Storage {
   }
 
   std::unique_ptr<Storage> base_;
+  std::function<absl::Status(std::string_view)> before_sync_directory_;
   std::function<void(std::string_view)> before_create_;
   const std::shared_ptr<Faults> faults_;
 };

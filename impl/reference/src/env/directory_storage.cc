@@ -69,6 +69,10 @@ absl::Status SystemError(std::string_view operation, std::string_view object,
     return MakeStatus(Code::kQueueNotFound, operation, " \"", object,
                       "\": no such file or directory");
   }
+  if (error == EEXIST) {
+    return MakeStatus(Code::kQueueExists, operation, " \"", object,
+                      "\": the name is taken");
+  }
   if (error == EACCES || error == EPERM || error == EROFS) {
     return MakeStatus(Code::kForbidden, operation, " \"", object, "\": ",
                       std::string_view(ErrorText(error)),
@@ -134,14 +138,8 @@ class DirectoryFile final : public File {
     static constexpr std::array<char, size_t{64} << 10> kZeros{};
     auto at = Size();
     if (!at.ok()) return at.status();
-    // Beyond the limit a write would raise SIGXFSZ, which kills.
-    struct rlimit limit{};
-    if (size > *at && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
-        limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) {
-      return SystemError("grow", path_, EFBIG);
-    }
-    if (size > *at && !HasRoom(size - *at)) {
-      return SystemError("grow", path_, ENOSPC);
+    if (const int error = WhyNotGrow(*at, size); error != 0) {
+      return SystemError("grow", path_, error);
     }
     uint64_t offset = *at;
     while (offset < size) {
@@ -180,6 +178,11 @@ class DirectoryFile final : public File {
   }
 
   absl::Status WriteAll(std::string_view bytes) override {
+    const auto size = Size();
+    if (!size.ok()) return size.status();
+    if (const int error = WhyNotGrow(*size, bytes.size()); error != 0) {
+      return SystemError("write", path_, error);
+    }
     size_t done = 0;
     while (done < bytes.size()) {
       const ssize_t count = Retry([&] {
@@ -206,13 +209,21 @@ class DirectoryFile final : public File {
   }
 
  private:
-  // A growth that cannot end is not begun: it would write zeros until the disk
-  // is full, and take the room from others meanwhile. What this cannot see (a
-  // quota), the writes do.
-  bool HasRoom(uint64_t bytes) const {
+  // Returns: the error of a growth that cannot end; 0: it can.
+  int WhyNotGrow(uint64_t from, uint64_t to) const {
+    if (to <= from) return 0;
+    // Beyond the limit a write would raise SIGXFSZ, which kills.
+    struct rlimit limit{};
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY && to > limit.rlim_cur) {
+      return EFBIG;
+    }
+    // It would write until the disk is full, and take the room from others
+    // meanwhile. What this cannot see (a quota), the writes do.
     struct statvfs system{};
-    return fstatvfs(fd_.get(), &system) != 0 ||
-           bytes / system.f_frsize <= system.f_bfree;
+    const bool room = fstatvfs(fd_.get(), &system) != 0 ||
+                      (to - from) / system.f_frsize <= system.f_bfree;
+    return room ? 0 : ENOSPC;
   }
 
   const Descriptor fd_;
@@ -294,6 +305,11 @@ class DirectoryStorage final : public Storage {
       return SystemError("empty", PathOf(name), errno);
     }
     return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
+  }
+
+  absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) override {
+    return OpenFile(name, O_RDWR | O_CREAT | O_EXCL);
   }
 
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(

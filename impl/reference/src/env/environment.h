@@ -119,6 +119,9 @@ class Storage {
       std::string_view name, Access access) = 0;
   virtual absl::StatusOr<std::unique_ptr<File>> Create(
       std::string_view name) = 0;
+  // As Create, but never opens what is there. Errors: 1406 the name is taken.
+  virtual absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) = 0;
   virtual absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view name) = 0;
   virtual absl::Status MakeDirectory(std::string_view name) = 0;

@@ -193,6 +193,17 @@ class MemoryStorage final : public Storage {
     files_.insert_or_assign(std::string(name), bytes);
     return std::make_unique<MemoryFile>(std::move(bytes));
   }
+  absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) override {
+    const MutexLock lock(mutex_);
+    const auto [made, fresh] = files_.try_emplace(std::string(name), nullptr);
+    if (!fresh) {
+      return MakeStatus(Code::kQueueExists, "open \"", name,
+                        "\": the name is taken");
+    }
+    made->second = std::make_shared<Bytes>();
+    return std::make_unique<MemoryFile>(made->second);
+  }
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view /*name*/) override {
     return std::make_unique<MemoryLocks>(locks_);

@@ -82,6 +82,10 @@ class OverlayStorage final : public Storage {
   absl::StatusOr<std::unique_ptr<File>> Create(std::string_view name) override {
     return own_->Create(name);
   }
+  absl::StatusOr<std::unique_ptr<File>> CreateNew(
+      std::string_view name) override {
+    return own_->CreateNew(name);
+  }
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view name) override {
     return own_->OpenLocks(name);
