@@ -3,12 +3,14 @@
 #include "openmessaging/reference/check.h"
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 
+#include "absl/container/flat_hash_map.h"
 #include "checkpoint.h"
 #include "env/storage.h"
 #include "openmessaging/internal/text.h"
-#include "openmessaging/key_value.h"
+#include "openmessaging/status.h"
 #include "outside.h"
 #include "scanner.h"
 
@@ -21,13 +23,26 @@ constexpr int kLooks = 3;
 // How far a look gets between two words about it.
 constexpr uint64_t kProgressBytes = uint64_t{1} << 20;
 
-// Returns: how far a RETIRE record says that the log was retired.
-uint64_t RetiredTo(const RecordHeader& header, const char* record) {
-  const auto body = KeyValueView::Parse(
-      {record + sizeof(header),
-       CommitWord::Length(header.commit) - sizeof(header)});
-  if (!body.ok()) return 0;
-  return static_cast<uint64_t>(body->GetOr<int64_t>("first", 0));
+// Adds a note of each large body that no record names.
+absl::Status AddUnnamed(
+    Storage& storage, const absl::flat_hash_map<std::string, uint64_t>& named,
+    const LogScan& scan, CheckReport& report) {
+  // What is being written has no record yet, and damage may hide one.
+  const bool damaged = std::any_of(
+      scan.findings().begin(), scan.findings().end(),
+      [](const ScanFinding& finding) { return finding.damage; });
+  if (report.in_use || damaged) return absl::OkStatus();
+  const auto names = storage.List("big");
+  if (!names.ok()) {
+    return OmsCode(names.status()) == Code::kQueueNotFound ? absl::OkStatus()
+                                                           : names.status();
+  }
+  for (const std::string& name : *names) {
+    if (!ParseBodyName(name) || named.contains("big/" + name)) continue;
+    report.findings.push_back({"big/" + name, scan.end(),
+                               "a large body that no record names", false});
+  }
+  return absl::OkStatus();
 }
 
 // Reads the log once, as it is while it is read.
@@ -44,12 +59,14 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store,
   options.same_place =
       place.ok() && *place == FileIdentity{store.device, store.inode};
   options.witness = checkpoint ? checkpoint->end : 0;
+  options.verify_bodies = true;
   auto scan = LogScan::Load(storage, store.uuid, options);
   if (!scan.ok()) return scan.status();
   uint64_t retired_to = 0;
   const uint64_t begin =
       scan->segments().empty() ? 0 : scan->segments().front().header.base;
   uint64_t told = begin;
+  absl::flat_hash_map<std::string, uint64_t> bodies;
   scan->ForEach(0, [&](const ScannedSegment& /*segment*/,
                        const RecordHeader& header, const char* record,
                        bool payload_ok) {
@@ -60,6 +77,9 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store,
     }
     const RecordType type = CommitWord::Type(header.commit);
     if (HoldsMessage(type)) ++report.messages;
+    if (const auto body = LargeBodyOf(header, record); body && payload_ok) {
+      bodies[BodyName(*body)] = body->bytes;
+    }
     if (type == RecordType::kRetire && payload_ok) {
       retired_to = std::max(retired_to, RetiredTo(header, record));
     }
@@ -78,7 +98,12 @@ absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store,
     report.findings.push_back(
         {"log", 0, "there is no segment, but the store was used", true});
   }
+  report.bodies = bodies.size();
+  for (const auto& [name, bytes] : bodies) report.body_bytes += bytes;
+  if (auto s = AddUnnamed(storage, bodies, *scan, report); !s.ok()) return s;
   for (const ScanFinding& finding : scan->findings()) {
+    // Bodies go before the segments that a RETIRE record gave up.
+    if (finding.of_body && finding.position < retired_to) continue;
     report.findings.push_back(
         {finding.file, finding.position, finding.what, finding.damage});
   }
@@ -106,8 +131,13 @@ std::string CheckReport::ToText() const {
                            segments == 1 ? " segment, " : " segments, ",
                            records, records == 1 ? " record, " : " records, ",
                            messages, messages == 1 ? " message, " : " messages, ",
-                           bytes, " bytes of log", in_use ? ", in use" : "",
-                           '\n');
+                           bytes, " bytes of log");
+  if (bodies != 0) {
+    text += internal::Concat(", ", bodies,
+                             bodies == 1 ? " large body of " : " large bodies of ",
+                             body_bytes, " bytes");
+  }
+  text += in_use ? ", in use\n" : "\n";
   return text;
 }
 

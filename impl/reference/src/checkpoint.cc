@@ -51,6 +51,7 @@ std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
     part.capacity = reader.Get<uint64_t>();
     part.salt = reader.Get<uint64_t>();
     part.epoch = reader.Get<uint32_t>();
+    part.used = reader.Get<uint32_t>();
     checkpoint.segments.push_back(part);
   }
   checkpoint.catalog = std::string(reader.GetBytes());
@@ -145,6 +146,7 @@ absl::Status WriteCheckpoint(Storage& storage, const Control& control,
     body.Put(entry.capacity.Load());
     body.Put(entry.salt.Load());
     body.Put(entry.epoch.Load());
+    body.Put(entry.used.Load());
   }
   body.PutBytes(CatalogImage(control, catalog));
   body.PutBytes(DelayTable(&control).Image());

@@ -38,6 +38,7 @@ struct Checkpoint {
     uint64_t capacity = 0;
     uint64_t salt = 0;
     uint32_t epoch = 0;
+    uint32_t used = 0;  // As the segment's entry in ctl says.
   };
   std::vector<SegmentPart> segments{};
   // The catalog's part, read by RestoreCheckpoint.

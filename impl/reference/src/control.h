@@ -64,6 +64,8 @@ struct ControlHeader {
     Shared<uint64_t> chain;
     Shared<uint32_t> current;  // Ordinal of the segment at the tail.
     Shared<uint32_t> index_bump;  // Next extent of idx that was never used.
+    // Of the bodies in big/ that records of the current segment name.
+    Shared<uint64_t> large_bytes;
     Shared<uint32_t> index_free;  // First extent of the free list; 0 = none.
     Shared<uint32_t> next_queue;
     Shared<uint32_t> next_group;
@@ -104,6 +106,10 @@ struct ControlHeader {
     Shared<int64_t> next_retire_ns;
     LockWord bindings;  // Who binds on which terms.
     Shared<uint64_t> first_binding_page;
+    // Capacity of a segment that is being made; 0 = none.
+    Shared<uint64_t> preparing_bytes;
+    // Files of big/ that no record from here on names may be gone; a position.
+    Shared<uint64_t> bodies_from;
   } catalog;
 
   // Where delayed messages wait, under `append`; delay_table.h.
@@ -116,6 +122,13 @@ struct ControlHeader {
     Shared<uint32_t> count;     // Messages that wait.
     Shared<uint32_t> changing;  // Somebody is, or died while.
   } delay;
+
+  // Large bodies.
+  struct alignas(kCacheLine) Bodies {
+    LockWord lock;           // Makes and removes files of big/.
+    Shared<uint32_t> removed;  // Some were, and the directory was not flushed.
+    Shared<uint64_t> bytes;  // What all of them have by their names.
+  } bodies;
 };
 static_assert(sizeof(ControlHeader) <= kPage);
 
@@ -125,6 +138,10 @@ struct alignas(kCacheLine) Slot {
   Shared<uint32_t> generation;  // 20 bits, never 0; raised by each owner.
   Shared<uint32_t> pid;         // For people.
   Shared<int64_t> opened_boot_ns;
+  // The oldest large body that is written but perhaps not named by a record
+  // yet: its number + 1, 0 = none; and a position at or below its record.
+  Shared<uint64_t> body_number;
+  Shared<uint64_t> body_from;
 };
 
 inline constexpr uint64_t kGateByte = 0;
@@ -147,8 +164,13 @@ struct SegmentEntry {
   Shared<uint64_t> capacity;
   Shared<uint64_t> salt;
   Shared<uint32_t> epoch;
-  Shared<uint32_t> used;  // 1: the file is there.
+  Shared<uint32_t> used;  // 0, or kSegmentUsed and what is in it.
 };
+inline constexpr uint32_t kSegmentUsed = 1;  // The file is there.
+// Records in it name files of big/.
+inline constexpr uint32_t kNamesBodies = 2;
+// Some of them name a file that an earlier record may name as well.
+inline constexpr uint32_t kSharesBodies = 4;
 
 // One queue or group. The record in the log has its name and options.
 struct CatalogEntry {

@@ -362,6 +362,7 @@ void ControlView::AddLocks(const ByteLocks* locks,
                            InspectReport& report) const {
   const ControlHeader& said = header();
   AddLock("append", said.append.lock, locks, report);
+  AddLock("bodies", said.bodies.lock, locks, report);
   AddLock("flush", said.flush.lock, locks, report);
   AddLock("catalog", said.catalog.lock, locks, report);
   AddLock("prepare", said.catalog.prepare, locks, report);

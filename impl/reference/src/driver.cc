@@ -204,10 +204,10 @@ class ReferenceConnection final : public driver::Connection,
 };
 
 // Shared attributes of both storages.
-constexpr std::array<std::string_view, 12> kKnownAttributes = {
+constexpr std::array<std::string_view, 13> kKnownAttributes = {
     "ack.sync",      "auto-create", "wait",  "slots",        "window",
     "first-segment", "max-segment", "bells", "max-segments", "housekeeper",
-    "max-bytes",     "reserve"};
+    "max-bytes",     "reserve",     "big-body"};
 
 absl::Status BadAttribute(std::string_view name, std::string_view value,
                           std::string_view expected) {
@@ -256,6 +256,15 @@ absl::Status ReadRoom(const Attributes& attributes, StoreOptions& options) {
                       "the first segment at least, ",
                       options.first_segment_bytes);
   }
+  const auto big = attributes.GetSize("big-body", options.big_body_bytes);
+  if (!big.ok()) return big.status();
+  constexpr size_t kLeastBig = 64;
+  constexpr size_t kMostBig = size_t{1} << 30;
+  if (*big < kLeastBig || *big > kMostBig) {
+    return MakeStatus(Code::kBadParameter, "set attribute \"big-body\": ",
+                      *big, " bytes; expected 64 to 1GiB");
+  }
+  options.big_body_bytes = *big;
   options.max_bytes = *most;
   options.reserve_bytes = AlignUp(*reserve, kPage);
   return absl::OkStatus();

@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "openmessaging/status.h"
+#include "record_walk.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -85,6 +86,16 @@ absl::Status Log::Lead() {
     segments.push_back(std::move(*segment));
   }
   const uint64_t from = durable();
+  // The bodies first: a record that is complete names one that is on disk.
+  lost_bodies_.clear();
+  for (const std::shared_ptr<Segment>& segment : segments) {
+    if (segment->end() <= from) continue;
+    if (auto s = FlushBodies(*segment, std::max(from, segment->base()),
+                             std::min(to, segment->end()));
+        !s.ok()) {
+      return s;
+    }
+  }
   for (const std::shared_ptr<Segment>& segment : segments) {
     if (segment->end() <= from) continue;
     absl::Status status =
@@ -103,6 +114,40 @@ absl::Status Log::Lead() {
   return absl::OkStatus();
 }
 
+absl::Status Log::FlushBodies(const Segment& segment, uint64_t from,
+                              uint64_t to) {
+  if (!segments_->NamesBodies(segment)) return absl::OkStatus();
+  bool any = false;
+  absl::Status status;
+  bool flush_failed = false;
+  WalkRecords(segment, from, to, false, [&](const RecordHeader& header,
+                                            const char* record) {
+    if ((CommitWord::Flags(header.commit) & kPayloadPending) == 0) return true;
+    auto body = LargeBodyOf(header, record);
+    if (!body) return true;
+    status = bodies_->Sync(*body, flush_failed);
+    const Code code = OmsCode(status);
+    if (code == Code::kQueueNotFound || code == Code::kDamaged) {
+      lost_bodies_.push_back(header.position);
+      status = absl::OkStatus();
+      return true;
+    }
+    if (!status.ok()) return false;
+    At<Shared<uint32_t>>(segment.Write(header.position),
+                         sizeof(header) + header.fields_bytes +
+                             offsetof(LargeBody, checksum))
+        .StoreRelaxed(body->checksum);
+    any = true;
+    return true;
+  });
+  if (status.ok() && any) {
+    status = bodies_->SyncNames();
+    flush_failed = !status.ok();
+  }
+  if (flush_failed) control_->header().poisoned.Store(1);
+  return status;
+}
+
 absl::Status Log::FillChecksums(const Segment& segment, uint64_t from,
                                 uint64_t to) {
   uint64_t position = from;
@@ -116,7 +161,11 @@ absl::Status Log::FillChecksums(const Segment& segment, uint64_t from,
       return MakeStatus(Code::kDamaged, "flush: the record at position ",
                         position, " has the impossible length ", length);
     }
-    if ((word & CommitWord::kPendingBit) != 0) {
+    const bool lost =
+        !lost_bodies_.empty() &&
+        std::find(lost_bodies_.begin(), lost_bodies_.end(), position) !=
+            lost_bodies_.end();
+    if ((word & CommitWord::kPendingBit) != 0 && !lost) {
       const uint32_t crc = Crc32c(0, record + sizeof(RecordHeader),
                                   length - sizeof(RecordHeader));
       At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))

@@ -40,4 +40,30 @@ bool ParseSegmentName(std::string_view name, uint64_t& base, uint32_t& epoch) {
          ReadFixedHex(name.substr(17, 8), epoch);
 }
 
+std::string BodyName(const LargeBody& body) {
+  std::string name = "big/";
+  AppendFixedHex(name, body.epoch);
+  name.push_back('-');
+  AppendFixedHex(name, body.owner);
+  name.push_back('-');
+  AppendFixedHex(name, body.number);
+  name.push_back('-');
+  AppendFixedHex(name, body.bytes);
+  name += ".body";
+  return name;
+}
+
+std::optional<LargeBody> ParseBodyName(std::string_view name) {
+  LargeBody body;
+  if (name.size() != 56 || name[8] != '-' || name[17] != '-' ||
+      name[34] != '-' || name.substr(51) != ".body" ||
+      !ReadFixedHex(name.substr(0, 8), body.epoch) ||
+      !ReadFixedHex(name.substr(9, 8), body.owner) ||
+      !ReadFixedHex(name.substr(18, 16), body.number) ||
+      !ReadFixedHex(name.substr(35, 16), body.bytes)) {
+    return std::nullopt;
+  }
+  return body;
+}
+
 }  // namespace openmessaging::reference

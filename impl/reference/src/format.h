@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -49,10 +50,13 @@ struct StoreOptions {
   uint32_t bells = 256;        // Receivers that may sleep at one time.
   uint32_t window = 4096;      // Unsettled span of a group in one partition.
   uint32_t max_segments = 4096;
-  // Of the log, with what is prepared; 0: as much as the storage has.
+  // Of the log, with what is prepared, and of large bodies; 0: as much as the
+  // storage has.
   uint64_t max_bytes = 0;
   // Ballast for a full disk, and beyond `max_bytes`; 0: none.
   uint64_t reserve_bytes = uint64_t{1} << 20;
+  // A longer body has a file of its own in big/.
+  uint64_t big_body_bytes = uint64_t{256} << 10;
 };
 
 // Segments beyond max_segments that only facts and retirement may use.
@@ -78,7 +82,7 @@ struct StoreFile {
   uint32_t reserved = 0;
   uint32_t checksum = 0;  // Of everything before it.
 };
-static_assert(sizeof(StoreFile) == 120);
+static_assert(sizeof(StoreFile) == 128);
 
 // The first bytes of a segment file. The first part is written when the segment
 // is prepared, the second when the log rolls into it.
@@ -148,6 +152,9 @@ inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
 inline constexpr uint8_t kPrivateGroup = 16;
 // Of messages: they have a time after which they are not delivered.
 inline constexpr uint8_t kExpires = 32;
+// Of MESSAGE and DEAD: the body is a file of big/, and in its place the record
+// has a LargeBody.
+inline constexpr uint8_t kBodyApart = 64;
 
 // The commit word: length 32, type 8, flags 8, low 16 bits of sequence^salt.
 struct CommitWord {
@@ -297,6 +304,33 @@ inline DelayId CancelledOf(const RecordHeader& header, const char* record) {
   return id;
 }
 
+// A body in a file of its own, whose name is made of all this but the checksum.
+// One file may be named by several records: a DEAD record names its source's.
+struct LargeBody {
+  uint64_t bytes = 0;
+  uint64_t number = 0;  // Counts what its writer wrote.
+  uint32_t epoch = 0;
+  uint32_t owner = 0;     // Who wrote it, as in a lock word.
+  uint32_t checksum = 0;  // Not there yet while the record's is pending.
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(LargeBody) == 32);
+
+// Returns: where the body of a record lies that has it apart; nothing where the
+// record has it in itself, or does not say it as such records do.
+inline std::optional<LargeBody> LargeBodyOf(const RecordHeader& header,
+                                            const char* record) {
+  const uint64_t length = CommitWord::Length(header.commit);
+  const uint64_t before = sizeof(header) + uint64_t{header.fields_bytes};
+  if ((CommitWord::Flags(header.commit) & kBodyApart) == 0 ||
+      length != before + sizeof(LargeBody)) {
+    return std::nullopt;
+  }
+  LargeBody body;
+  std::memcpy(&body, record + before, sizeof(body));
+  return body;
+}
+
 inline uint32_t QueuePartition(uint32_t queue, uint32_t partition) {
   return queue << 10 | partition;
 }
@@ -323,6 +357,12 @@ inline uint64_t PaddedBytes(uint64_t record_bytes) {
 // Names of a segment's file.
 std::string SegmentName(uint64_t base, uint32_t epoch);
 bool ParseSegmentName(std::string_view name, uint64_t& base, uint32_t& epoch);
+
+// Names of a large body's file. The length is in it, so that a listing tells how
+// much all of them take.
+std::string BodyName(const LargeBody& body);
+// `name`: without its directory. Returns: nothing where it is not such a name.
+std::optional<LargeBody> ParseBodyName(std::string_view name);
 
 }  // namespace openmessaging::reference
 #endif  // OPENMESSAGING_REFERENCE_FORMAT_H_

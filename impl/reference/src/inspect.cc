@@ -63,6 +63,18 @@ void AddFromHeaders(Storage& storage, InspectReport& report) {
   }
 }
 
+// Counts the files of large bodies by their names.
+void AddBodies(Storage& storage, InspectReport& report) {
+  const auto names = storage.List("big");
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    const auto body = ParseBodyName(name);
+    if (!body) continue;
+    ++report.bodies;
+    report.body_bytes += body->bytes;
+  }
+}
+
 // Returns: whether every name was found.
 bool AddFromControl(Storage& storage, const ControlView& control,
                     const ByteLocks* locks, InspectReport& report) {
@@ -163,6 +175,7 @@ absl::StatusOr<InspectReport> Look(const std::shared_ptr<Storage>& storage,
     return s;
   }
   AddFromHeaders(*storage, report);
+  AddBodies(*storage, report);
   report.begin = report.segments.empty() ? 0 : report.segments.front().base;
   return report;
 }

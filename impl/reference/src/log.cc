@@ -52,14 +52,18 @@ absl::Status LockTimeout() {
 }  // namespace
 
 Log::Log(Storage* storage, const Environment* environment,
-         Control* control, SegmentMap* segments,
+         Control* control, SegmentMap* segments, LargeBodies* bodies,
          const Liveness* liveness, LogListener* listener)
     : storage_(storage),
       environment_(environment),
       control_(control),
       segments_(segments),
+      bodies_(bodies),
       liveness_(liveness),
       listener_(listener),
+      big_body_bytes_(control->header().options.big_body_bytes),
+      laden_bytes_(std::min(control->header().options.max_segment_bytes,
+                            LimitFor(Purpose::kMessages) / 8)),
       append_lock_(&control->header().append.lock, liveness,
                    environment->waiting),
       flush_lock_(&control->header().flush.lock, liveness,
@@ -79,6 +83,17 @@ absl::Status Log::PoisonedError() const {
 
 void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
                     TimePoint deadline) {
+  std::vector<Apart> apart;
+  const std::span<Append> all = entries;
+  absl::Status failure;
+  for (const Append& entry : all) {
+    if (!IsLarge(entry)) continue;
+    failure = WriteBodies(entries, apart, deadline);
+    break;
+  }
+  // Those that are not tried any more, and those before them that are.
+  for (Append& entry : all.subspan(entries.size())) entry.status = failure;
+  failure = absl::OkStatus();
   if (checksums()) {
     for (Append& entry : entries) {
       if ((entry.flags & kPayloadPending) != 0) continue;
@@ -89,7 +104,6 @@ void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
       entry.payload_checksum = crc;
     }
   }
-  absl::Status failure;
   while (!entries.empty() && failure.ok()) {
     const SlotLock::Result lock = append_lock_.Acquire(deadline);
     if (lock == SlotLock::Result::kTimeout) {
@@ -111,7 +125,65 @@ void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
     }
   }
   for (Append& entry : entries) entry.status = failure;
+  for (const Apart& one : apart) {
+    one.entry->pieces[2] = {};  // It ends here.
+    if (one.entry->status.ok()) {
+      bodies_->Keep(one.body);
+    } else {
+      bodies_->Withdraw(one.body);
+    }
+  }
   LookAhead();
+}
+
+absl::Status Log::WriteBodies(std::span<Append>& entries,
+                              std::vector<Apart>& apart, TimePoint deadline) {
+  apart.reserve(entries.size());  // Entries view what is in it.
+  bool to_disk = false;
+  absl::Status status;
+  for (size_t n = 0; n < entries.size(); ++n) {
+    Append& entry = entries[n];
+    if (!IsLarge(entry)) continue;
+    auto body = WriteBody(entry, deadline);
+    if (!body.ok()) {
+      status = body.status();
+      entries = entries.first(n);
+      break;
+    }
+    if (checksums() && (entry.flags & kPayloadPending) == 0) to_disk = true;
+    const Apart& one = apart.emplace_back(Apart{*body, &entry});
+    entry.flags |= kBodyApart;
+    entry.pieces[2] = {reinterpret_cast<const char*>(&one.body),
+                       sizeof(one.body)};
+  }
+  if (!to_disk) return status;
+  // The names of all of them at once.
+  if (absl::Status synced = bodies_->SyncNames(); !synced.ok()) {
+    entries = entries.first(0);
+    for (const Apart& one : apart) {
+      one.entry->pieces[2] = {};
+      bodies_->Withdraw(one.body);
+    }
+    apart.clear();
+    StatusDetail detail = DetailOf(synced);
+    detail.outcome = Outcome::kNotStored;
+    return WithDetail(synced, detail);
+  }
+  return status;
+}
+
+absl::StatusOr<LargeBody> Log::WriteBody(const Append& entry,
+                                         TimePoint deadline) {
+  const bool to_disk = checksums() && (entry.flags & kPayloadPending) == 0;
+  const auto write = [&]() -> absl::StatusOr<LargeBody> {
+    if (auto s = CheckReserve(); !s.ok()) return s;
+    return bodies_->Write(entry.pieces[2], to_disk,
+                          LimitFor(Purpose::kMessages), deadline);
+  };
+  auto body = write();
+  if (OmsCode(body.status()) != Code::kStorageBusy) return body;
+  listener_->MakeRoom(deadline);
+  return write();
 }
 
 Purpose Log::PurposeOf(const Append& entry) const {
@@ -183,7 +255,24 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     count = 1;
     return Step::kDone;
   }
+  // A new group may have been handed a message that goes at this moment.
+  if ((entries[0].flags & kBodyApart) != 0 && entries[0].guard != nullptr &&
+      entries[0].source_position <
+          control_->header().catalog.bodies_from.Load()) {
+    entries[0].status =
+        MakeStatus(Code::kDamaged, "append: the message was retired meanwhile");
+    count = 1;
+    return Step::kDone;
+  }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
+  if (IsLaden(1)) {
+    const ControlHeader& header = control_->header();
+    const uint32_t end = header.catalog.end_segment.Load();
+    if (current_ordinal_ + 1 != end &&
+        header.catalog.reserved_segment.Load() != end) {
+      return Roll(purpose);
+    }
+  }
   const uint64_t room = Room(purpose);
   uint64_t total = 0;
   count = Fit(entries, room, total);
@@ -252,6 +341,7 @@ Log::Step Log::Roll(Purpose purpose) {
   segment->header()->roll = roll;
   // An heir finds a tail outside the current segment and takes the last step.
   header.append.current.Store(next);
+  header.append.large_bytes.Store(0);
   header.append.chain.Store(ChainWord(0, segment->base()));
   header.append.tail.Store(segment->base());
   return Step::kNeedMapping;  // Nothing is missing; the caller looks again.
@@ -264,6 +354,16 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
   uint64_t sequence = append.sequence.Load();
   append.intent_begin.Store(begin);
   append.intent_end.Store(begin + total);
+  for (const Append& entry : entries) {
+    if ((entry.flags & kBodyApart) == 0) continue;
+    // Said before a record is visible. An heir need not repeat it.
+    LargeBody body;
+    std::memcpy(&body, entry.pieces[2].data(), sizeof(body));
+    append.large_bytes.Store(append.large_bytes.Load() + body.bytes);
+    segments_->entry(current_ordinal_)
+        .used.FetchOr(kNamesBodies |
+                      (entry.type == RecordType::kDead ? kSharesBodies : 0));
+  }
   appended_bytes_.store(
       appended_bytes_.load(std::memory_order_relaxed) + total,
       std::memory_order_relaxed);
@@ -483,6 +583,34 @@ absl::Status Log::AddDelayBlock(uint64_t block, TimePoint deadline) {
   delays_.AddBlock(block);
   append_lock_.Release();
   return absl::OkStatus();
+}
+
+bool Log::AwaitAppends(TimePoint deadline) {
+  const SlotLock::Result lock = append_lock_.Acquire(deadline);
+  if (lock == SlotLock::Result::kTimeout) return false;
+  const bool whole = lock != SlotLock::Result::kInherited && !NeedsRepair();
+  const bool ended = whole || Repair().ok();
+  append_lock_.Release();
+  return ended;
+}
+
+void Log::RollForRoom(TimePoint deadline) {
+  const ControlHeader::Append& append = control_->header().append;
+  const uint32_t before = append.current.Load();
+  if (append.large_bytes.Load() == 0 ||
+      !PrepareSegment(0, Purpose::kRetirement, deadline).ok() ||
+      !segments_->ByOrdinal(before).ok() ||
+      !segments_->ByOrdinal(before + 1).ok()) {
+    return;
+  }
+  const SlotLock::Result lock = append_lock_.Acquire(deadline);
+  if (lock == SlotLock::Result::kTimeout) return;
+  const bool whole = lock != SlotLock::Result::kInherited && !NeedsRepair();
+  if ((whole || Repair().ok()) && append.current.Load() == before &&
+      UseCurrent() == Step::kDone) {
+    Roll(Purpose::kRetirement);
+  }
+  append_lock_.Release();
 }
 
 void Log::FreeIndex(PartitionState& partition, uint64_t offset) {

@@ -22,6 +22,7 @@
 #include "env/environment.h"
 #include "format.h"
 #include "index.h"
+#include "large_bodies.h"
 #include "segment_map.h"
 #include "slot_lock.h"
 
@@ -50,7 +51,9 @@ struct Append {
   const Delayed* waiting = nullptr;
   // Takes room as a message does, though it has no offset.
   bool takes_room = false;
-  // Fields, in two parts, then the body.
+  // Of a DEAD record that names its source's large body: where the source is.
+  uint64_t source_position = 0;
+  // Fields, in two parts, then the body; or, with kBodyApart, a LargeBody.
   std::array<std::string_view, 3> pieces{};
 
   // Results.
@@ -100,6 +103,10 @@ class LogListener {
   // Gives the table of delayed messages another block. With no lock held.
   virtual absl::Status MakeDelayRoom(TimePoint deadline) = 0;
 
+  // As above where a large body has no room: gives back all that nothing needs.
+  // With no lock held.
+  virtual void MakeRoom(TimePoint deadline) = 0;
+
   // Somebody should call Log::WorkAhead. Returns: false if nobody will.
   virtual bool WorkIsAhead() = 0;
 
@@ -117,7 +124,8 @@ enum class Purpose { kMessages, kFacts, kRetirement };
 
 // Invariants:
 //   (1) bytes below committed never change while their segment exists, except
-//       a payload checksum and its pending flag, which the flush leader sets;
+//       a payload checksum, that of a large body and the pending flag, which
+//       the flush leader sets;
 //   (2) committed only grows and ends a record; durable <= committed;
 //   (3) an append is invisible until its commit word is stored, and a dead
 //       appender's heir either finishes it or erases it;
@@ -127,11 +135,13 @@ enum class Purpose { kMessages, kFacts, kRetirement };
 class Log {
  public:
   Log(Storage* storage, const Environment* environment, Control* control,
-      SegmentMap* segments, const Liveness* liveness, LogListener* listener);
+      SegmentMap* segments, LargeBodies* bodies, const Liveness* liveness,
+      LogListener* listener);
 
   // Appends in order, each result in its entry's status. Records of one call
   // are claimed together as far as a segment has room; a crash may cut between
-  // claims. Makes no system call with the append lock held.
+  // claims. Makes no system call with the append lock held: the large bodies of
+  // messages are written to files of their own before it is taken.
   // Errors in the entries: 1410 (not stored) the lock was not free in time;
   // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
   // 1604 the guard's word has changed, or the message does not wait any more.
@@ -182,6 +192,14 @@ class Log {
   // Adds a block to the table of delayed messages; takes the append lock.
   absl::Status AddDelayBlock(uint64_t block, TimePoint deadline);
 
+  // Begins the next segment where records of the current one name large bodies,
+  // which only a segment that is complete gives back.
+  void RollForRoom(TimePoint deadline);
+
+  // Returns: true once every append that began before the call has ended; false
+  // if one cannot be finished now.
+  bool AwaitAppends(TimePoint deadline);
+
   // Gives index extents below `offset` back; takes the append lock.
   void FreeIndex(PartitionState& partition, uint64_t offset);
 
@@ -190,6 +208,10 @@ class Log {
   }
   uint64_t durable() const { return control_->header().flush.durable.Load(); }
   bool poisoned() const { return control_->header().poisoned.Load() != 0; }
+  // Whether a message's body goes to a file of its own.
+  bool HasOwnFile(std::string_view body) const {
+    return body.size() > big_body_bytes_;
+  }
   bool checksums() const { return !storage_->IsVolatile(); }
   absl::Status PoisonedError() const;
 
@@ -203,6 +225,10 @@ class Log {
   uint64_t NextCapacity(uint64_t last_capacity, uint64_t bytes) const;
 
  private:
+  bool IsLarge(const Append& entry) const {
+    return HasOwnFile(entry.pieces[2]) && entry.type == RecordType::kMessage;
+  }
+
   // What happens under the append lock decides what to do without it.
   enum class Step {
     kDone,
@@ -211,6 +237,20 @@ class Log {
     kNeedMapping,
     kNeedDelayRoom
   };
+
+  // A body that went to a file, and the entry that names it.
+  struct Apart {
+    LargeBody body{};
+    Append* entry = nullptr;
+  };
+
+  // Writes the large bodies of `entries` to files and lets the entries name
+  // them. Where that fails, `entries` ends before the one that failed.
+  absl::Status WriteBodies(std::span<Append>& entries,
+                           std::vector<Apart>& apart, TimePoint deadline);
+  absl::StatusOr<LargeBody> WriteBody(const Append& entry, TimePoint deadline);
+  // Whether messages may take what room there is.
+  absl::Status CheckReserve();
 
   // Whether a dead owner's work stands unfinished, perhaps because its heir
   // could not repair it. Under the append lock.
@@ -243,6 +283,8 @@ class Log {
   // After an append: sees that somebody does what the next ones need.
   void LookAhead();
   bool SegmentIsDue() const;
+  // Whether the current segment has enough in large bodies to be complete.
+  bool IsLaden(uint64_t parts) const;
   void PrepareAhead();
   void TouchAhead();
   // How many bytes the segments may have; UINT64_MAX: any number.
@@ -256,13 +298,21 @@ class Log {
   absl::Status Lead();
   absl::Status FillChecksums(const Segment& segment, uint64_t from,
                              uint64_t to);
+  // Flushes the bodies that pending records name, and fills in the checksums of
+  // these. What cannot be found goes to lost_bodies_.
+  absl::Status FlushBodies(const Segment& segment, uint64_t from, uint64_t to);
 
   Storage* const storage_;
   const Environment* const environment_;
   Control* const control_;
   SegmentMap* const segments_;
+  LargeBodies* const bodies_;
   const Liveness* const liveness_;
   LogListener* const listener_;
+  // Longer bodies are large.
+  const uint64_t big_body_bytes_;
+  // A segment whose records name as much in large bodies is complete.
+  const uint64_t laden_bytes_;
   SlotLock append_lock_;
   SlotLock flush_lock_;
   SlotLock prepare_lock_;
@@ -284,6 +334,9 @@ class Log {
 
   // What a flush works on; under the flush lock. Kept for its room.
   std::vector<std::shared_ptr<Segment>> flushing_;
+  // Positions of records whose body is not there: they stay pending, which
+  // below the durable mark is damage.
+  std::vector<uint64_t> lost_bodies_;
 };
 
 }  // namespace openmessaging::reference

@@ -13,14 +13,25 @@
 namespace openmessaging::reference {
 namespace {
 
+absl::Status Damaged(std::string_view queue, const MessagePlace& place,
+                     std::string_view what) {
+  return MakeStatus(Code::kDamaged, "receive from \"", queue,
+                    "\": the message at ", "offset ", place.offset,
+                    " (position ", place.position, ") is damaged: ", what,
+                    "; it is skipped");
+}
+
+// What was appended since this process came is in the page cache as it was
+// written; what lay there before may have been on a disk meanwhile.
+bool MayBeChanged(const Store& store, const MessagePlace& place) {
+  return place.position < store.opened_end() && !store.volatile_storage();
+}
+
 absl::Status Verify(const Store& store, const Segment& segment,
                     std::string_view queue, const RecordHeader& header,
                     const char* record, const MessagePlace& place) {
   const auto damaged = [&](std::string_view what) {
-    return MakeStatus(Code::kDamaged, "receive from \"", queue,
-                      "\": the message at ", "offset ", place.offset,
-                      " (position ", place.position, ") is damaged: ", what,
-                      "; it is skipped");
+    return Damaged(queue, place, what);
   };
   const uint32_t length = CommitWord::Length(header.commit);
   if (header.position != place.position || header.offset != place.offset ||
@@ -36,11 +47,7 @@ absl::Status Verify(const Store& store, const Segment& segment,
       DelayHeadOf(header, record).damaged != 0) {
     return damaged("it was so when it was due");
   }
-  // What was appended since this process came is in the page cache as it was
-  // written; what lay there before may have been on a disk meanwhile.
-  if (place.position >= store.opened_end() || store.volatile_storage()) {
-    return absl::OkStatus();
-  }
+  if (!MayBeChanged(store, place)) return absl::OkStatus();
   if (SealOf(header, segment.salt()) != header.header_checksum) {
     return damaged("the checksum of its header is wrong");
   }
@@ -50,6 +57,40 @@ absl::Status Verify(const Store& store, const Segment& segment,
     return damaged("the checksum of its body is wrong");
   }
   return absl::OkStatus();
+}
+
+// Errors: as ReadMessage.
+absl::StatusOr<std::unique_ptr<Region>> MapBody(Store& store,
+                                                const SegmentHolder& holder,
+                                                const RecordHeader& header,
+                                                const char* record,
+                                                const MessagePlace& place) {
+  const auto body = LargeBodyOf(header, record);
+  if (!body || body->bytes == 0 || body->bytes > UINT32_MAX) {
+    return Damaged(holder.queue->name, place, "it does not name its body");
+  }
+  auto region = store.bodies().Map(*body);
+  const Code code = OmsCode(region.status());
+  if (code == Code::kQueueNotFound) {
+    if (place.position <
+        store.control().header().catalog.bodies_from.Load()) {
+      return region;
+    }
+    return Damaged(holder.queue->name, place,
+                   "the file of its body is missing");
+  }
+  if (code == Code::kDamaged) {
+    return Damaged(holder.queue->name, place, "the file of its body was cut");
+  }
+  if (!region.ok()) return region;
+  const bool pending =
+      (CommitWord::Flags(header.commit) & kPayloadPending) != 0;
+  if (MayBeChanged(store, place) && !pending &&
+      Crc32c(0, (*region)->data(), body->bytes) != body->checksum) {
+    return Damaged(holder.queue->name, place,
+                   "the checksum of its body is wrong");
+  }
+  return region;
 }
 
 }  // namespace
@@ -65,6 +106,22 @@ SegmentHolder::SegmentHolder(std::shared_ptr<Segment> segment_in,
   store_id = store.uuid();
   destination = queue->name;
   store_host = store.environment().host;
+}
+
+LargeBodyHolder::LargeBodyHolder(std::unique_ptr<Region> region_in,
+                                 SegmentHolder* record_in)
+    : internal::MessageHolder([](internal::MessageHolder* holder) {
+        auto* const mine = static_cast<LargeBodyHolder*>(holder);
+        mine->record->Unref();
+        delete mine;
+      }),
+      region(std::move(region_in)),
+      record(record_in) {
+  record->Ref();
+  store_id = record->store_id;
+  destination = record->destination;
+  store_host = record->store_host;
+  body = region->data();
 }
 
 bool IsExpired(const Store& store, const Segment& segment,
@@ -84,7 +141,7 @@ bool IsExpired(const Store& store, const Segment& segment,
          Verify(store, segment, {}, header, record, place).ok();
 }
 
-absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
+absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
                                     const MessagePlace& place,
                                     uint32_t delivery_count) {
   const char* const record = holder->segment->Read(place.position);
@@ -114,6 +171,14 @@ absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
     epoch = head.epoch;
     sequence = head.sequence;
     delivery.store_timestamp_ms = head.store_ms;
+  }
+  if ((CommitWord::Flags(header.commit) & kBodyApart) != 0) {
+    auto region = MapBody(store, *holder, header, record, place);
+    if (!region.ok()) return region.status();
+    const std::string_view apart((*region)->data(), (*region)->size());
+    return driver::MessageAccess::View(
+        new LargeBodyHolder(*std::move(region), holder), fields, apart, epoch,
+        sequence, delivery);
   }
   holder->Ref();
   return driver::MessageAccess::View(holder, fields, body, epoch, sequence,

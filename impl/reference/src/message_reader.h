@@ -27,6 +27,14 @@ struct SegmentHolder final : internal::MessageHolder {
   const std::shared_ptr<const Queue> queue;
 };
 
+// Keeps a large body mapped, and the segment of its record; one for each message.
+struct LargeBodyHolder final : internal::MessageHolder {
+  LargeBodyHolder(std::unique_ptr<Region> region_in, SegmentHolder* record_in);
+
+  const std::unique_ptr<Region> region;
+  SegmentHolder* const record;
+};
+
 // One message of a queue: where the index says that it is.
 struct MessagePlace {
   uint32_t queue_partition = 0;
@@ -41,9 +49,10 @@ bool IsExpired(const Store& store, const Segment& segment,
 
 // Reads a message without a copy: it refers to `holder`, whose segment has the
 // position. A record that may have been on a disk since this process could
-// know it is verified.
-// Errors: 1609 the record is damaged, or not of this place.
-absl::StatusOr<Message> ReadMessage(const Store& store, SegmentHolder* holder,
+// know it is verified. A large body has a holder of its own.
+// Errors: 1609 the record or its body is damaged, or not of this place; 1404 it
+// was retired; 1501 a large body cannot be mapped now.
+absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
                                     const MessagePlace& place,
                                     uint32_t delivery_count);
 

@@ -120,6 +120,20 @@ absl::StatusOr<Message> PartitionLog::ReadSource(
   return message;
 }
 
+absl::StatusOr<std::optional<PartitionLog::SharedBody>>
+PartitionLog::SharedBodyOf(const DeadLetter& letter) const {
+  const auto segment = store_->segments().Find(letter.position);
+  if (!segment.ok()) return segment.status();
+  const char* const record = (*segment)->Read(letter.position);
+  RecordHeader header;
+  std::memcpy(&header, record, sizeof(header));
+  const auto body = LargeBodyOf(header, record);
+  if (!body) return std::nullopt;
+  // As pending as the source is: who flushes completes either.
+  return SharedBody{
+      *body, (CommitWord::Flags(header.commit) & kPayloadPending) != 0};
+}
+
 KeyValue PartitionLog::PropertiesOf(const Message& message,
                                     const DeadLetter& letter) const {
   KeyValue properties(message.properties());
@@ -203,6 +217,15 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   record.guard = expired ? letter.place : letter.word;
   record.guarded = expired ? letter.unburied : letter.expected;
   record.pieces = {BytesOf(source), fields, message->body()};
+  const auto large = SharedBodyOf(letter);
+  if (!large.ok()) return large.status();
+  if (large->has_value()) {
+    // Not copied: both records name one file.
+    record.flags |= kBodyApart;
+    if ((*large)->pending) record.flags |= kPayloadPending;
+    record.source_position = letter.position;
+    record.pieces[2] = BytesOf((*large)->body);
+  }
   store_->log().AppendAll(
       {&record, 1}, store_->environment().clock->WallMs(), deadline);
   if (!record.status.ok()) return record.status;

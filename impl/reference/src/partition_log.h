@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -39,6 +40,13 @@ class PartitionLog final : public RedeliveryLog {
 
  private:
   absl::StatusOr<Message> ReadSource(const DeadLetter& letter) const;
+  struct SharedBody {
+    LargeBody body{};
+    bool pending = false;
+  };
+  // Returns: nothing where the message has its body in its record.
+  absl::StatusOr<std::optional<SharedBody>> SharedBodyOf(
+      const DeadLetter& letter) const;
   // Returns: the fields of the message in its new place: what tells of its
   // life is kept, what asked for its old place is not.
   std::string FieldsOf(const Message& message, const DeadLetter& letter) const;

@@ -177,6 +177,10 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   if (durability == Durability::kDefault) durability = Durability::kDisk;
   if (!store_->volatile_storage()) {
     append.flags = durability == Durability::kDisk ? kDisk : kPayloadPending;
+    // A caller that does not wait does not wait for its body's flush either.
+    if (!context.caller_waits && store_->log().HasOwnFile(message.body())) {
+      append.flags |= kPayloadPending;
+    }
   }
   append.queue_partition = QueuePartition((*queue)->id, *partition);
   append.key_hash = key_hash;

@@ -185,7 +185,7 @@ void Store::ShortenLastSegment(uint64_t end) {
 }
 
 void Store::AddSegment(uint64_t base, uint64_t capacity, uint64_t salt,
-                       uint32_t epoch) {
+                       uint32_t epoch, uint32_t used) {
   ShortenLastSegment(base);
   ControlHeader::Catalog& catalog = control_->header().catalog;
   const uint32_t ordinal = catalog.end_segment.Load();
@@ -194,7 +194,7 @@ void Store::AddSegment(uint64_t base, uint64_t capacity, uint64_t salt,
   entry.capacity.Store(capacity);
   entry.salt.Store(salt);
   entry.epoch.Store(epoch);
-  entry.used.Store(1);
+  entry.used.Store(used);
   catalog.end_segment.Store(ordinal + 1);
 }
 
@@ -210,7 +210,7 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   header.epoch = checkpoint.epoch + (same_life ? 1 : 2);
   LogEnd log{checkpoint.end, checkpoint.sequence, {}, {}};
   for (const Checkpoint::SegmentPart& part : checkpoint.segments) {
-    AddSegment(part.base, part.capacity, part.salt, part.epoch);
+    AddSegment(part.base, part.capacity, part.salt, part.epoch, part.used);
     (part.base < checkpoint.end ? log.within : log.beyond)
         .push_back(SegmentName(part.base, part.epoch));
   }
@@ -228,6 +228,14 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   }
   // Go on where the last process stopped.
   header.append.current.Store(checkpoint.current);
+  // At least what this segment has.
+  uint64_t large_bytes = 0;
+  if ((checkpoint.segments[checkpoint.current].used & kNamesBodies) != 0) {
+    const auto bodies = bodies_->List();
+    if (!bodies.ok()) return bodies.status();
+    for (const LargeBody& body : *bodies) large_bytes += body.bytes;
+  }
+  header.append.large_bytes.Store(large_bytes);
   header.append.chain.Store(checkpoint.chain);
   header.append.tail.Store(checkpoint.end);
   header.append.sequence.Store(checkpoint.sequence);
@@ -263,7 +271,7 @@ absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint) {
     epoch = std::max(epoch, segment.header.epoch);
     // As long as the file really is.
     AddSegment(segment.header.base, segment.bytes,
-               segment.header.salt, segment.header.epoch);
+               segment.header.salt, segment.header.epoch, kSegmentUsed);
     (segment.header.base < scan->end() ? log.within : log.beyond)
         .push_back(segment.name);
   }

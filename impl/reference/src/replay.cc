@@ -13,6 +13,7 @@
 #include "key_hash.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/key_value.h"
+#include "openmessaging/status.h"
 #include "scanner.h"
 #include "store.h"
 
@@ -57,6 +58,19 @@ absl::Status Store::FillChecksum(const RecordHeader& header) {
   auto segment = segments_->Find(header.position);
   if (!segment.ok()) return segment.status();
   char* const record = (*segment)->Write(header.position);
+  if (auto body = LargeBodyOf(header, record)) {
+    bool flush_failed = false;
+    const absl::Status synced = bodies_->Sync(*body, flush_failed);
+    // Retired, so that nobody will miss it; else it stays damaged.
+    if (OmsCode(synced) == Code::kQueueNotFound ||
+        OmsCode(synced) == Code::kDamaged) {
+      return absl::OkStatus();
+    }
+    if (!synced.ok()) return synced;
+    At<Shared<uint32_t>>(record, sizeof(header) + header.fields_bytes +
+                                     offsetof(LargeBody, checksum))
+        .StoreRelaxed(body->checksum);
+  }
   At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))
       .StoreRelaxed(Crc32c(0, record + sizeof(header),
                            CommitWord::Length(header.commit) -
@@ -90,6 +104,7 @@ absl::Status Store::Replay(LogScan& scan) {
   IndexWriter index(control_.get());
   // What waits at the end.
   absl::flat_hash_map<uint64_t, Delayed> delayed;
+  absl::flat_hash_set<std::string> bodies;
   absl::Status failure;
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
                          const RecordHeader& header, const char* record,
@@ -101,6 +116,13 @@ absl::Status Store::Replay(LogScan& scan) {
         fields.data() + fields.size(),
         CommitWord::Length(header.commit) - sizeof(header) - fields.size());
     const RecordType type = CommitWord::Type(header.commit);
+    if (const auto large = LargeBodyOf(header, record); large && payload_ok) {
+      bodies.insert(BodyName(*large));
+      if (SegmentEntry* const entry = segments_->EntryOf(header.position)) {
+        entry->used.FetchOr(
+            kNamesBodies | (type == RecordType::kDead ? kSharesBodies : 0));
+      }
+    }
     // What this recovery believes it makes durable, and then nothing may be
     // without its checksum.
     if ((CommitWord::Flags(header.commit) & kPayloadPending) != 0 &&
@@ -190,12 +212,18 @@ absl::Status Store::Replay(LogScan& scan) {
     }
   });
   if (!failure.ok()) return failure;
+  if (!bodies.empty()) {
+    if (auto s = bodies_->SyncNames(); !s.ok()) return s;
+  }
   // A floor counts on an image that the log has. Where something is damaged it
-  // may have been that one: then rather a repeat than a loss.
+  // may have been that one: then rather a repeat than a loss. And what names a
+  // body may be what is damaged: then none is removed.
   if (std::any_of(
           scan.findings().begin(), scan.findings().end(),
           [](const ScanFinding& finding) { return finding.damage; })) {
     for (auto& [cursor, history] : histories) history.changes.floor = 0;
+  } else {
+    named_bodies_ = std::move(bodies);
   }
   // An offset is never used again, even where no message tells of it any more.
   for (const auto& [queue, next] : next_offsets) {

@@ -45,10 +45,8 @@ absl::flat_hash_map<uint32_t, Store::Floors> Store::FloorsByQueue() {
   return all;
 }
 
-uint64_t Store::LowestNeeded() {
-  ControlHeader& header = control_->header();
-  uint64_t lowest =
-      segments_->entry(header.append.current.Load()).base.Load();
+uint64_t Store::LowestNeeded(uint64_t end) {
+  uint64_t lowest = end;
   const auto floors = FloorsByQueue();
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
@@ -124,7 +122,8 @@ void Store::Retire() {
     const SegmentEntry& entry = segments_->entry(ordinal);
     return entry.base.Load() + entry.capacity.Load();
   };
-  const uint64_t lowest = LowestNeeded();
+  const uint64_t lowest =
+      LowestNeeded(segments_->entry(current).base.Load());
   uint32_t keep = first;
   while (keep != current && end_of(keep) <= lowest) ++keep;
   if (keep != first) keep = delays_->Retirable(first, keep);
@@ -173,7 +172,9 @@ void Store::Retire() {
       to.partition->first_offset.Store(to.first_offset);
       log_->FreeIndex(*to.partition, to.first_offset);
     }
-    for (uint32_t n = first; n != keep; ++n) {
+    // Before the segments, whose records tell which ones.
+    const bool bodies_went = RetireBodies(first, keep, deadline);
+    for (uint32_t n = first; n != keep && bodies_went; ++n) {
       SegmentEntry& entry = segments_->entry(n);
       storage_->Remove(SegmentName(entry.base.Load(), entry.epoch.Load()))
           .IgnoreError();

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "large_bodies.h"
+#include "openmessaging/key_value.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
@@ -16,10 +18,19 @@ constexpr uint64_t kMaxPosition = uint64_t{1} << 52;
 
 }  // namespace
 
+uint64_t RetiredTo(const RecordHeader& header, const char* record) {
+  const auto body = KeyValueView::Parse(
+      {record + sizeof(header),
+       CommitWord::Length(header.commit) - sizeof(header)});
+  if (!body.ok()) return 0;
+  return static_cast<uint64_t>(body->GetOr<int64_t>("first", 0));
+}
+
 absl::StatusOr<LogScan> LogScan::Load(Storage& storage, const StoreUuid& uuid,
                                       const ScanOptions& options) {
   LogScan scan;
   scan.options_ = options;
+  scan.storage_ = &storage;
   const auto names = storage.List("log");
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
@@ -36,6 +47,7 @@ absl::StatusOr<LogScan> LogScan::Load(Storage& storage, const StoreUuid& uuid,
             });
   scan.DropSuperseded();
   scan.FindEnd();
+  if (!scan.failure_.ok()) return scan.failure_;
   return scan;
 }
 
@@ -214,35 +226,36 @@ bool LogScan::PayloadOk(const ScannedSegment& segment,
          header.payload_checksum;
 }
 
-void LogScan::FindEnd() {
-  witness_ = options_.witness;
-  for (const ScannedSegment& segment : segments_) {
-    if (segment.roll_valid) {
-      witness_ = std::max(witness_, segment.header.roll.durable);
-    }
-  }
-  Walk([&](const Step& step) {
-    if (!step.hole && step.header.durable_floor != kNoFloor &&
-        step.header.durable_floor <= step.position / kRecordAlignment) {
-      witness_ = std::max(
-          witness_,
-          step.position - step.header.durable_floor * kRecordAlignment);
-    }
-    return true;
-  });
+std::string LogScan::BodyFault(const ScannedSegment& segment,
+                               const RecordHeader& header, uint64_t position) {
+  const uint8_t flags = CommitWord::Flags(header.commit);
+  if ((flags & kBodyApart) == 0) return {};
+  const auto body = LargeBodyOf(header, segment.At(position));
+  if (!body) return "the record does not name its body";
+  const bool pending = (flags & kPayloadPending) != 0;
+  absl::Status status =
+      CheckBody(*storage_, *body,
+                pending ? BodyCheck::kPresent : BodyCheck::kComplete);
+  if (status.ok()) return {};
+  if (OmsCode(status) != Code::kDamaged) failure_.Update(status);
+  return std::string(status.message().data(), status.message().size());
+}
+
+std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
+  std::optional<Step> torn;
   end_ = segments_.empty() ? 0 : segments_.front().header.base;
-  bool ended = false;
+  sequence_ = 0;
+  epoch_ = 0;
   Walk([&](const Step& step) {
     const ScannedSegment& segment = segments_[step.segment];
     // Below the witness it is damage, and the log goes on behind it.
     const bool good =
         step.position < witness_ ||
-        (!step.hole && PayloadOk(segment, step.header, step.position));
+        (!step.hole && PayloadOk(segment, step.header, step.position) &&
+         (step.position < retired_to ||
+          BodyFault(segment, step.header, step.position).empty()));
     if (!good) {
-      ended = true;
-      Report(step.segment, step.position,
-             "a torn tail: what follows was never acknowledged as stored",
-             false);
+      torn = step;
       return false;
     }
     if (!step.hole) {
@@ -252,7 +265,51 @@ void LogScan::FindEnd() {
     }
     return true;
   });
-  torn_tail_ = ended;
+  return torn;
+}
+
+void LogScan::FindEnd() {
+  witness_ = options_.witness;
+  for (const ScannedSegment& segment : segments_) {
+    if (segment.roll_valid) {
+      witness_ = std::max(witness_, segment.header.roll.durable);
+    }
+  }
+  std::vector<Retirement> retirements;
+  Walk([&](const Step& step) {
+    if (step.hole) return true;
+    if (step.header.durable_floor != kNoFloor &&
+        step.header.durable_floor <= step.position / kRecordAlignment) {
+      witness_ = std::max(
+          witness_,
+          step.position - step.header.durable_floor * kRecordAlignment);
+    }
+    if (CommitWord::Type(step.header.commit) == RecordType::kRetire &&
+        PayloadOk(segments_[step.segment], step.header, step.position)) {
+      const char* const record = segments_[step.segment].At(step.position);
+      retirements.push_back({RetiredTo(step.header, record), step.position});
+    }
+    return true;
+  });
+  // A RETIRE record counts where it is itself accepted.
+  std::optional<Step> torn;
+  while (true) {
+    uint64_t retired_to = 0;
+    for (const Retirement& one : retirements) {
+      retired_to = std::max(retired_to, one.to);
+    }
+    torn = AcceptPrefix(retired_to);
+    if (std::erase_if(retirements, [&](const Retirement& one) {
+          return one.position >= end_;
+        }) == 0) {
+      break;
+    }
+  }
+  torn_tail_ = torn.has_value();
+  if (torn) {
+    Report(torn->segment, torn->position,
+           "a torn tail: what follows was never acknowledged as stored", false);
+  }
   if (segments_.empty()) return;
   // A damaged last record below the witness: the log reaches to the witness.
   if (end_ < witness_) {
@@ -320,6 +377,12 @@ void LogScan::ForEach(uint64_t from, const Visit& visit) {
     if (!ok) {
       Report(step.segment, step.position,
              "the checksum of the record's body is wrong", true);
+    } else if (options_.verify_bodies) {
+      std::string fault = BodyFault(segment, step.header, step.position);
+      if (!fault.empty()) {
+        Report(step.segment, step.position, std::move(fault), true);
+        findings_.back().of_body = true;
+      }
     }
     visit(segment, step.header, segment.At(step.position), ok);
     return true;

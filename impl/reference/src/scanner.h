@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,7 +39,11 @@ struct ScanFinding {
   uint64_t position = 0;
   std::string what{};
   bool damage = false;  // Otherwise a note.
+  bool of_body = false;  // Of a large body; its record is whole.
 };
+
+// Returns: how far a RETIRE record says that the log was retired.
+uint64_t RetiredTo(const RecordHeader& header, const char* record);
 
 // What the files say of themselves.
 struct ScanOptions {
@@ -49,11 +54,15 @@ struct ScanOptions {
   bool same_place = false;
   // A witness from elsewhere (the checkpoint): everything below was on disk.
   uint64_t witness = 0;
+  // ForEach reads large bodies too. Otherwise only those are read that decide
+  // where the log ends; whoever receives one of the others will see.
+  bool verify_bodies = false;
 };
 
 // Reads every segment and finds where the log ends.
 //
 // Threads: one.
+// Lifetime: it uses the storage until ForEach has returned.
 class LogScan {
  public:
   // Errors: 1501; 10003 a segment of another format.
@@ -104,15 +113,30 @@ class LogScan {
   uint64_t FindNext(const ScannedSegment& segment, uint64_t position,
                     uint64_t limit) const;
   void FindEnd();
+  // What an end is looked for with: below the first position large bodies may be
+  // gone, because a RETIRE record at the second says so.
+  struct Retirement {
+    uint64_t to = 0;
+    uint64_t position = 0;
+  };
+  // Accepts what is good in one go. Returns: the first step that is not.
+  std::optional<Step> AcceptPrefix(uint64_t retired_to);
   uint64_t LimitOf(size_t segment) const;
   bool HeaderAt(const ScannedSegment& segment, uint64_t limit,
                 uint64_t position, RecordHeader& header) const;
   bool PayloadOk(const ScannedSegment& segment, const RecordHeader& header,
                  uint64_t position) const;
+  // Returns: what is wrong with the large body of a record whose payload is as
+  // it should be; empty: nothing, or it has none.
+  std::string BodyFault(const ScannedSegment& segment,
+                        const RecordHeader& header, uint64_t position);
   void Report(size_t segment, uint64_t position, std::string what,
               bool damage);
 
+  Storage* storage_ = nullptr;
   ScanOptions options_;
+  // Of a body that could not be read now.
+  absl::Status failure_;
   std::vector<ScannedSegment> segments_;
   std::vector<ScannedSegment> superseded_;
   std::vector<ScanFinding> findings_;

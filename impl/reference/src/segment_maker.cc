@@ -79,7 +79,7 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
   entry.capacity.Store(capacity);
   entry.salt.Store(header.salt);
   entry.epoch.Store(epoch);
-  entry.used.Store(1);
+  entry.used.Store(kSegmentUsed);
   control.catalog.end_segment.Store(ordinal + 1);
   return absl::OkStatus();
 }
@@ -138,6 +138,17 @@ bool Log::EnsureReserve() {
   // Half a reserve would only keep others from what is left.
   storage_->Remove(kReserve).IgnoreError();
   return false;
+}
+
+absl::Status Log::CheckReserve() {
+  const uint64_t bytes = control_->header().options.reserve_bytes;
+  if (bytes == 0 || storage_->IsVolatile()) return absl::OkStatus();
+  if (storage_->Open(kReserve, Access::kRead).ok()) return absl::OkStatus();
+  RestoreReserve();
+  if (storage_->Open(kReserve, Access::kRead).ok()) return absl::OkStatus();
+  return MakeStatus(Code::kStorageBusy, "append to \"",
+                    std::string_view(storage_->Describe()),
+                    "\": the disk is full; settle messages or free space");
 }
 
 void Log::RestoreReserve() {
@@ -200,14 +211,15 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
     return full("the store has its ", segments,
                 " segments; settle messages or make it larger");
   }
-  uint64_t total = 0;
-  for (uint32_t n = catalog.first_segment.Load(); n <= last; ++n) {
-    total += segments_->entry(n).capacity.Load();
-  }
+  // Large bodies are written meanwhile: both say what they want before they look
+  // how much there is.
+  catalog.preparing_bytes.StoreSequential(0);
+  const uint64_t total = bodies_->StoredBytes();
   const uint64_t limit = LimitFor(Purpose::kMessages);
   const uint64_t room = limit - std::min(limit, total);
   const uint64_t least = AlignUp(bytes + 2 * kRecordAlignment, kPage);
-  uint64_t next = NextCapacity(capacity, bytes);
+  // One that large bodies complete has little in it: its successor needs less.
+  uint64_t next = NextCapacity(IsLaden(2) ? capacity / 4 : capacity, bytes);
   if (next > room && room >= NextCapacity(0, bytes)) {
     next = room - room % kPage;
   }
@@ -226,12 +238,23 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
     return full("the disk is full; settle messages or free space");
   }
   const uint64_t end = entry.base.Load() + capacity;
+  catalog.preparing_bytes.StoreSequential(next);
+  if (messages && bodies_->StoredBytes() > limit) {
+    catalog.preparing_bytes.StoreSequential(0);
+    return full("the store is full at ", limit,
+                " bytes; settle messages first (max-bytes)");
+  }
   absl::Status status = MakeLargestSegment(
       end, next, messages ? NextCapacity(0, bytes) : least);
   if (!messages && OmsCode(status) == Code::kStorageBusy) {
     status = MakeSegmentFromReserve(end, least, control.epoch, nullptr);
   }
+  catalog.preparing_bytes.StoreSequential(0);
   return status;
+}
+
+bool Log::IsLaden(uint64_t parts) const {
+  return control_->header().append.large_bytes.Load() >= laden_bytes_ / parts;
 }
 
 bool Log::SegmentIsDue() const {
@@ -242,7 +265,7 @@ bool Log::SegmentIsDue() const {
   const uint64_t used = control.append.tail.Load() - entry.base.Load();
   const uint64_t capacity = entry.capacity.Load();
   // The first segment waits longer, so that a small store stays one segment.
-  if (used < capacity / 2 || used > capacity) return false;
+  if ((used < capacity / 2 && !IsLaden(2)) || used > capacity) return false;
   return SteadyNs() >= prepare_not_before_ns_.load(std::memory_order_relaxed);
 }
 

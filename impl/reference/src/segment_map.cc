@@ -85,6 +85,23 @@ absl::StatusOr<std::shared_ptr<Segment>> SegmentMap::ByOrdinal(
   return mapped_.try_emplace((*segment)->base(), *segment).first->second;
 }
 
+SegmentEntry* SegmentMap::EntryOf(uint64_t position) {
+  const uint32_t end = header_->catalog.end_segment.Load();
+  for (uint32_t n = header_->catalog.first_segment.Load(); n != end; ++n) {
+    SegmentEntry& candidate = entry(n);
+    const uint64_t base = candidate.base.Load();
+    if (position >= base && position - base < candidate.capacity.Load()) {
+      return &candidate;
+    }
+  }
+  return nullptr;
+}
+
+bool SegmentMap::NamesBodies(const Segment& segment) {
+  const SegmentEntry* const entry = EntryOf(segment.base());
+  return entry != nullptr && (entry->used.Load() & kNamesBodies) != 0;
+}
+
 void SegmentMap::Forget(uint64_t position) {
   // Unmapped without the mutex, which appenders take.
   std::vector<std::shared_ptr<Segment>> gone;

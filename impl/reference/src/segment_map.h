@@ -100,6 +100,11 @@ class SegmentMap {
   // system call.
   std::shared_ptr<Segment> IfMapped(uint32_t ordinal);
 
+  // Returns: the entry of the segment that has `position`; nullptr: none has.
+  SegmentEntry* EntryOf(uint64_t position);
+  // Whether records of a segment that is in the table name files of big/.
+  bool NamesBodies(const Segment& segment);
+
   // Lets go of mappings below `position`; messages keep theirs.
   void Forget(uint64_t position);
 

@@ -138,6 +138,15 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
   } else if (auto s = Rebuild(); !s.ok()) {
     return s;
   }
+  if (open_path_ != OpenPath::kJoined) {
+    if (auto s = bodies_->Recount(); !s.ok()) return s;
+  }
+  // What cannot be removed now takes room, and does no other harm.
+  if (named_bodies_) {
+    RemoveUnnamed().IgnoreError();
+  } else {
+    RemoveLeftovers();
+  }
   if (open_path_ != OpenPath::kJoined) log_->OpenReserve();
   opened_end_ = log_->committed();
   return absl::OkStatus();
@@ -196,28 +205,42 @@ absl::Status Store::Attach() {
 }
 
 absl::Status Store::TakeSlot() {
-  Slot* const slots = control_->slots();
-  for (uint32_t n = 0; n < store_file_.options.slots; ++n) {
-    const auto held = locks_->HeldElsewhere(kSlotByte + n, 1);
-    if (!held.ok()) return held.status();
-    if (*held) continue;
-    // The generation first: a word of a dead predecessor must never name us.
-    uint32_t generation = (slots[n].generation.Load() + 1) & 0xfffff;
-    if (generation == 0) generation = 1;
-    slots[n].generation.Store(generation);
-    const auto locked = locks_->TryLock(kSlotByte + n);
-    if (!locked.ok()) return locked.status();
-    if (!*locked) continue;
-    slots[n].pid.Store(static_cast<uint32_t>(getpid()));
-    slots[n].opened_boot_ns.Store(environment_->clock->BootNs());
-    liveness_ = std::make_unique<Liveness>(locks_.get(), slots,
-                                           Owner(n, generation));
-    return absl::OkStatus();
+  // What a dead process left in big/ is found by what its slot says: such a slot
+  // is taken only where there is no other.
+  for (const bool left : {false, true}) {
+    for (uint32_t n = 0; n < store_file_.options.slots; ++n) {
+      if ((control_->slots()[n].body_number.Load() != 0) != left) continue;
+      const auto taken = TryTakeSlot(n);
+      if (!taken.ok()) return taken.status();
+      if (*taken) return absl::OkStatus();
+    }
   }
   return MakeStatus(Code::kStorageBusy, "open store \"",
                     std::string_view(Describe()), "\": all its ",
                     store_file_.options.slots,
                     " places for processes are taken; close one");
+}
+
+absl::StatusOr<bool> Store::TryTakeSlot(uint32_t n) {
+  const auto held = locks_->HeldElsewhere(kSlotByte + n, 1);
+  if (!held.ok()) return held.status();
+  if (*held) return false;
+  Slot* const slots = control_->slots();
+  const LeftBodies left = LeftBodies::Of(slots[n]);
+  // The generation first: a word of a dead predecessor must never name us.
+  uint32_t generation = (slots[n].generation.Load() + 1) & 0xfffff;
+  if (generation == 0) generation = 1;
+  slots[n].generation.Store(generation);
+  const auto locked = locks_->TryLock(kSlotByte + n);
+  if (!locked.ok()) return locked.status();
+  if (!*locked) return false;
+  predecessor_ = left;
+  slots[n].body_number.Store(0);
+  slots[n].pid.Store(static_cast<uint32_t>(getpid()));
+  slots[n].opened_boot_ns.Store(environment_->clock->BootNs());
+  liveness_ = std::make_unique<Liveness>(locks_.get(), slots,
+                                         Owner(n, generation));
+  return true;
 }
 
 void Store::Assemble() {
@@ -229,8 +252,12 @@ void Store::Assemble() {
                                        liveness_.get(), environment_->waiting);
   terms_ = std::make_unique<GroupTerms>(environment_, control_.get(),
                                         liveness_.get(), catalog_.get());
+  bodies_ = std::make_unique<LargeBodies>(storage_.get(), control_.get(),
+                                          liveness_.get(),
+                                          environment_->waiting);
   log_ = std::make_unique<Log>(storage_.get(), environment_, control_.get(),
-                               segments_.get(), liveness_.get(), this);
+                               segments_.get(), bodies_.get(), liveness_.get(),
+                               this);
   catalog_->set_log(log_.get());
   delays_ = std::make_unique<Delays>(this);
 }
@@ -266,6 +293,7 @@ Store::~Store() {
 absl::Status Store::Close(TimePoint deadline) {
   if (closed_.exchange(true)) return absl::OkStatus();
   if (housekeeper_ != nullptr) housekeeper_->Stop(deadline);
+  const MutexLock lock(gate_mutex_);
   const Gate gate(*locks_, deadline);
   const uint64_t slot_byte = kSlotByte + liveness_->self().slot();
   if (!gate.status().ok()) {
@@ -279,8 +307,11 @@ absl::Status Store::Close(TimePoint deadline) {
       !log_->poisoned()) {
     log_->Heal();
     Retire();
+    // The next one to open it will not look.
+    RemoveLeftovers();
     status = LogCursors(false, deadline);
     if (status.ok()) status = log_->WaitDurable(log_->committed(), deadline);
+    if (status.ok()) status = bodies_->SyncRemovals();
     if (status.ok()) status = control_->idx().file().Sync();
     // A checkpoint leaves out what has no state, and a creator may have died
     // before it gave its queue one.

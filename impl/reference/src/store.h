@@ -9,11 +9,14 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "catalog.h"
@@ -25,8 +28,10 @@
 #include "format.h"
 #include "group_terms.h"
 #include "housekeeper.h"
+#include "large_bodies.h"
 #include "log.h"
 #include "members.h"
+#include "openmessaging/internal/mutex.h"
 #include "segment_map.h"
 #include "slot_lock.h"
 
@@ -74,6 +79,7 @@ class Store final : public LogListener {
   GroupTerms& terms() { return *terms_; }
   Log& log() { return *log_; }
   Delays& delays() { return *delays_; }
+  LargeBodies& bodies() { return *bodies_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
   // Nothing where there is none.
@@ -103,6 +109,8 @@ class Store final : public LogListener {
   void BeforeFlush() override;
   void BeforePrepare() override;
   absl::Status MakeDelayRoom(TimePoint deadline) override;
+
+  void MakeRoom(TimePoint deadline) override;
   bool WorkIsAhead() override;
 
   // For pthread_atfork.
@@ -111,6 +119,17 @@ class Store final : public LogListener {
  private:
   Store(std::shared_ptr<Storage> storage, const Environment* environment)
       : storage_(std::move(storage)), environment_(environment) {}
+
+  // What a slot's last life had under way in big/ when it ended.
+  struct LeftBodies {
+    uint32_t generation = 0;
+    uint64_t number = 0;  // + 1 of the oldest; 0 = none.
+    uint64_t from = 0;
+    static LeftBodies Of(const Slot& slot) {
+      return {slot.generation.Load(), slot.body_number.Load(),
+              slot.body_from.Load()};
+    }
+  };
 
   absl::Status OpenGated(const StoreOpenOptions& options);
   // Checks that here is a store, or room for one, and writes nothing: not even
@@ -154,11 +173,13 @@ class Store final : public LogListener {
   };
   absl::Status StartSegment(const LogEnd& log);
   void AddSegment(uint64_t base, uint64_t capacity, uint64_t salt,
-                  uint32_t epoch);
+                  uint32_t epoch, uint32_t used);
   // What lies behind the end of a segment that a recovery closed belongs to its
   // successor: no position is in two segments.
   void ShortenLastSegment(uint64_t end);
   absl::Status TakeSlot();
+  // Returns: whether it was free and is this handle's now.
+  absl::StatusOr<bool> TryTakeSlot(uint32_t n);
   void Assemble();
   // How far the groups of one queue have settled it.
   struct Floors {
@@ -166,7 +187,21 @@ class Store final : public LogListener {
     std::vector<uint64_t> settled{};  // By all, of each partition.
   };
   absl::flat_hash_map<uint32_t, Floors> FloorsByQueue();
-  uint64_t LowestNeeded();
+  // Returns: the lowest position below `end` that something needs; `end` if
+  // nothing does.
+  uint64_t LowestNeeded(uint64_t end);
+  // Calls `visit` with each large body that records of a segment name. Returns:
+  // whether all of it could be read. `shared`: only those of DEAD records.
+  bool ForEachBody(uint32_t ordinal, bool shared,
+                   const std::function<void(const LargeBody&)>& visit);
+  // Removes the bodies that only records of segments [first, keep) name.
+  // Returns: false if it must be tried again before the segments go.
+  bool RetireBodies(uint32_t first, uint32_t keep, TimePoint deadline);
+  // Removes what dead processes wrote and no record names. Under the gate.
+  void RemoveLeftovers();
+  void RemoveLeftoversOf(uint32_t slot, const LeftBodies& left);
+  // As above where no process lives and the whole log was read.
+  absl::Status RemoveUnnamed();
   // Where one partition begins once everything below a position is gone.
   struct RetiredTo {
     uint32_t queue_partition = 0;
@@ -189,8 +224,15 @@ class Store final : public LogListener {
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<Members> members_;
   std::unique_ptr<GroupTerms> terms_;
+  std::unique_ptr<LargeBodies> bodies_;
   std::unique_ptr<Log> log_;
   std::unique_ptr<Delays> delays_;
+  // Of the life before this one in its slot.
+  LeftBodies predecessor_{};
+  // The large bodies that a recovery found named, where it could read all.
+  std::optional<absl::flat_hash_set<std::string>> named_bodies_{};
+  // Whoever goes through the gate with locks_ after the opening.
+  internal::Mutex gate_mutex_;
   // Set before anybody else has this handle.
   std::shared_ptr<Housekeeper> housekeeper_;
   std::atomic<bool> closed_{false};

@@ -89,7 +89,8 @@ absl::Status Store::ReadStoreFile(File& file) {
       chosen.window < 1 || chosen.window > 32768 || chosen.max_segments < 2 ||
       chosen.max_segments > 65536 || chosen.first_segment_bytes < kPage ||
       chosen.max_segment_bytes > uint64_t{1} << 32 ||
-      chosen.reserve_bytes > uint64_t{1} << 32) {
+      chosen.reserve_bytes > uint64_t{1} << 32 ||
+      chosen.big_body_bytes < 1 || chosen.big_body_bytes > uint64_t{1} << 32) {
     return MakeStatus(Code::kDamaged, "open store \"", std::string_view(path),
                       "\": its file STORE names impossible options");
   }

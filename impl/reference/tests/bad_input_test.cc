@@ -119,7 +119,8 @@ TEST_CASE_TEMPLATE("OMS-MAP-003: bad attributes are refused and make nothing",
         "?window=-16", "?auto-create=yes", "?auto-create=", "?wait=1",
         "?ack.sync=yes", "?first-segment=4095", "?first-segment=8KiB&max-segment=4KiB",
         "?max-segment=2GiB", "?first-segment=big", "?slots=1", "?slots=1025",
-        "?bells=0", "?max-segments=3", "?operation.timeout=soon",
+        "?bells=0", "?big-body=63", "?big-body=2GiB", "?big-body=large",
+        "?max-segments=3", "?operation.timeout=soon",
         "?operation.timeout=0s", "?lenient=perhaps"}) {
     INFO(attributes);
     CheckRefused(ConnectStatus(place.Url(attributes)), Code::kBadParameter,

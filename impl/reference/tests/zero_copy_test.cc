@@ -77,6 +77,34 @@ TEST_CASE("OMS-MSG-007: a received body lies in a segment mapped read only") {
   CHECK(key->path == mapping->path);
 }
 
+TEST_CASE("OMS-MSG-007: a large body is mapped read only while it is held") {
+  FilePlace place;
+  const auto bus = ConnectWith(place.Url("?big-body=2KiB"), "orders");
+  PullConsumer consumer = Consume(bus, "orders");
+  SendOne(bus, Message("orders", LongBody()).SetMessageKey("apples"));
+  std::string file;
+  {
+    const Delivery delivery = Take(consumer);
+
+    const auto mapping = MappingOf(delivery->body());
+    REQUIRE(mapping.has_value());
+    INFO(mapping->path);
+    CHECK(mapping->protection == "r--s");
+    CHECK(mapping->path.starts_with(place.path() + "/big/"));
+    file = mapping->path;
+    CHECK(delivery->body() == LongBody());
+    CHECK(delivery->message_key() == "apples");
+    CHECK(delivery->destination() == "orders");
+    // Whoever changes it changes a copy.
+    Message changed(*delivery);
+    changed.SetMessageKey("pears");
+    CHECK(changed.body() == LongBody());
+    CHECK(delivery->message_key() == "apples");
+    Must(delivery.Ack());
+  }
+  CHECK_FALSE(IsMapped(file));
+}
+
 TEST_CASE("OMS-MSG-007: consumers of one store in memory share the body") {
   MemoryPlace place;
   const auto bus = ConnectWith(place.Url(), "orders");

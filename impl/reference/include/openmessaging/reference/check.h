@@ -33,6 +33,8 @@ struct CheckReport {
   uint64_t records = 0;
   uint64_t messages = 0;
   uint64_t bytes = 0;  // Of the log.
+  uint64_t bodies = 0;  // That have files of their own, and their bytes.
+  uint64_t body_bytes = 0;
   bool in_use = false;
 
   bool damaged() const;

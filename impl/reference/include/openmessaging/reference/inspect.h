@@ -90,6 +90,9 @@ struct InspectReport {
   uint64_t begin = 0;      // Positions: where the log begins,
   uint64_t durable = 0;    // up to where it is known to be on disk,
   uint64_t committed = 0;  // and where it ends.
+  // Bodies that have files of their own.
+  uint64_t bodies = 0;
+  uint64_t body_bytes = 0;
   std::vector<InspectSegment> segments{};
   std::vector<InspectPartition> partitions{};
   std::vector<InspectGroup> groups{};
