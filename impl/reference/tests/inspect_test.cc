@@ -166,6 +166,22 @@ TEST_CASE("a store in use shows its process and what is not settled") {
   CHECK(GroupOf(after, "orders", "billing", 0).floor == 3);
 }
 
+TEST_CASE("large bodies are counted, in use and closed") {
+  FilePlace place;
+  {
+    const auto bus = ConnectWith(place.Url("?big-body=1KiB"), "orders");
+    SendOne(bus, Message("orders", std::string(1024, 'x')));
+    CHECK(Inspect(place.path()).bodies == 0);
+    SendOne(bus, Message("orders", std::string(3000, 'x')));
+    SendOne(bus, Message("orders", std::string(4000, 'x')));
+    CHECK(Inspect(place.path()).bodies == 2);
+  }
+  const InspectReport report = Inspect(place.path());
+  CHECK(report.bodies == 2);
+  CHECK(report.body_bytes == 7000);
+  CHECK(FilesOf(place.path() + "/big").size() == 2);
+}
+
 TEST_CASE("a closed store and its copy show the same") {
   FilePlace place;
   Fill(place.Url(kSmall));

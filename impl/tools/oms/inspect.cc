@@ -76,6 +76,10 @@ std::string SummaryText(const InspectReport& report) {
   table.Add({"epoch", Concat(report.epoch)});
   table.Add({"log", Concat(report.begin, " to ", report.committed)});
   table.Add({"durable", Concat("to ", report.durable)});
+  if (report.bodies != 0) {
+    table.Add({"large bodies", Concat(report.bodies, ", ",
+                                      FormatBytes(report.body_bytes))});
+  }
   return table.ToText();
 }
 
@@ -213,6 +217,8 @@ std::string AsJson(const InspectReport& report) {
   object["begin"] = report.begin;
   object["committed"] = report.committed;
   object["durable"] = report.durable;
+  object["large_bodies"] = report.bodies;
+  object["large_body_bytes"] = report.body_bytes;
   AddStorageJson(report, object);
   AddGroupsJson(report, object);
   AddProcessesJson(report, object);
