@@ -45,10 +45,14 @@ constexpr uint64_t kMaxBatch = 16;
 constexpr uint64_t kMaxPerRound = 1000;
 // So that kills also meet rolls, preparation and retirement.
 constexpr char kSmallSegments[] = "?first-segment=64KiB&max-segment=256KiB";
+// So that one message in thirty, the long ones, has its body in a file.
+constexpr char kSomeLarge[] = "&big-body=4KiB";
+// So that half of them have.
+constexpr char kManyLarge[] = "&big-body=200";
 // The stream of a sender that nobody kills.
 constexpr uint64_t kBystander = uint64_t{1} << 40;
 
-// The rounds of all cases together are 600 in a plain build.
+// The rounds of all cases together are 720 in a plain build.
 // OMS_TEST_SCALE makes a run that many times as long.
 uint64_t Rounds(uint64_t plain) { return plain * TestScale() / kSlowness; }
 
@@ -333,7 +337,10 @@ OMS_ROLE(receiver) {
 // One store and what is known of it.
 class Storm {
  public:
-  Storm() { ConnectWith(url_, kQueue, kPartitions); }
+  explicit Storm(const char* attributes = kSomeLarge)
+      : url_(place_.Url(std::string(kSmallSegments) + attributes)) {
+    ConnectWith(url_, kQueue, kPartitions);
+  }
 
   Child StartSender() {
     ++round_;
@@ -438,7 +445,7 @@ class Storm {
 
   const uint64_t seed_ = TestSeed();
   FilePlace place_;
-  const std::string url_ = place_.Url(kSmallSegments);
+  const std::string url_;
   std::mt19937_64 random_ = RandomOf(1);
   uint64_t round_ = 0;
   Ledger ledger_{seed_};
@@ -514,6 +521,44 @@ TEST_CASE("nothing that completed is lost when its sender is killed") {
   CheckSound(storm.path());
 }
 
+// Checks that each large body is named by a record; with nobody alive.
+void CheckNothingLeft(const Storm& storm) {
+  const auto report = Must(CheckStore(storm.path()));
+  INFO(report.ToText());
+  CHECK(std::none_of(report.findings.begin(), report.findings.end(),
+                     [](const CheckFinding& finding) {
+                       return finding.file.starts_with("big/");
+                     }));
+}
+
+TEST_CASE("senders killed while they write large bodies leave nothing") {
+  Storm storm(kManyLarge);
+  {
+    const auto bus = Connect(storm.url());
+    PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
+
+    for (uint64_t round = 0; round < Rounds(60); ++round) {
+      Child sender = storm.StartSender();
+      const auto instant = storm.Instant(sender);
+      while (steady_clock::now() < instant) {
+        storm.Drain(consumer, milliseconds(0));
+        storm.HearSender(
+            sender, std::min(instant, steady_clock::now() + milliseconds(1)));
+      }
+      REQUIRE(sender.Kill());
+      storm.HearSender(sender, steady_clock::time_point::max());
+      storm.Drain(consumer, milliseconds(0));
+    }
+    storm.Drain(consumer, milliseconds(200));
+  }
+
+  storm.Report("senders of large bodies killed");
+  storm.ledger().Check();
+  CHECK(storm.repeats() == 0);
+  CheckSound(storm.path());
+  CheckNothingLeft(storm);
+}
+
 // Kills a sender and a receiver, and so everybody, again and again.
 void KillAll(Storm& storm, uint64_t rounds, const char* removed) {
   for (uint64_t round = 0; round < rounds; ++round) {
@@ -544,6 +589,7 @@ void KillAll(Storm& storm, uint64_t rounds, const char* removed) {
   storm.Report(removed == nullptr ? "all killed" : removed);
   storm.ledger().Check();
   CheckSound(storm.path());
+  CheckNothingLeft(storm);
 }
 
 TEST_CASE("killing all processes forgets nothing that was acknowledged") {
@@ -552,6 +598,13 @@ TEST_CASE("killing all processes forgets nothing that was acknowledged") {
   KillAll(storm, Rounds(140), nullptr);
 
   CHECK(storm.repeats() == 0);
+}
+
+TEST_CASE("killing all processes loses and leaves no large body") {
+  Storm storm(kManyLarge);
+
+  KillAll(storm, Rounds(30), nullptr);
+  KillAll(storm, Rounds(30), "ctl");
 }
 
 TEST_CASE("a store killed and robbed of ctl loses nothing") {
