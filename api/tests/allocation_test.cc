@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <string>
 #include <thread>
@@ -15,6 +16,7 @@
 
 #include "doctest/doctest.h"
 #include "fake_driver.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/messaging_access_point.h"
 
 namespace {
@@ -133,6 +135,37 @@ TEST_CASE("OMS-PROD-031: an asynchronous send allocates nothing") {
 
   CHECK(one == 0);
   CHECK(many == 0);
+}
+
+// Looks at what passes and changes nothing.
+class Onlooker final : public ProducerInterceptor, public ConsumerInterceptor {
+};
+
+TEST_CASE("OMS-INTC-011: interceptors that were removed cost nothing") {
+  World world;
+  const auto onlooker = std::make_shared<Onlooker>();
+  Producer producer = world.MakeProducer();
+  const std::vector<Message> messages(kRounds + 20,
+                                      Message("orders", "42 apples"));
+  for (const auto& result : producer.Send(messages)) REQUIRE(result.ok());
+  world.broker->Set([](Script& script) { script.discard = true; });
+  PullConsumer consumer = world.MakeConsumer();
+  REQUIRE(producer.AddInterceptor(onlooker).ok());
+  REQUIRE(consumer.AddInterceptor(onlooker).ok());
+  REQUIRE(producer.Send(messages[0]).ok());
+  REQUIRE(producer.RemoveInterceptor(onlooker.get()));
+  REQUIRE(consumer.RemoveInterceptor(onlooker.get()));
+
+  const size_t count = AllocationsOf([&] {
+    if (!producer.Send(messages[0]).ok()) FAIL("a send failed");
+    if (!producer.SendAsync(messages[0]).Await().ok()) FAIL("a send failed");
+    const auto received = consumer.Receive(kLong);
+    const bool ok =
+        received.ok() && received->has_value() && (*received)->Ack().ok();
+    if (!ok) FAIL("a receive failed");
+  });
+
+  CHECK(count == 0);
 }
 
 TEST_CASE("OMS-CONS-017: receive and ack allocate nothing") {

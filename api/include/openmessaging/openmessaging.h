@@ -13,6 +13,7 @@
 #include "openmessaging/dead_letter.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/future.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/limits.h"

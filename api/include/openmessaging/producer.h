@@ -17,6 +17,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "openmessaging/future.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
@@ -132,6 +133,24 @@ class Producer {
   // Implements: OMS-PROD-027.
   [[nodiscard]] absl::Status Flush(std::chrono::milliseconds timeout) {
     return core_->Flush(timeout);
+  }
+
+  // Lets `interceptor` see the messages of every send that begins after this
+  // returned, behind those that were added before.
+  // Errors: 1418 null, or added already.
+  // Implements: OMS-INTC-001, 002.
+  [[nodiscard]] absl::Status AddInterceptor(
+      std::shared_ptr<ProducerInterceptor> interceptor) {
+    return core_->interceptors().Add(std::move(interceptor));
+  }
+
+  // Takes it out. No call of it begins after this returned, not even for the
+  // outcome of a message that it has seen.
+  // Blocks: while a call of it is in progress, unless called in an interceptor.
+  // Returns: false where it was not added.
+  // Implements: OMS-INTC-003.
+  bool RemoveInterceptor(const ProducerInterceptor* interceptor) {
+    return core_->interceptors().Remove(interceptor);
   }
 
   // Starts. Idempotent, and only needed where autostart is off, or to learn

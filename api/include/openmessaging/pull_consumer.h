@@ -22,6 +22,7 @@
 #include "openmessaging/bind_options.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/driver/consumer.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/internal/consumer_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/lifecycle.h"
@@ -139,6 +140,24 @@ class PullConsumer : public Settler {
   [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
       std::span<Delivery> into, std::chrono::milliseconds timeout);
 
+  // Lets `interceptor` see what is received after this returned, behind those
+  // that were added before.
+  // Errors: 1418 null, or added already.
+  // Implements: OMS-INTC-001, 002.
+  [[nodiscard]] absl::Status AddInterceptor(
+      std::shared_ptr<ConsumerInterceptor> interceptor) {
+    return core_->watch().interceptors().Add(std::move(interceptor));
+  }
+
+  // Takes it out. No call of it begins after this returned, not even for the
+  // settlement of a message that it has seen.
+  // Blocks: while a call of it is in progress, unless called in an interceptor.
+  // Returns: false where it was not added.
+  // Implements: OMS-INTC-003.
+  bool RemoveInterceptor(const ConsumerInterceptor* interceptor) {
+    return core_->watch().interceptors().Remove(interceptor);
+  }
+
   // Starts. Idempotent, and only needed where autostart is off, or to learn
   // early whether there is a broker.
   // Blocks: up to the attribute operation.timeout.
@@ -169,6 +188,17 @@ class PullConsumer : public Settler {
   explicit PullConsumer(std::shared_ptr<internal::ConsumerCore> core)
       : Settler(std::move(core)) {}
 
+  // Receives into `sink`, past the interceptors.
+  template <typename Sink>
+  absl::Status ReceiveInto(size_t max, std::chrono::milliseconds timeout,
+                           Sink& sink) {
+    return core_->watch().any() ? ReceiveWatched(max, timeout, sink)
+                                : core_->Receive(max, timeout, sink);
+  }
+  template <typename Sink>
+  absl::Status ReceiveWatched(size_t max, std::chrono::milliseconds timeout,
+                              Sink& sink);
+
   void End() {
     if (!core_) return;
     core_->StopAll(internal::DeadlineAfter(core_->operation_timeout()));
@@ -189,6 +219,8 @@ class PullConsumer::SpanSink final : public driver::DeliverySink {
                                    core_);
   }
   size_t count() const { return count_; }
+  std::span<Delivery> filled() const { return into_.first(count_); }
+  void Keep(size_t count) { count_ = count; }
 
  private:
   const std::span<Delivery> into_;
@@ -207,11 +239,42 @@ class PullConsumer::VectorSink final : public driver::DeliverySink {
   }
   size_t count() const { return deliveries_.size(); }
   std::vector<Delivery>& deliveries() { return deliveries_; }
+  std::span<Delivery> filled() { return deliveries_; }
+  void Keep(size_t count) { deliveries_.resize(count); }
 
  private:
   const std::shared_ptr<internal::ConsumerCore>& core_;
   std::vector<Delivery> deliveries_;
 };
+
+template <typename Sink>
+absl::Status PullConsumer::ReceiveWatched(size_t max,
+                                          std::chrono::milliseconds timeout,
+                                          Sink& sink) {
+  absl::Status failure = core_->watch().TakeDeferred();
+  if (!failure.ok()) return failure;
+  absl::Status status = core_->Receive(max, timeout, sink);
+  if (!status.ok() || sink.count() == 0) return status;
+  const auto list = core_->watch().list();
+  size_t admitted = 0;
+  for (Delivery& delivery : sink.filled()) {
+    status =
+        internal::ConsumerWatch::Admit(list.get(), delivery.mutable_message());
+    if (!status.ok()) {
+      // It comes back, or goes to the dead letters, as its queue's rules say.
+      (void)delivery.NackAsync();
+      internal::DeliveryAccess::Clear(delivery, core_);
+      if (failure.ok()) failure = std::move(status);
+      continue;
+    }
+    Delivery& place = sink.filled()[admitted++];
+    if (&place != &delivery) std::swap(place, delivery);
+  }
+  sink.Keep(admitted);
+  if (failure.ok() || admitted == 0) return failure;
+  core_->watch().Defer(std::move(failure));
+  return absl::OkStatus();
+}
 
 inline PullConsumer& PullConsumer::operator=(PullConsumer&& other) noexcept {
   if (this != &other) {
@@ -226,7 +289,7 @@ inline absl::StatusOr<std::optional<Delivery>> PullConsumer::Receive(
   absl::StatusOr<std::optional<Delivery>> result{
       std::optional<Delivery>(std::in_place)};
   SpanSink sink({&**result, 1}, core_);
-  absl::Status status = core_->Receive(1, timeout, sink);
+  absl::Status status = ReceiveInto(1, timeout, sink);
   if (!status.ok()) return status;
   if (sink.count() == 0) result->reset();
   return result;
@@ -236,7 +299,7 @@ inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
     size_t max, std::chrono::milliseconds timeout) {
   VectorSink sink(core_);
   absl::Status status =
-      max != 0 ? core_->Receive(max, timeout, sink)
+      max != 0 ? ReceiveInto(max, timeout, sink)
                : MakeStatus(Code::kBadParameter,
                             "receive: a batch of 0 messages was asked for; "
                             "expected 1 or more (OMS-CONS-006)");
@@ -257,7 +320,7 @@ inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
     internal::DeliveryAccess::Clear(delivery, core_);
   }
   SpanSink sink(into, core_);
-  absl::Status status = core_->Receive(into.size(), timeout, sink);
+  absl::Status status = ReceiveInto(into.size(), timeout, sink);
   if (!status.ok()) return status;
   return sink.count();
 }

@@ -19,6 +19,7 @@
 #include "openmessaging/bind_options.h"
 #include "openmessaging/delivery.h"
 #include "openmessaging/driver/consumer.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/internal/consumer_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/listener.h"
@@ -145,6 +146,24 @@ class PushConsumer : public Settler {
   // Returns: the queues that are bound, in the order of their binding.
   std::vector<std::string> bound_queues() const {
     return core_->bound_queues();
+  }
+
+  // Lets `interceptor` see what is received after this returned, behind those
+  // that were added before.
+  // Errors: 1418 null, or added already.
+  // Implements: OMS-INTC-001, 002.
+  [[nodiscard]] absl::Status AddInterceptor(
+      std::shared_ptr<ConsumerInterceptor> interceptor) {
+    return core_->watch().interceptors().Add(std::move(interceptor));
+  }
+
+  // Takes it out. No call of it begins after this returned, not even for the
+  // settlement of a message that it has seen.
+  // Blocks: while a call of it is in progress, unless called in an interceptor.
+  // Returns: false where it was not added.
+  // Implements: OMS-INTC-003.
+  bool RemoveInterceptor(const ConsumerInterceptor* interceptor) {
+    return core_->watch().interceptors().Remove(interceptor);
   }
 
   // Begins to receive and to call listeners. Idempotent.

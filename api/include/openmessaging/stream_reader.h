@@ -17,6 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/stream_core.h"
 #include "openmessaging/lifecycle.h"
@@ -93,6 +94,23 @@ class StreamReader {
   }
   std::chrono::milliseconds range_timeout() const { return range_timeout_; }
   const absl::Status& range_status() const { return range_status_; }
+
+  // Lets `interceptor` see what is read after this returned, behind those
+  // that were added before.
+  // Errors: 1418 null, or added already.
+  // Implements: OMS-INTC-001, 002.
+  [[nodiscard]] absl::Status AddInterceptor(
+      std::shared_ptr<ConsumerInterceptor> interceptor) {
+    return core_->watch().interceptors().Add(std::move(interceptor));
+  }
+
+  // Takes it out. No call of it begins after this returned.
+  // Blocks: while a call of it is in progress, unless called in an interceptor.
+  // Returns: false where it was not added.
+  // Implements: OMS-INTC-003.
+  bool RemoveInterceptor(const ConsumerInterceptor* interceptor) {
+    return core_->watch().interceptors().Remove(interceptor);
+  }
 
   // Refuses new calls with 1601, wakes a Read that waits, which answers 1601
   // too. Idempotent.

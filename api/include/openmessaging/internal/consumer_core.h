@@ -29,6 +29,7 @@
 #include "openmessaging/internal/async_settle.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/connection_core.h"
+#include "openmessaging/internal/consumer_watch.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/in_flight.h"
 #include "openmessaging/internal/mutex.h"
@@ -125,20 +126,31 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   const driver::ConsumerOptions& options() const { return options_; }
   Dispatcher& dispatcher() { return connection_->dispatcher(); }
 
+  ConsumerWatch& watch() { return watch_; }
+
   absl::Status Settle(const driver::Settlement& settlement);
   // Fills one status for each settlement; those whose status is an error
   // already are left out.
   void Settle(std::span<const driver::Settlement> batch,
               std::span<absl::Status> results);
+  // As above, for verdicts: perhaps on a thread of the driver's, where
+  // interceptors do not run.
+  void SettleVerdicts(std::span<const driver::Settlement> batch,
+                      std::span<absl::Status> results);
 
   // Settle without waiting.
-  Future<void> SettleAsync(const driver::Settlement& settlement) {
-    return Settle(settlement, /*caller_waits=*/false);
-  }
+  Future<void> SettleAsync(const driver::Settlement& settlement);
   // Entries of `known` that are errors are the outcome already.
   std::vector<Future<void>> SettleAsync(
       std::span<const driver::Settlement> batch,
       std::span<const absl::Status> known);
+
+  // Extends leases, which is no business of interceptors. Whether it helps
+  // shows when the message is settled.
+  void Renew(std::span<const driver::Settlement> batch) {
+    const std::vector<absl::Status> known(batch.size());
+    (void)SettleAsyncPlain(batch, known);
+  }
 
   // Returns: the receipt that took the place of this one, itself otherwise.
   Receipt Latest(const Receipt& receipt) const {
@@ -204,7 +216,20 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
     return IsStopping() ? ClosedStatus("receive") : absl::OkStatus();
   }
   absl::Status CheckSettlement(const driver::Settlement& settlement) const;
-  Future<void> Settle(const driver::Settlement& settlement, bool caller_waits);
+  // The same without interceptors.
+  absl::Status SettlePlain(const driver::Settlement& settlement);
+  void SettlePlain(std::span<const driver::Settlement> batch,
+                   std::span<absl::Status> results);
+  Future<void> SettleAsyncPlain(const driver::Settlement& settlement,
+                                bool caller_waits);
+  std::vector<Future<void>> SettleAsyncPlain(
+      std::span<const driver::Settlement> batch,
+      std::span<const absl::Status> known);
+  // Tells interceptors, on the thread for callbacks unless the outcome is there
+  // already: never on a thread of the driver's.
+  static void TellWhenDone(std::shared_ptr<const ConsumerWatch::List> list,
+                           const driver::Settlement& settlement,
+                           const Future<void>& settled);
   absl::Status SettleTimedOut() const {
     return MakeStatus(Code::kTimeout, "settle: no answer within ",
                       operation_timeout_.count(),
@@ -270,6 +295,8 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   // Settlements that nobody waits for.
   InFlight settling_{InFlight::kMaxEntries, InFlight::kMaxBytes};
   std::shared_ptr<SourceObserver> observer_;
+
+  ConsumerWatch watch_;
 };
 
 inline constexpr std::array kVerbCapabilities = {
@@ -541,9 +568,71 @@ inline absl::Status ConsumerCore::CheckForeign(std::string_view queue) {
 }
 
 inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
+  if (!watch_.any()) return SettlePlain(settlement);
+  const auto list = watch_.list();
+  absl::Status outcome = SettlePlain(settlement);
+  ConsumerWatch::Settled(list.get(), settlement, outcome);
+  return outcome;
+}
+
+inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
+                                 std::span<absl::Status> results) {
+  if (!watch_.any()) return SettlePlain(batch, results);
+  const auto list = watch_.list();
+  SettlePlain(batch, results);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    ConsumerWatch::Settled(list.get(), batch[i], results[i]);
+  }
+}
+
+inline void ConsumerCore::SettleVerdicts(
+    std::span<const driver::Settlement> batch,
+    std::span<absl::Status> results) {
+  if (!watch_.any()) return SettlePlain(batch, results);
+  auto list = watch_.list();
+  SettlePlain(batch, results);
+  SettledReport::Post(connection_->dispatcher(), std::move(list), batch,
+                      results);
+}
+
+inline Future<void> ConsumerCore::SettleAsync(
+    const driver::Settlement& settlement) {
+  if (!watch_.any()) {
+    return SettleAsyncPlain(settlement, /*caller_waits=*/false);
+  }
+  auto list = watch_.list();
+  Future<void> settled = SettleAsyncPlain(settlement, /*caller_waits=*/false);
+  TellWhenDone(std::move(list), settlement, settled);
+  return settled;
+}
+
+inline std::vector<Future<void>> ConsumerCore::SettleAsync(
+    std::span<const driver::Settlement> batch,
+    std::span<const absl::Status> known) {
+  if (!watch_.any()) return SettleAsyncPlain(batch, known);
+  const auto list = watch_.list();
+  std::vector<Future<void>> futures = SettleAsyncPlain(batch, known);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    TellWhenDone(list, batch[i], futures[i]);
+  }
+  return futures;
+}
+
+inline void ConsumerCore::TellWhenDone(
+    std::shared_ptr<const ConsumerWatch::List> list,
+    const driver::Settlement& settlement, const Future<void>& settled) {
+  if (!list) return;
+  settled.OnDone([list = std::move(list), settlement](
+                     const absl::Status& outcome) {
+    ConsumerWatch::Settled(list.get(), settlement, outcome);
+  });
+}
+
+inline absl::Status ConsumerCore::SettlePlain(
+    const driver::Settlement& settlement) {
   if (settlement.verb == driver::Verb::kExtend || renewed_.any()) {
     // Rare: a replacement must be noted even if it comes late.
-    return AwaitSettled(Settle(settlement, /*caller_waits=*/true),
+    return AwaitSettled(SettleAsyncPlain(settlement, /*caller_waits=*/true),
                         operation_timeout_);
   }
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
@@ -560,8 +649,8 @@ inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
   return std::move(call->result(0));
 }
 
-inline Future<void> ConsumerCore::Settle(const driver::Settlement& settlement,
-                                         bool caller_waits) {
+inline Future<void> ConsumerCore::SettleAsyncPlain(
+    const driver::Settlement& settlement, bool caller_waits) {
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = Enter("settle", deadline); !status.ok()) {
     return FutureAccess::Done<void>(std::move(status));
@@ -584,7 +673,7 @@ inline Future<void> ConsumerCore::Settle(const driver::Settlement& settlement,
   return settled;
 }
 
-inline std::vector<Future<void>> ConsumerCore::SettleAsync(
+inline std::vector<Future<void>> ConsumerCore::SettleAsyncPlain(
     std::span<const driver::Settlement> batch,
     std::span<const absl::Status> known) {
   std::vector<Future<void>> futures;
@@ -621,12 +710,12 @@ inline std::vector<Future<void>> ConsumerCore::SettleAsync(
   return futures;
 }
 
-inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
-                                 std::span<absl::Status> results) {
+inline void ConsumerCore::SettlePlain(std::span<const driver::Settlement> batch,
+                                      std::span<absl::Status> results) {
   if (batch.empty()) return;
   if (batch[0].verb == driver::Verb::kExtend || renewed_.any()) {
     const TimePoint deadline = DeadlineAfter(operation_timeout_);
-    const auto futures = SettleAsync(batch, results);
+    const auto futures = SettleAsyncPlain(batch, results);
     for (size_t i = 0; i < futures.size(); ++i) {
       const auto left =
           std::chrono::duration_cast<std::chrono::milliseconds>(

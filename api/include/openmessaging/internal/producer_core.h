@@ -23,14 +23,17 @@
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/driver/producer.h"
 #include "openmessaging/future.h"
+#include "openmessaging/interceptor.h"
 #include "openmessaging/internal/async_send.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/in_flight.h"
+#include "openmessaging/internal/interceptor_chain.h"
 #include "openmessaging/internal/message_check.h"
 #include "openmessaging/internal/sync_call.h"
+#include "openmessaging/internal/watched_send.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/message.h"
 #include "openmessaging/message_id.h"
@@ -88,13 +91,29 @@ class ProducerCore final : public ClientCore {
         in_flight_(settings_.max_in_flight_messages,
                    settings_.max_in_flight_bytes) {}
 
-  absl::StatusOr<SendResult> Send(const Message& message);
+  absl::StatusOr<SendResult> Send(const Message& message) {
+    return IsWatched() ? SendWatched(message) : SendPlain(message);
+  }
   std::vector<absl::StatusOr<SendResult>> Send(
-      std::span<const Message> messages);
+      std::span<const Message> messages) {
+    return IsWatched() ? SendWatched(messages) : SendPlain(messages);
+  }
 
-  Future<SendResult> SendAsync(const Message& message);
-  std::vector<Future<SendResult>> SendAsync(std::span<const Message> messages);
-  absl::Status SendOneway(const Message& message);
+  Future<SendResult> SendAsync(const Message& message) {
+    return IsWatched() ? SendAsyncWatched(message) : SendAsyncPlain(message);
+  }
+  std::vector<Future<SendResult>> SendAsync(
+      std::span<const Message> messages) {
+    return IsWatched() ? SendAsyncWatched(messages) : SendAsyncPlain(messages);
+  }
+  absl::Status SendOneway(const Message& message) {
+    return IsWatched() ? SendOnewayWatched(message) : SendOnewayPlain(message);
+  }
+
+  InterceptorChain<ProducerInterceptor>& interceptors() {
+    return interceptors_;
+  }
+
   absl::Status Flush(std::chrono::milliseconds timeout);
   absl::Status CancelDelayed(std::string_view queue, const MessageId& id);
 
@@ -119,6 +138,28 @@ class ProducerCore final : public ClientCore {
 
   using Slot = std::optional<absl::StatusOr<SendResult>>;
 
+  // Whether a send must go through WatchedSend.
+  bool IsWatched() const { return watchers_.any(); }
+  WatchedSend Watch(const Message& message) const {
+    return WatchedSend(interceptors_.list(), message);
+  }
+
+  absl::StatusOr<SendResult> SendPlain(const Message& message);
+  absl::StatusOr<SendResult> SendWatched(const Message& message);
+  Results SendPlain(std::span<const Message> messages);
+  Results SendWatched(std::span<const Message> messages);
+  Future<SendResult> SendAsyncPlain(const Message& message);
+  Future<SendResult> SendAsyncWatched(const Message& message);
+  std::vector<Future<SendResult>> SendAsyncPlain(
+      std::span<const Message> messages);
+  std::vector<Future<SendResult>> SendAsyncWatched(
+      std::span<const Message> messages);
+  absl::Status SendOnewayPlain(const Message& message);
+  absl::Status SendOnewayWatched(const Message& message);
+  // Checks one message and begins to send it. Returns: as Begin.
+  absl::StatusOr<AsyncSend*> TryBegin(const Message& message,
+                                      InFlightPolicy policy);
+
   absl::Status Open(TimePoint deadline) override;
   void Close(TimePoint deadline) override;
   // Wakes those who wait for room.
@@ -142,6 +183,16 @@ class ProducerCore final : public ClientCore {
   static size_t InFlightBytes(const Message& message) {
     return driver::MessageAccess::Fields(message).size() +
            message.body().size();
+  }
+
+  // Ends it with the outcome of `future`, on the thread for callbacks unless
+  // the outcome is there already: never on a thread of the driver's.
+  static void EndWhenDone(WatchedSend watched,
+                          const Future<SendResult>& future) {
+    future.OnDone([watched = std::move(watched)](
+                      const absl::StatusOr<SendResult>& result) mutable {
+      watched.End(result);
+    });
   }
 
   absl::StatusOr<Plan> Check(const Message& message, TimePoint deadline);
@@ -184,6 +235,9 @@ class ProducerCore final : public ClientCore {
 
   // What was sent without waiting.
   InFlight in_flight_;
+
+  WatchCount watchers_;
+  InterceptorChain<ProducerInterceptor> interceptors_{watchers_};
 };
 
 inline absl::Status ProducerCore::Open(TimePoint deadline) {
@@ -251,7 +305,8 @@ inline absl::Status ProducerCore::WaitToRetry(const absl::Status& failed,
       std::string_view(failed.message().data(), failed.message().size()));
 }
 
-inline absl::StatusOr<SendResult> ProducerCore::Send(const Message& message) {
+inline absl::StatusOr<SendResult> ProducerCore::SendPlain(
+    const Message& message) {
   const TimePoint deadline = DeadlineAfter(send_timeout_);
   if (absl::Status status = Enter("send", deadline); !status.ok()) {
     return status;
@@ -281,7 +336,33 @@ inline absl::StatusOr<SendResult> ProducerCore::SendChecked(
   }
 }
 
-inline ProducerCore::Results ProducerCore::Send(
+inline absl::StatusOr<SendResult> ProducerCore::SendWatched(
+    const Message& message) {
+  WatchedSend watched = Watch(message);
+  const absl::StatusOr<SendResult> result =
+      watched.status().ok() ? SendPlain(watched.message())
+                            : absl::StatusOr<SendResult>(watched.status());
+  watched.End(result);
+  return result;
+}
+
+inline ProducerCore::Results ProducerCore::SendWatched(
+    std::span<const Message> messages) {
+  WatchedBatch batch(interceptors_.list(), messages);
+  Results sent = SendPlain(batch.passing());
+  Results results;
+  results.reserve(messages.size());
+  auto next = sent.begin();
+  for (WatchedSend& watched : batch.sends()) {
+    results.push_back(watched.status().ok()
+                          ? *std::move(next++)
+                          : absl::StatusOr<SendResult>(watched.status()));
+    watched.End(results.back());
+  }
+  return results;
+}
+
+inline ProducerCore::Results ProducerCore::SendPlain(
     std::span<const Message> messages) {
   if (messages.empty()) return {};
   const TimePoint deadline = DeadlineAfter(send_timeout_);
@@ -362,23 +443,8 @@ inline AsyncSend* ProducerCore::Begin(const Message& message, const Plan& plan,
   return send;
 }
 
-inline Future<SendResult> ProducerCore::SendAsync(const Message& message) {
-  const TimePoint deadline = DeadlineAfter(send_timeout_);
-  if (absl::Status status = Enter("send", deadline); !status.ok()) {
-    return FutureAccess::Done<SendResult>(std::move(status));
-  }
-  const CallGuard guard(*this);
-  const auto plan = Check(message, deadline);
-  if (!plan.ok()) return FutureAccess::Done<SendResult>(plan.status());
-  absl::Status admitted =
-      Admit(message, deadline, settings_.at_in_flight_limit);
-  if (!admitted.ok()) {
-    return FutureAccess::Done<SendResult>(std::move(admitted));
-  }
-  return FutureAccess::Of<SendResult>(Begin(message, *plan, deadline));
-}
-
-inline absl::Status ProducerCore::SendOneway(const Message& message) {
+inline absl::StatusOr<AsyncSend*> ProducerCore::TryBegin(
+    const Message& message, InFlightPolicy policy) {
   const TimePoint deadline = DeadlineAfter(send_timeout_);
   if (absl::Status status = Enter("send", deadline); !status.ok()) {
     return status;
@@ -386,13 +452,65 @@ inline absl::Status ProducerCore::SendOneway(const Message& message) {
   const CallGuard guard(*this);
   const auto plan = Check(message, deadline);
   if (!plan.ok()) return plan.status();
-  absl::Status admitted = Admit(message, deadline, InFlightPolicy::kFail);
+  absl::Status admitted = Admit(message, deadline, policy);
   if (!admitted.ok()) return admitted;
-  Begin(message, *plan, deadline)->Unref();
+  return Begin(message, *plan, deadline);
+}
+
+inline Future<SendResult> ProducerCore::SendAsyncPlain(const Message& message) {
+  const auto begun = TryBegin(message, settings_.at_in_flight_limit);
+  if (!begun.ok()) return FutureAccess::Done<SendResult>(begun.status());
+  return FutureAccess::Of<SendResult>(*begun);
+}
+
+inline Future<SendResult> ProducerCore::SendAsyncWatched(
+    const Message& message) {
+  WatchedSend watched = Watch(message);
+  Future<SendResult> future =
+      watched.status().ok()
+          ? SendAsyncPlain(watched.message())
+          : FutureAccess::Done<SendResult>(watched.status());
+  EndWhenDone(std::move(watched), future);
+  return future;
+}
+
+inline std::vector<Future<SendResult>> ProducerCore::SendAsyncWatched(
+    std::span<const Message> messages) {
+  WatchedBatch batch(interceptors_.list(), messages);
+  std::vector<Future<SendResult>> sent = SendAsyncPlain(batch.passing());
+  std::vector<Future<SendResult>> futures;
+  futures.reserve(messages.size());
+  auto next = sent.begin();
+  for (WatchedSend& watched : batch.sends()) {
+    futures.push_back(watched.status().ok()
+                          ? *std::move(next++)
+                          : FutureAccess::Done<SendResult>(watched.status()));
+    EndWhenDone(std::move(watched), futures.back());
+  }
+  return futures;
+}
+
+inline absl::Status ProducerCore::SendOnewayPlain(const Message& message) {
+  const auto begun = TryBegin(message, InFlightPolicy::kFail);
+  if (!begun.ok()) return begun.status();
+  (*begun)->Unref();
   return absl::OkStatus();
 }
 
-inline std::vector<Future<SendResult>> ProducerCore::SendAsync(
+inline absl::Status ProducerCore::SendOnewayWatched(const Message& message) {
+  WatchedSend watched = Watch(message);
+  const auto begun = watched.status().ok()
+                         ? TryBegin(watched.message(), InFlightPolicy::kFail)
+                         : absl::StatusOr<AsyncSend*>(watched.status());
+  if (!begun.ok()) {
+    watched.End(begun.status());
+    return begun.status();
+  }
+  EndWhenDone(std::move(watched), FutureAccess::Of<SendResult>(*begun));
+  return absl::OkStatus();
+}
+
+inline std::vector<Future<SendResult>> ProducerCore::SendAsyncPlain(
     std::span<const Message> messages) {
   std::vector<Future<SendResult>> futures;
   futures.reserve(messages.size());

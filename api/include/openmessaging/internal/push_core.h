@@ -173,6 +173,8 @@ class PushCore final : public SourceObserver,
   bool Take(std::vector<PushItem>& items, std::vector<PushItem>& dropped);
   void RunListener(std::span<PushItem> items,
                    std::vector<MaybeVerdict>& verdicts);
+  // The same behind the interceptors: what one of them fails is nacked.
+  void RunWatched(std::span<PushItem> items, std::span<MaybeVerdict> verdicts);
   void Note(std::span<const PushItem> items,
             std::span<const MaybeVerdict> verdicts);
   // Settles what was decided.
@@ -441,9 +443,7 @@ inline void PushCore::Tend() {
   }
   if (verdicts_wait) SettleDecided();
   if (renewals.empty()) return;
-  // Whether it helps shows when the message is settled.
-  (void)consumer_->SettleAsync(renewals,
-                               std::vector<absl::Status>(renewals.size()));
+  consumer_->Renew(renewals);
 }
 
 inline bool PushCore::Take(std::vector<PushItem>& items,
@@ -492,10 +492,37 @@ inline void PushCore::RunListener(std::span<PushItem> items,
   const Binding& binding = *items[0].binding;
   verdicts.assign(items.size(), std::nullopt);
   own_call() = {this, items.size()};
-  binding.listener->Run(items, consumer_, /*nack_dropped=*/!binding.has_lease,
-                        verdicts);
+  if (consumer_->watch().any()) {
+    RunWatched(items, verdicts);
+  } else {
+    binding.listener->Run(items, consumer_, /*nack_dropped=*/!binding.has_lease,
+                          verdicts);
+  }
   own_call() = {};
   Note(items, verdicts);
+}
+
+inline void PushCore::RunWatched(std::span<PushItem> items,
+                                 std::span<MaybeVerdict> verdicts) {
+  const Binding& binding = *items[0].binding;
+  const auto list = consumer_->watch().list();
+  std::vector<PushItem> admitted;
+  std::vector<size_t> positions;
+  for (size_t i = 0; i < items.size(); ++i) {
+    Message& message = items[i].message;
+    if (!ConsumerWatch::Admit(list.get(), message).ok()) {
+      verdicts[i] = Nack();
+      continue;
+    }
+    admitted.push_back({items[i].id, std::move(message), items[i].receipt,
+                        items[i].binding});
+    positions.push_back(i);
+  }
+  if (admitted.empty()) return;
+  std::vector<MaybeVerdict> said(admitted.size());
+  binding.listener->Run(admitted, consumer_,
+                        /*nack_dropped=*/!binding.has_lease, said);
+  for (size_t i = 0; i < said.size(); ++i) verdicts[positions[i]] = said[i];
 }
 
 inline void PushCore::Note(std::span<const PushItem> items,
@@ -559,7 +586,7 @@ inline void PushCore::SettleDecided() {
   batch.reserve(decided.size());
   for (const Decided& one : decided) batch.push_back(one.settlement);
   std::vector<absl::Status> results(batch.size());
-  consumer_->Settle(batch, results);
+  consumer_->SettleVerdicts(batch, results);
   // What failed comes back by its lease, or when this consumer ends.
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].ok()) continue;

@@ -24,6 +24,7 @@
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/connection_core.h"
+#include "openmessaging/internal/consumer_watch.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/turn.h"
 #include "openmessaging/message.h"
@@ -80,7 +81,12 @@ class StreamCore final : public ClientCore {
   // Reads up to `max` messages, from what was read ahead or else from the
   // driver, where it asks for `at_least_asked`.
   absl::StatusOr<std::vector<Message>> Read(size_t max, size_t at_least_asked,
-                                            std::chrono::milliseconds timeout);
+                                            std::chrono::milliseconds timeout) {
+    return watch_.any() ? ReadWatched(max, at_least_asked, timeout)
+                        : ReadPlain(max, at_least_asked, timeout);
+  }
+
+  ConsumerWatch& watch() { return watch_; }
 
  private:
   class Sink final : public driver::DeliverySink {
@@ -108,6 +114,10 @@ class StreamCore final : public ClientCore {
   void Interrupt() override { reader_->Interrupt(); }
   void Close(TimePoint /*deadline*/) override { reader_.reset(); }
 
+  absl::StatusOr<std::vector<Message>> ReadPlain(
+      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout);
+  absl::StatusOr<std::vector<Message>> ReadWatched(
+      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout);
   absl::Status CheckPartition(TimePoint deadline);
   // Returns: the offset of `position`, within the policy for one out of range.
   absl::StatusOr<int64_t> Resolve(StreamPosition position, TimePoint deadline);
@@ -128,6 +138,8 @@ class StreamCore final : public ClientCore {
   std::deque<Message> ahead_;
   absl::Status deferred_;
   std::atomic<int64_t> position_{0};
+
+  ConsumerWatch watch_;
 };
 
 inline absl::Status StreamCore::CheckPartition(TimePoint deadline) {
@@ -211,7 +223,29 @@ inline absl::Status StreamCore::Seek(StreamPosition position) {
   return status;
 }
 
-inline absl::StatusOr<std::vector<Message>> StreamCore::Read(
+inline absl::StatusOr<std::vector<Message>> StreamCore::ReadWatched(
+    size_t max, size_t at_least_asked, std::chrono::milliseconds timeout) {
+  absl::Status failure = watch_.TakeDeferred();
+  if (!failure.ok()) return failure;
+  auto read = ReadPlain(max, at_least_asked, timeout);
+  if (!read.ok()) return read;
+  const auto list = watch_.list();
+  std::vector<Message> admitted;
+  for (Message& message : *read) {
+    absl::Status status = ConsumerWatch::Admit(list.get(), message);
+    if (status.ok()) {
+      admitted.push_back(std::move(message));
+    } else if (failure.ok()) {
+      failure = std::move(status);
+    }
+  }
+  if (failure.ok()) return admitted;
+  if (admitted.empty()) return failure;
+  watch_.Defer(std::move(failure));
+  return admitted;
+}
+
+inline absl::StatusOr<std::vector<Message>> StreamCore::ReadPlain(
     size_t max, size_t at_least_asked, std::chrono::milliseconds timeout) {
   if (max == 0) {
     return MakeStatus(Code::kBadParameter, "read stream \"", queue_,
