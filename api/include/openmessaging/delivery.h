@@ -162,13 +162,13 @@ class Delivery {
                       std::chrono::milliseconds duration) const {
     if (!core_) return Empty();
     if (guard_) guard_->NoteSettlement(verb);
-    return core_->Settle({receipt_, verb, duration});
+    return core_->Settle({receipt_, verb, duration}, &message_);
   }
   Future<void> SettleAsync(driver::Verb verb,
                            std::chrono::milliseconds duration) const {
     if (!core_) return internal::FutureAccess::Done<void>(Empty());
     if (guard_) guard_->NoteSettlement(verb);
-    return core_->SettleAsync({receipt_, verb, duration});
+    return core_->SettleAsync({receipt_, verb, duration}, &message_);
   }
   static absl::Status Empty() {
     return MakeStatus(Code::kReceiptInvalid,

@@ -37,6 +37,7 @@
 #include "openmessaging/status.h"
 #include "openmessaging/stream_position.h"
 #include "openmessaging/stream_reader.h"
+#include "openmessaging/telemetry.h"
 #include "openmessaging/url.h"
 
 namespace openmessaging {
@@ -92,6 +93,13 @@ class MessagingAccessPoint {
   // Implements: OMS-MAP-005.
   [[nodiscard]] absl::StatusOr<Capabilities> capabilities(
       std::string_view queue) const;
+
+  // Makes the clients of this connection tell what they do, those that are made
+  // from now on. Without it they pay nothing for it.
+  // Implements: OMS-TEL-001.
+  void SetTelemetry(Telemetry telemetry) const {
+    connection_->SetTelemetry(std::move(telemetry));
+  }
 
   // Make a client, which starts with its first call or its Start().
   // Errors: kInvalidArgument 1418: an option is wrong.

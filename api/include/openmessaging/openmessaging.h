@@ -35,6 +35,8 @@
 #include "openmessaging/status.h"
 #include "openmessaging/stream_position.h"
 #include "openmessaging/stream_reader.h"
+#include "openmessaging/telemetry.h"
+#include "openmessaging/trace_context.h"
 #include "openmessaging/url.h"
 #include "openmessaging/value.h"
 #include "openmessaging/verdict.h"

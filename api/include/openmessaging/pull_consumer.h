@@ -253,13 +253,16 @@ absl::Status PullConsumer::ReceiveWatched(size_t max,
                                           Sink& sink) {
   absl::Status failure = core_->watch().TakeDeferred();
   if (!failure.ok()) return failure;
+  internal::ReceiveReport report(core_->watch().telemetry());
   absl::Status status = core_->Receive(max, timeout, sink);
-  if (!status.ok() || sink.count() == 0) return status;
-  const auto list = core_->watch().list();
+  if (!status.ok() || sink.count() == 0) {
+    report.End(status);
+    return status;
+  }
+  const internal::ConsumerWatchers watchers = core_->watch().watchers();
   size_t admitted = 0;
   for (Delivery& delivery : sink.filled()) {
-    status =
-        internal::ConsumerWatch::Admit(list.get(), delivery.mutable_message());
+    status = watchers.Admit(delivery.mutable_message(), report);
     if (!status.ok()) {
       // It comes back, or goes to the dead letters, as its queue's rules say.
       (void)delivery.NackAsync();
@@ -271,6 +274,7 @@ absl::Status PullConsumer::ReceiveWatched(size_t max,
     if (&place != &delivery) std::swap(place, delivery);
   }
   sink.Keep(admitted);
+  report.End(absl::OkStatus());
   if (failure.ok() || admitted == 0) return failure;
   core_->watch().Defer(std::move(failure));
   return absl::OkStatus();

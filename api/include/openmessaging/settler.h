@@ -165,11 +165,13 @@ class Settler {
   // Errors: 1603 where another consumer's delivery is not good here.
   absl::Status CheckOwner(const Delivery& delivery) const;
 
-  absl::Status Settle(const Receipt& receipt, const How& how) {
-    return core_->Settle({receipt, how.verb, how.duration});
+  absl::Status Settle(const Receipt& receipt, const How& how,
+                      const Message* message = nullptr) {
+    return core_->Settle({receipt, how.verb, how.duration}, message);
   }
-  Future<void> SettleAsync(const Receipt& receipt, const How& how) {
-    return core_->SettleAsync({receipt, how.verb, how.duration});
+  Future<void> SettleAsync(const Receipt& receipt, const How& how,
+                           const Message* message = nullptr) {
+    return core_->SettleAsync({receipt, how.verb, how.duration}, message);
   }
   absl::Status Settle(const Delivery& delivery, const How& how);
   Future<void> SettleAsync(const Delivery& delivery, const How& how);
@@ -181,6 +183,14 @@ class Settler {
   std::vector<driver::Settlement> Settlements(
       std::span<const Delivery> deliveries, const How& how,
       std::vector<absl::Status>& results) const;
+  // Returns: the messages of `deliveries`, where anybody wants to know.
+  std::vector<const Message*> WatchedMessages(
+      std::span<const Delivery> deliveries) const {
+    std::vector<const Message*> messages;
+    if (!core_->watch().any()) return messages;
+    for (const Delivery& one : deliveries) messages.push_back(&one.message());
+    return messages;
+  }
 };
 
 inline absl::Status Settler::CheckOwner(const Delivery& delivery) const {
@@ -193,7 +203,8 @@ inline absl::Status Settler::Settle(const Delivery& delivery, const How& how) {
   absl::Status status = CheckOwner(delivery);
   if (!status.ok()) return status;
   internal::DeliveryAccess::NoteSettlement(delivery, how.verb);
-  return Settle(internal::DeliveryAccess::ReceiptOf(delivery), how);
+  return Settle(internal::DeliveryAccess::ReceiptOf(delivery), how,
+                &delivery.message());
 }
 
 inline Future<void> Settler::SettleAsync(const Delivery& delivery,
@@ -203,7 +214,8 @@ inline Future<void> Settler::SettleAsync(const Delivery& delivery,
     return internal::FutureAccess::Done<void>(std::move(status));
   }
   internal::DeliveryAccess::NoteSettlement(delivery, how.verb);
-  return SettleAsync(internal::DeliveryAccess::ReceiptOf(delivery), how);
+  return SettleAsync(internal::DeliveryAccess::ReceiptOf(delivery), how,
+                     &delivery.message());
 }
 
 inline std::vector<driver::Settlement> Settler::Settlements(
@@ -227,7 +239,7 @@ inline std::vector<absl::Status> Settler::Settle(
     std::span<const Delivery> deliveries, const How& how) {
   std::vector<absl::Status> results;
   const auto batch = Settlements(deliveries, how, results);
-  core_->Settle(batch, results);
+  core_->Settle(batch, results, WatchedMessages(deliveries));
   return results;
 }
 
@@ -235,7 +247,7 @@ inline std::vector<Future<void>> Settler::SettleAsync(
     std::span<const Delivery> deliveries, const How& how) {
   std::vector<absl::Status> known;
   const auto batch = Settlements(deliveries, how, known);
-  return core_->SettleAsync(batch, known);
+  return core_->SettleAsync(batch, known, WatchedMessages(deliveries));
 }
 
 }  // namespace v0

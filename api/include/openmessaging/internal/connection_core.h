@@ -27,11 +27,13 @@
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/internal/client_settings.h"
+#include "openmessaging/internal/client_telemetry.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/dispatcher.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_name.h"
+#include "openmessaging/telemetry.h"
 #include "openmessaging/url.h"
 
 namespace openmessaging {
@@ -76,6 +78,21 @@ class ConnectionCore {
   bool lenient() const { return settings_.lenient; }
   // What clients are that do not say otherwise.
   const ConnectionSettings& settings() const { return settings_; }
+
+  // Where clients that are made from now on tell what they do.
+  void SetTelemetry(Telemetry telemetry) {
+    const MutexLock lock(mutex_);
+    std::swap(telemetry_, telemetry);  // The old one ends after the lock.
+  }
+  // Returns: what a client of that group tells it to; nullptr: nobody listens.
+  std::shared_ptr<const ClientTelemetry> TelemetryFor(std::string_view group) {
+    const MutexLock lock(mutex_);
+    if (telemetry_.metrics == nullptr && telemetry_.spans == nullptr) {
+      return nullptr;
+    }
+    return std::make_shared<const ClientTelemetry>(telemetry_, url_.driver(),
+                                                   group);
+  }
 
   std::chrono::milliseconds operation_timeout() const {
     return settings_.operation_timeout.value_or(kDefaultTimeout);
@@ -166,6 +183,7 @@ class ConnectionCore {
   Facts facts_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<const QueueFacts>> old_facts_
       ABSL_GUARDED_BY(mutex_);
+  Telemetry telemetry_ ABSL_GUARDED_BY(mutex_);
   // How often something was forgotten; changed under mutex_.
   std::atomic<uint64_t> forgotten_{0};
 };

@@ -74,7 +74,8 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
       : ClientCore("consumer", autostart, connection->operation_timeout()),
         connection_(std::move(connection)),
         options_(std::move(options)),
-        operation_timeout_(connection_->Bounded(operation_timeout)) {}
+        operation_timeout_(connection_->Bounded(operation_timeout)),
+        watch_(connection_->TelemetryFor(options_.group)) {}
 
   std::chrono::milliseconds operation_timeout() const {
     return operation_timeout_;
@@ -128,22 +129,28 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
 
   ConsumerWatch& watch() { return watch_; }
 
-  absl::Status Settle(const driver::Settlement& settlement);
+  // `message`: what is settled, if it is known; only who watches is told.
+  absl::Status Settle(const driver::Settlement& settlement,
+                      const Message* message = nullptr);
   // Fills one status for each settlement; those whose status is an error
-  // already are left out.
+  // already are left out. `messages`: as above, or none at all.
   void Settle(std::span<const driver::Settlement> batch,
-              std::span<absl::Status> results);
+              std::span<absl::Status> results,
+              std::span<const Message* const> messages = {});
   // As above, for verdicts: perhaps on a thread of the driver's, where
-  // interceptors do not run.
+  // interceptors do not run. `origins`: of each, or none at all.
   void SettleVerdicts(std::span<const driver::Settlement> batch,
+                      std::span<const WatchedSettle::Origin> origins,
                       std::span<absl::Status> results);
 
   // Settle without waiting.
-  Future<void> SettleAsync(const driver::Settlement& settlement);
+  Future<void> SettleAsync(const driver::Settlement& settlement,
+                           const Message* message = nullptr);
   // Entries of `known` that are errors are the outcome already.
   std::vector<Future<void>> SettleAsync(
       std::span<const driver::Settlement> batch,
-      std::span<const absl::Status> known);
+      std::span<const absl::Status> known,
+      std::span<const Message* const> messages = {});
 
   // Extends leases, which is no business of interceptors. Whether it helps
   // shows when the message is settled.
@@ -225,11 +232,18 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   std::vector<Future<void>> SettleAsyncPlain(
       std::span<const driver::Settlement> batch,
       std::span<const absl::Status> known);
-  // Tells interceptors, on the thread for callbacks unless the outcome is there
-  // already: never on a thread of the driver's.
-  static void TellWhenDone(std::shared_ptr<const ConsumerWatch::List> list,
-                           const driver::Settlement& settlement,
-                           const Future<void>& settled);
+  // Begins to watch each of a batch.
+  std::vector<WatchedSettle> Watch(
+      std::span<const driver::Settlement> batch,
+      std::span<const Message* const> messages) const;
+  // Ends it with the outcome of `settled`, on the thread for callbacks unless
+  // the outcome is there already: never on a thread of the driver's.
+  static void EndWhenDone(WatchedSettle watched, const Future<void>& settled) {
+    settled.OnDone(
+        [watched = std::move(watched)](const absl::Status& outcome) {
+          watched.End(outcome);
+        });
+  }
   absl::Status SettleTimedOut() const {
     return MakeStatus(Code::kTimeout, "settle: no answer within ",
                       operation_timeout_.count(),
@@ -567,65 +581,74 @@ inline absl::Status ConsumerCore::CheckForeign(std::string_view queue) {
                     "this consumer received (OMS-CONS-009)");
 }
 
-inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement) {
+inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement,
+                                         const Message* message) {
   if (!watch_.any()) return SettlePlain(settlement);
-  const auto list = watch_.list();
+  const WatchedSettle watched(watch_.watchers(), settlement, message);
   absl::Status outcome = SettlePlain(settlement);
-  ConsumerWatch::Settled(list.get(), settlement, outcome);
+  watched.End(outcome);
   return outcome;
 }
 
-inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
-                                 std::span<absl::Status> results) {
-  if (!watch_.any()) return SettlePlain(batch, results);
-  const auto list = watch_.list();
-  SettlePlain(batch, results);
+inline std::vector<WatchedSettle> ConsumerCore::Watch(
+    std::span<const driver::Settlement> batch,
+    std::span<const Message* const> messages) const {
+  const ConsumerWatchers watchers = watch_.watchers();
+  std::vector<WatchedSettle> watched;
+  watched.reserve(batch.size());
   for (size_t i = 0; i < batch.size(); ++i) {
-    ConsumerWatch::Settled(list.get(), batch[i], results[i]);
+    watched.emplace_back(watchers, batch[i],
+                         messages.empty() ? nullptr : messages[i]);
   }
+  return watched;
+}
+
+inline void ConsumerCore::Settle(std::span<const driver::Settlement> batch,
+                                 std::span<absl::Status> results,
+                                 std::span<const Message* const> messages) {
+  if (!watch_.any()) return SettlePlain(batch, results);
+  const auto watched = Watch(batch, messages);
+  SettlePlain(batch, results);
+  for (size_t i = 0; i < batch.size(); ++i) watched[i].End(results[i]);
 }
 
 inline void ConsumerCore::SettleVerdicts(
     std::span<const driver::Settlement> batch,
+    std::span<const WatchedSettle::Origin> origins,
     std::span<absl::Status> results) {
   if (!watch_.any()) return SettlePlain(batch, results);
-  auto list = watch_.list();
+  const ConsumerWatchers watchers = watch_.watchers();
+  std::vector<WatchedSettle> watched;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    watched.emplace_back(watchers, batch[i],
+                         origins.empty() ? nullptr : origins[i]);
+  }
   SettlePlain(batch, results);
-  SettledReport::Post(connection_->dispatcher(), std::move(list), batch,
-                      results);
+  SettledReport::Post(connection_->dispatcher(), std::move(watched), results);
 }
 
 inline Future<void> ConsumerCore::SettleAsync(
-    const driver::Settlement& settlement) {
+    const driver::Settlement& settlement, const Message* message) {
   if (!watch_.any()) {
     return SettleAsyncPlain(settlement, /*caller_waits=*/false);
   }
-  auto list = watch_.list();
+  WatchedSettle watched(watch_.watchers(), settlement, message);
   Future<void> settled = SettleAsyncPlain(settlement, /*caller_waits=*/false);
-  TellWhenDone(std::move(list), settlement, settled);
+  EndWhenDone(std::move(watched), settled);
   return settled;
 }
 
 inline std::vector<Future<void>> ConsumerCore::SettleAsync(
     std::span<const driver::Settlement> batch,
-    std::span<const absl::Status> known) {
+    std::span<const absl::Status> known,
+    std::span<const Message* const> messages) {
   if (!watch_.any()) return SettleAsyncPlain(batch, known);
-  const auto list = watch_.list();
+  auto watched = Watch(batch, messages);
   std::vector<Future<void>> futures = SettleAsyncPlain(batch, known);
   for (size_t i = 0; i < batch.size(); ++i) {
-    TellWhenDone(list, batch[i], futures[i]);
+    EndWhenDone(std::move(watched[i]), futures[i]);
   }
   return futures;
-}
-
-inline void ConsumerCore::TellWhenDone(
-    std::shared_ptr<const ConsumerWatch::List> list,
-    const driver::Settlement& settlement, const Future<void>& settled) {
-  if (!list) return;
-  settled.OnDone([list = std::move(list), settlement](
-                     const absl::Status& outcome) {
-    ConsumerWatch::Settled(list.get(), settlement, outcome);
-  });
 }
 
 inline absl::Status ConsumerCore::SettlePlain(

@@ -19,6 +19,7 @@
 
 #include "openmessaging/delivery.h"
 #include "openmessaging/internal/consumer_core.h"
+#include "openmessaging/internal/consumer_watch.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/user_code.h"
 #include "openmessaging/message.h"
@@ -37,6 +38,8 @@ struct PushItem {
   Message message{};
   Receipt receipt{};
   std::shared_ptr<Binding> binding{};
+  // What is told of its settlement; nullptr where nobody listens.
+  WatchedSettle::Origin origin{};
 };
 
 // Absent: the listener owns the delivery.

@@ -27,6 +27,7 @@
 #include "openmessaging/internal/async_send.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/client_settings.h"
+#include "openmessaging/internal/client_telemetry.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
 #include "openmessaging/internal/in_flight.h"
@@ -41,6 +42,7 @@
 #include "openmessaging/queue_name.h"
 #include "openmessaging/send_result.h"
 #include "openmessaging/status.h"
+#include "openmessaging/trace_context.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -89,7 +91,10 @@ class ProducerCore final : public ClientCore {
         settings_(std::move(settings)),
         send_timeout_(connection_->Bounded(settings_.send_timeout)),
         in_flight_(settings_.max_in_flight_messages,
-                   settings_.max_in_flight_bytes) {}
+                   settings_.max_in_flight_bytes),
+        telemetry_(connection_->TelemetryFor(/*group=*/{})) {
+    if (telemetry_) watchers_.Add();
+  }
 
   absl::StatusOr<SendResult> Send(const Message& message) {
     return IsWatched() ? SendWatched(message) : SendPlain(message);
@@ -139,9 +144,11 @@ class ProducerCore final : public ClientCore {
   using Slot = std::optional<absl::StatusOr<SendResult>>;
 
   // Whether a send must go through WatchedSend.
-  bool IsWatched() const { return watchers_.any(); }
-  WatchedSend Watch(const Message& message) const {
-    return WatchedSend(interceptors_.list(), message);
+  bool IsWatched() const {
+    return watchers_.any() || TraceScope::Current() != nullptr;
+  }
+  WatchedSend::Watchers Watchers() const {
+    return {interceptors_.list(), telemetry_};
   }
 
   absl::StatusOr<SendResult> SendPlain(const Message& message);
@@ -236,6 +243,8 @@ class ProducerCore final : public ClientCore {
   // What was sent without waiting.
   InFlight in_flight_;
 
+  // Constant after construction; nullptr: nobody listens.
+  const std::shared_ptr<const ClientTelemetry> telemetry_;
   WatchCount watchers_;
   InterceptorChain<ProducerInterceptor> interceptors_{watchers_};
 };
@@ -338,7 +347,7 @@ inline absl::StatusOr<SendResult> ProducerCore::SendChecked(
 
 inline absl::StatusOr<SendResult> ProducerCore::SendWatched(
     const Message& message) {
-  WatchedSend watched = Watch(message);
+  WatchedSend watched(Watchers(), message);
   const absl::StatusOr<SendResult> result =
       watched.status().ok() ? SendPlain(watched.message())
                             : absl::StatusOr<SendResult>(watched.status());
@@ -348,7 +357,7 @@ inline absl::StatusOr<SendResult> ProducerCore::SendWatched(
 
 inline ProducerCore::Results ProducerCore::SendWatched(
     std::span<const Message> messages) {
-  WatchedBatch batch(interceptors_.list(), messages);
+  WatchedBatch batch(Watchers(), messages);
   Results sent = SendPlain(batch.passing());
   Results results;
   results.reserve(messages.size());
@@ -465,7 +474,7 @@ inline Future<SendResult> ProducerCore::SendAsyncPlain(const Message& message) {
 
 inline Future<SendResult> ProducerCore::SendAsyncWatched(
     const Message& message) {
-  WatchedSend watched = Watch(message);
+  WatchedSend watched(Watchers(), message);
   Future<SendResult> future =
       watched.status().ok()
           ? SendAsyncPlain(watched.message())
@@ -476,7 +485,7 @@ inline Future<SendResult> ProducerCore::SendAsyncWatched(
 
 inline std::vector<Future<SendResult>> ProducerCore::SendAsyncWatched(
     std::span<const Message> messages) {
-  WatchedBatch batch(interceptors_.list(), messages);
+  WatchedBatch batch(Watchers(), messages);
   std::vector<Future<SendResult>> sent = SendAsyncPlain(batch.passing());
   std::vector<Future<SendResult>> futures;
   futures.reserve(messages.size());
@@ -498,7 +507,7 @@ inline absl::Status ProducerCore::SendOnewayPlain(const Message& message) {
 }
 
 inline absl::Status ProducerCore::SendOnewayWatched(const Message& message) {
-  WatchedSend watched = Watch(message);
+  WatchedSend watched(Watchers(), message);
   const auto begun = watched.status().ok()
                          ? TryBegin(watched.message(), InFlightPolicy::kFail)
                          : absl::StatusOr<AsyncSend*>(watched.status());

@@ -34,6 +34,7 @@
 #include "openmessaging/internal/failure_reporter.h"
 #include "openmessaging/internal/listener.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/internal/process_report.h"
 #include "openmessaging/internal/revoked_sources.h"
 #include "openmessaging/internal/thread_start.h"
 #include "openmessaging/lifecycle.h"
@@ -114,6 +115,7 @@ class PushCore final : public SourceObserver,
     uint64_t id = 0;
     std::string_view queue{};
     driver::Settlement settlement{};
+    WatchedSettle::Origin origin{};
   };
   struct Worker {
     std::thread thread{};
@@ -123,7 +125,7 @@ class PushCore final : public SourceObserver,
   class Sink final : public driver::DeliverySink {
    public:
     void Deliver(Message message, const Receipt& receipt) override {
-      items_.push_back({0, std::move(message), receipt, nullptr});
+      items_.push_back({0, std::move(message), receipt, nullptr, nullptr});
     }
     size_t count() const { return items_.size(); }
     std::vector<PushItem>& items() { return items_; }
@@ -505,23 +507,30 @@ inline void PushCore::RunListener(std::span<PushItem> items,
 inline void PushCore::RunWatched(std::span<PushItem> items,
                                  std::span<MaybeVerdict> verdicts) {
   const Binding& binding = *items[0].binding;
-  const auto list = consumer_->watch().list();
+  const ConsumerWatchers watchers = consumer_->watch().watchers();
+  ProcessReport report(watchers.telemetry, binding.queue);
   std::vector<PushItem> admitted;
   std::vector<size_t> positions;
   for (size_t i = 0; i < items.size(); ++i) {
     Message& message = items[i].message;
-    if (!ConsumerWatch::Admit(list.get(), message).ok()) {
+    items[i].origin = report.OriginOf(message);
+    const absl::Status status = watchers.Admit(message);
+    report.Note(status, items[i].origin);
+    if (!status.ok()) {
       verdicts[i] = Nack();
       continue;
     }
     admitted.push_back({items[i].id, std::move(message), items[i].receipt,
-                        items[i].binding});
+                        items[i].binding, items[i].origin});
     positions.push_back(i);
   }
   if (admitted.empty()) return;
   std::vector<MaybeVerdict> said(admitted.size());
-  binding.listener->Run(admitted, consumer_,
-                        /*nack_dropped=*/!binding.has_lease, said);
+  report.Run([&] {
+    binding.listener->Run(admitted, consumer_,
+                          /*nack_dropped=*/!binding.has_lease, said);
+  });
+  report.End(said);
   for (size_t i = 0; i < said.size(); ++i) verdicts[positions[i]] = said[i];
 }
 
@@ -543,7 +552,8 @@ inline void PushCore::Note(std::span<const PushItem> items,
       verdicts_.push_back({items[i].id,
                            items[i].binding->queue,
                            {items[i].receipt, verdicts[i]->verb(),
-                            verdicts[i]->delay()}});
+                            verdicts[i]->delay()},
+                           items[i].origin});
     }
     settle = !verdicts_.empty() &&
              (waiting_.empty() || suspended_ || stopping_ ||
@@ -583,10 +593,15 @@ inline void PushCore::SettleDecided() {
   }
   if (decided.empty()) return;
   std::vector<driver::Settlement> batch;
+  std::vector<WatchedSettle::Origin> origins;
+  const bool watched = consumer_->watch().any();
   batch.reserve(decided.size());
-  for (const Decided& one : decided) batch.push_back(one.settlement);
+  for (Decided& one : decided) {
+    batch.push_back(one.settlement);
+    if (watched) origins.push_back(std::move(one.origin));
+  }
   std::vector<absl::Status> results(batch.size());
-  consumer_->SettleVerdicts(batch, results);
+  consumer_->SettleVerdicts(batch, origins, results);
   // What failed comes back by its lease, or when this consumer ends.
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].ok()) continue;

@@ -68,7 +68,8 @@ class StreamCore final : public ClientCore {
         connection_(std::move(connection)),
         queue_(queue),
         partition_(partition),
-        start_(start) {}
+        start_(start),
+        watch_(connection_->TelemetryFor(/*group=*/{})) {}
 
   const std::string& queue() const { return queue_; }
   int32_t partition() const { return partition_; }
@@ -227,18 +228,23 @@ inline absl::StatusOr<std::vector<Message>> StreamCore::ReadWatched(
     size_t max, size_t at_least_asked, std::chrono::milliseconds timeout) {
   absl::Status failure = watch_.TakeDeferred();
   if (!failure.ok()) return failure;
+  ReceiveReport report(watch_.telemetry());
   auto read = ReadPlain(max, at_least_asked, timeout);
-  if (!read.ok()) return read;
-  const auto list = watch_.list();
+  if (!read.ok()) {
+    report.End(read.status());
+    return read;
+  }
+  const ConsumerWatchers watchers = watch_.watchers();
   std::vector<Message> admitted;
   for (Message& message : *read) {
-    absl::Status status = ConsumerWatch::Admit(list.get(), message);
+    absl::Status status = watchers.Admit(message, report);
     if (status.ok()) {
       admitted.push_back(std::move(message));
     } else if (failure.ok()) {
       failure = std::move(status);
     }
   }
+  report.End(absl::OkStatus());
   if (failure.ok()) return admitted;
   if (admitted.empty()) return failure;
   watch_.Defer(std::move(failure));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WatchedSend is one message of a producer that has interceptors, from before it
-// is checked until its outcome is known.
+// WatchedSend is one message of a producer that has interceptors, tells what it
+// does, or sends under a trace: from before it is checked until its outcome is
+// known.
 
 #ifndef OPENMESSAGING_INTERNAL_WATCHED_SEND_H_
 #define OPENMESSAGING_INTERNAL_WATCHED_SEND_H_
@@ -15,9 +16,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "openmessaging/interceptor.h"
+#include "openmessaging/internal/client_telemetry.h"
 #include "openmessaging/internal/interceptor_chain.h"
 #include "openmessaging/message.h"
 #include "openmessaging/send_result.h"
+#include "openmessaging/telemetry.h"
+#include "openmessaging/trace_context.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -32,13 +36,21 @@ class WatchedSend {
  public:
   using List = InterceptorChain<ProducerInterceptor>::List;
 
-  // Runs what comes before the send. `list`: nullptr for none.
-  WatchedSend(std::shared_ptr<const List> list, const Message& message)
-      : list_(std::move(list)), message_(message) {
-    if (!list_) return;
-    passed_ = RunInOrder(*list_, status_, [&](ProducerInterceptor& one) {
-      return one.BeforeSend(message_);
-    });
+  // What watches a producer when a call begins.
+  struct Watchers {
+    std::shared_ptr<const List> interceptors{};               // Or nullptr.
+    std::shared_ptr<const ClientTelemetry> telemetry{};  // Or nullptr.
+  };
+
+  // Runs what comes before the send.
+  WatchedSend(Watchers watchers, const Message& message)
+      : watchers_(std::move(watchers)), message_(message) {
+    BeginTrace();
+    if (!watchers_.interceptors) return;
+    passed_ = RunInOrder(*watchers_.interceptors, status_,
+                         [&](ProducerInterceptor& one) {
+                           return one.BeforeSend(message_);
+                         });
   }
   WatchedSend(WatchedSend&&) = default;
   WatchedSend& operator=(WatchedSend&&) = default;
@@ -50,27 +62,68 @@ class WatchedSend {
 
   // Runs what comes after it.
   void End(const absl::StatusOr<SendResult>& result) {
-    if (!list_) return;
-    RunInReverse(*list_, passed_, [&](ProducerInterceptor& one) {
-      one.AfterSend(message_, result);
-    });
+    if (watchers_.interceptors) {
+      RunInReverse(*watchers_.interceptors, passed_,
+                   [&](ProducerInterceptor& one) {
+                     one.AfterSend(message_, result);
+                   });
+    }
+    if (watchers_.telemetry) Tell(*watchers_.telemetry, result);
   }
 
  private:
-  std::shared_ptr<const List> list_;
+  // Gives the message a context, unless it has one: who made it may have been
+  // another than who sends it. Where nothing traces, that of the thread.
+  void BeginTrace() {
+    const ClientTelemetry* const telemetry = watchers_.telemetry.get();
+    if (telemetry != nullptr) start_ = OperationStart();
+    if (telemetry != nullptr && telemetry->traces()) {
+      const TraceContext parent = telemetry->Current();
+      parent_ = parent.span_id();
+      context_ = TraceIds::Under(parent);
+    } else if (const TraceContext* const current = TraceScope::Current()) {
+      context_ = *current;
+    } else {
+      return;
+    }
+    made_by_ = TraceContextOf(message_);
+    if (!made_by_.valid()) SetTraceContext(message_, context_);
+  }
+
+  void Tell(const ClientTelemetry& telemetry,
+            const absl::StatusOr<SendResult>& result) const {
+    TelemetryAttributes attributes =
+        telemetry.Attributes("send", "send", message_.destination());
+    const ErrorType error(result.status());
+    attributes.error_type = error.text();
+    telemetry.Add(kSentMessages, 1, attributes);
+    Span span;
+    span.kind = SpanKind::kProducer;
+    span.context = context_;
+    span.parent = parent_;
+    if (made_by_.valid()) span.links = {&made_by_, 1};
+    if (result.ok()) span.message_id = result->message_id;
+    telemetry.End(kOperationDuration, start_, attributes, std::move(span));
+  }
+
+  Watchers watchers_;
   Message message_;
   absl::Status status_;
   size_t passed_ = 0;
+  OperationStart start_{{}, {}};
+  TraceContext context_;
+  TraceContext::SpanId parent_{};
+  TraceContext made_by_;
 };
 
 // Several of them, in the order of sending.
 class WatchedBatch {
  public:
-  WatchedBatch(const std::shared_ptr<const WatchedSend::List>& list,
+  WatchedBatch(const WatchedSend::Watchers& watchers,
                std::span<const Message> messages) {
     sends_.reserve(messages.size());
     for (const Message& message : messages) {
-      const WatchedSend& send = sends_.emplace_back(list, message);
+      const WatchedSend& send = sends_.emplace_back(watchers, message);
       if (send.status().ok()) passing_.push_back(send.message());
     }
   }
