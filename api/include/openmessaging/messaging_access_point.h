@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,6 +34,7 @@
 #include "openmessaging/pull_consumer.h"
 #include "openmessaging/push_consumer.h"
 #include "openmessaging/queue_name.h"
+#include "openmessaging/requester.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/status.h"
 #include "openmessaging/stream_position.h"
@@ -111,6 +113,22 @@ class MessagingAccessPoint {
   // A push consumer binds at once and calls listeners after its Start().
   [[nodiscard]] absl::StatusOr<PushConsumer> CreatePushConsumer(
       const PushConsumerOptions& options = {}) const;
+
+  // Makes one that sends requests and gets their answers.
+  [[nodiscard]] absl::StatusOr<Requester> CreateRequester(
+      const RequesterOptions& options = {}) const;
+
+  // Deletes the reply queues that requesters left behind which were killed: of
+  // those named `oms-reply.…`, the ones that nobody holds exclusively.
+  // Blocks: up to operation.timeout.
+  // Returns: the names of the queues that it deleted.
+  // Errors: 1600 the driver cannot manage queues, or not tell who lives; 1401,
+  // 1403, 1410, 1503.
+  // Implements: OMS-REQ-008.
+  [[nodiscard]] absl::StatusOr<std::vector<std::string>>
+  RemoveAbandonedReplyQueues() const {
+    return internal::RemoveAbandonedReplyQueues(connection_);
+  }
 
   // Asks how many partitions a queue has, for CreateStreamReader.
   // Blocks: up to operation.timeout.
@@ -348,6 +366,28 @@ inline absl::StatusOr<PushConsumer> MessagingAccessPoint::CreatePushConsumer(
           connection_, *std::move(for_driver), /*autostart=*/true,
           options.operation_timeout.value_or(connection_->operation_timeout())),
       settings, options.on_failure));
+}
+
+inline absl::StatusOr<Requester> MessagingAccessPoint::CreateRequester(
+    const RequesterOptions& options) const {
+  constexpr std::string_view kOperation = "create requester";
+  absl::Status status = internal::CheckTimeout(kOperation, "request_timeout",
+                                               options.request_timeout, 1);
+  if (!status.ok()) return status;
+  status = internal::CheckCount(kOperation, "max_in_flight",
+                                options.max_in_flight, 1'000'000);
+  if (!status.ok()) return status;
+  if (options.max_body_bytes > kMaxBodyBytes) {
+    return MakeStatus(Code::kBadParameter, kOperation, ": max_body_bytes is ",
+                      options.max_body_bytes, "; expected at most ",
+                      kMaxBodyBytes, " (OMS-MAP-009)");
+  }
+  if (!options.reply_queue.empty()) {
+    status = CheckQueueName(options.reply_queue);
+    if (!status.ok()) return status;
+  }
+  return Requester(
+      std::make_shared<internal::RequesterCore>(connection_, options));
 }
 
 }  // namespace v0

@@ -29,6 +29,7 @@
 #include "openmessaging/queue_name.h"
 #include "openmessaging/queue_stats.h"
 #include "openmessaging/receipt.h"
+#include "openmessaging/requester.h"
 #include "openmessaging/resource_manager.h"
 #include "openmessaging/send_result.h"
 #include "openmessaging/settler.h"

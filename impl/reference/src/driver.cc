@@ -48,6 +48,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kSeek, Capability::kStats, Capability::kFilter}) {
     all.Set(native, Support::kNative);
   }
+  // The portable layer gives it with queues and an exclusive consumer.
+  all.Set(Capability::kRequestReply, Support::kEmulated);
   if (!store.volatile_storage()) {
     all.Set(Capability::kDurable, Support::kNative);
   }
