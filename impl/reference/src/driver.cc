@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +14,8 @@
 #include "consumer.h"
 #include "env/storage.h"
 #include "group_control.h"
+#include "fault_plan.h"
+#include "faulty_connection.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/limits.h"
@@ -329,7 +332,10 @@ class ReferenceDriver final : public driver::Driver {
   absl::StatusOr<std::unique_ptr<driver::Connection>> Connect(
       const Url& url, const Attributes& attributes,
       TimePoint deadline) override {
-    if (auto s = attributes.CheckKnown(kKnownAttributes); !s.ok()) return s;
+    Attributes for_store = attributes;
+    const auto faults = TakeFaults(for_store);
+    if (!faults.ok()) return faults.status();
+    if (auto s = for_store.CheckKnown(kKnownAttributes); !s.ok()) return s;
     const auto settings = ReadSettings(attributes);
     if (!settings.ok()) return settings.status();
     StoreOpenOptions options;
@@ -344,10 +350,27 @@ class ReferenceDriver final : public driver::Driver {
     auto store = Store::Open(*std::move(storage), &Environment::OfMachine(),
                              options, deadline);
     if (!store.ok()) return store.status();
-    return std::make_unique<ReferenceConnection>(*std::move(store), *settings);
+    auto connection =
+        std::make_unique<ReferenceConnection>(*std::move(store), *settings);
+    if (!*faults) return connection;
+    return MakeFaultyConnection(std::move(connection), **faults);
   }
 
  private:
+  absl::StatusOr<std::optional<FaultPlan>> TakeFaults(
+      Attributes& attributes) const {
+    auto plan = ReadFaultPlan(attributes);
+    if (!plan.ok()) return plan.status();
+    if (*plan && !memory_) {
+      return MakeStatus(Code::kBadParameter, "set attribute \"",
+                        kFaultAttribute,
+                        "\": a store of files has no faults to order; expected "
+                        "oms:memory");
+    }
+    attributes.Remove(kFaultAttribute);
+    attributes.Remove(kFaultSeedAttribute);
+    return plan;
+  }
   static absl::StatusOr<std::shared_ptr<Storage>> DirectoryOf(const Url& url) {
     if (auto s = url.CheckHasPath(); !s.ok()) return s;
     auto storage = OpenDirectory(url.path(), DirectoryOptions{});
