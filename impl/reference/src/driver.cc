@@ -13,9 +13,9 @@
 
 #include "consumer.h"
 #include "env/storage.h"
-#include "group_control.h"
 #include "fault_plan.h"
 #include "faulty_connection.h"
+#include "group_control.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/limits.h"
