@@ -289,7 +289,7 @@ inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
                                      internal::kMostMessages));
   status.Update(internal::CheckCount(kOperation, "max_in_flight_bytes",
                                      settings.max_in_flight_bytes,
-                                     internal::kMostBytes));
+                                     internal::kMostInFlightBytes));
   if (!settings.group.empty()) status.Update(CheckGroupName(settings.group));
   if (!status.ok()) return status;
   return Producer(std::make_shared<internal::ProducerCore>(
@@ -354,7 +354,7 @@ inline absl::StatusOr<PushConsumer> MessagingAccessPoint::CreatePushConsumer(
                                      internal::kMostMessages));
   status.Update(internal::CheckCount(kOperation, "prefetch_bytes",
                                      settings.prefetch_bytes,
-                                     internal::kMostBytes));
+                                     internal::kMostInFlightBytes));
   status.Update(internal::CheckCount(kOperation, "max_batch_messages",
                                      settings.max_batch_messages,
                                      internal::kMostMessages));
@@ -373,19 +373,15 @@ inline absl::StatusOr<Requester> MessagingAccessPoint::CreateRequester(
   constexpr std::string_view kOperation = "create requester";
   absl::Status status = internal::CheckTimeout(kOperation, "request_timeout",
                                                options.request_timeout, 1);
-  if (!status.ok()) return status;
-  status = internal::CheckCount(kOperation, "max_in_flight",
-                                options.max_in_flight, 1'000'000);
-  if (!status.ok()) return status;
-  if (options.max_body_bytes > kMaxBodyBytes) {
-    return MakeStatus(Code::kBadParameter, kOperation, ": max_body_bytes is ",
-                      options.max_body_bytes, "; expected at most ",
-                      kMaxBodyBytes, " (OMS-MAP-009)");
-  }
+  status.Update(internal::CheckCount(kOperation, "max_in_flight",
+                                     options.max_in_flight,
+                                     internal::kMostMessages));
+  status.Update(internal::CheckMaxBody(kOperation, "max_body_bytes",
+                                       options.max_body_bytes));
   if (!options.reply_queue.empty()) {
-    status = CheckQueueName(options.reply_queue);
-    if (!status.ok()) return status;
+    status.Update(CheckQueueName(options.reply_queue));
   }
+  if (!status.ok()) return status;
   return Requester(
       std::make_shared<internal::RequesterCore>(connection_, options));
 }

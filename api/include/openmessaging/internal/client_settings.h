@@ -78,7 +78,7 @@ inline constexpr std::array kPortableAttributes = {
 };
 
 inline constexpr size_t kMostMessages = 1'000'000;
-inline constexpr size_t kMostBytes = size_t{64} << 30;
+inline constexpr size_t kMostInFlightBytes = size_t{64} << 30;
 inline constexpr size_t kMostConcurrency = 1024;
 
 // Checks an option that is a number, which must be at least 1.
@@ -142,7 +142,8 @@ class SettingsReader {
     Read(name, target, [&]() -> absl::StatusOr<size_t> {
       const auto value = attributes_.GetSize(name);
       if (!value.ok()) return value;
-      absl::Status status = CheckCount(kOperation, name, *value, kMostBytes);
+      absl::Status status =
+          CheckCount(kOperation, name, *value, kMostInFlightBytes);
       if (!status.ok()) return status;
       return value;
     });

@@ -278,7 +278,7 @@ class RequesterCore final : public ClientCore,
 inline absl::Status RequesterCore::Open(TimePoint deadline) {
   absl::Status status = OpenReplyQueue(deadline);
   if (!status.ok()) return status;
-  ProducerOptions options;
+  ProducerSettings options = connection_->settings().producer;
   options.send_timeout = request_timeout();
   options.max_body_bytes = options_.max_body_bytes;
   options.max_in_flight_messages = options_.max_in_flight;
@@ -341,7 +341,7 @@ inline absl::Status RequesterCore::OpenReplyQueue(TimePoint deadline) {
       reply_queue_ = queue;
     }
     consumer_ = MakeConsumer(queue);
-    status = consumer_->Bind(queue);
+    status = consumer_->Bind(queue, {});
     if (status.ok()) return status;
     CloseReplyQueue(deadline);
     const bool taken = OmsCode(status) == Code::kConsumerExists ||
@@ -587,7 +587,7 @@ inline absl::StatusOr<std::vector<std::string>> RemoveAbandonedReplyQueues(
     options.exclusive = true;
     ConsumerCore owner(connection, std::move(options), /*autostart=*/true,
                        connection->operation_timeout());
-    absl::Status status = owner.Bind(queue);
+    absl::Status status = owner.Bind(queue, {});
     if (status.ok()) {
       // It is ours now, and deleted before anybody else can have it.
       status = admin->DeleteQueue(queue, deadline);
