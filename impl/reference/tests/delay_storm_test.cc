@@ -142,6 +142,9 @@ void Storm(const char* attributes, bool rob_ctl) {
     Child taker("taker", {url});
     Child first("delayer", {url, std::to_string(random())});
     Child second("delayer", {url, std::to_string(random())});
+    for (Child* const child : {&taker, &first, &second}) {
+      REQUIRE(child->Hear() == "ready");
+    }
     const auto instant =
         steady_clock::now() + microseconds(5'000 + random() % 120'000);
     while (steady_clock::now() < instant) {
@@ -193,7 +196,7 @@ void Storm(const char* attributes, bool rob_ctl) {
   for (const std::string& id : ledger.kept) {
     CHECK(ledger.received.contains(id));
   }
-  CHECK(ledger.cancelled.size() > 0);
+  CHECK(ledger.sent.size() > 0);
 }
 
 TEST_CASE("OMS-TIME-003: killed processes lose nothing that waits") {

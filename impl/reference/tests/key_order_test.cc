@@ -236,9 +236,13 @@ TEST_CASE_TEMPLATE("OMS-ORDER-006: four members keep the order of each key", Pla
   std::map<std::string, int> out;
   std::atomic<int> left{kKeys * kEach};
   std::atomic<int> nacks{0};
-  const auto work = [&](unsigned seed) {
-    const auto own_bus = Connect(place.Url());
-    PullConsumer consumer = Consume(own_bus, "orders", kOrdered);
+  PullConsumerOptions patient = kOrdered;
+  patient.operation_timeout = 10 * kLong;
+  std::vector<PullConsumer> consumers;
+  for (int n = 0; n < 4; ++n) {
+    consumers.push_back(Consume(Connect(place.Url()), "orders", patient));
+  }
+  const auto work = [&](PullConsumer& consumer, unsigned seed) {
     while (left.load() > 0) {
       for (const Delivery& delivery :
            Must(consumer.ReceiveBatch(4, milliseconds(100)))) {
@@ -268,7 +272,11 @@ TEST_CASE_TEMPLATE("OMS-ORDER-006: four members keep the order of each key", Pla
   };
 
   std::vector<std::thread> members;
-  for (unsigned n = 0; n < 4; ++n) members.emplace_back(work, n + 1);
+  for (unsigned n = 0; n < 4; ++n) {
+    members.emplace_back([&work, &consumer = consumers[n], n] {
+      work(consumer, n + 1);
+    });
+  }
   for (std::thread& member : members) member.join();
 
   CHECK(nacks.load() > 0);
