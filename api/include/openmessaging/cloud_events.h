@@ -90,7 +90,8 @@ inline absl::StatusOr<Message> ToBinaryMessage(const CloudEvent& event,
     }
   };
   set("specversion", internal::kCloudEventVersion);
-  for (const auto& [name, member] : internal::CloudEventTexts<CloudEvent>::kAll) {
+  using Texts = internal::CloudEventTexts<CloudEvent>;
+  for (const auto& [name, member] : Texts::kAll) {
     const std::string& text = event.*member;
     if (text.empty()) continue;
     if (name == "datacontenttype") {
