@@ -32,7 +32,7 @@ absl::Status Run() {
   auto manager = bus->resource_manager();
   if (auto made = manager.CreateQueue("orders.dead"); !made.ok()) return made;
   auto made = manager.CreateQueue(
-      "orders", {.max_deliveries = 2,
+      "orders", {.max_deliveries = 5,
                  .dead_letter_queue = "orders.dead",
                  .redelivery_delay = std::chrono::milliseconds(10)});
   if (!made.ok()) return made;
@@ -51,7 +51,9 @@ absl::Status Run() {
     if (!order.ok()) return order.status();
     std::cout << (*order)->body() << ": attempt " << (*order)->delivery_count()
               << "\n";
-    if (auto status = order->Nack(); !status.ok()) return status;
+    // After max_deliveries it would go by itself, with the next receive.
+    const auto status = attempt == 1 ? order->Nack() : order->Reject();
+    if (!status.ok()) return status;
   }
 
   auto letter = Next(*dead);
