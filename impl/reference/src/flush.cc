@@ -133,10 +133,7 @@ absl::Status Log::FlushBodies(const Segment& segment, uint64_t from,
       return true;
     }
     if (!status.ok()) return false;
-    At<Shared<uint32_t>>(segment.Write(header.position),
-                         sizeof(header) + header.fields_bytes +
-                             offsetof(LargeBody, checksum))
-        .StoreRelaxed(body->checksum);
+    SetBodyChecksum(header, segment.Write(header.position), body->checksum);
     any = true;
     return true;
   });

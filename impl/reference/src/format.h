@@ -331,6 +331,15 @@ inline std::optional<LargeBody> LargeBodyOf(const RecordHeader& header,
   return body;
 }
 
+// Adds the checksum of its large body to a pending record; it may begin at any
+// address.
+inline void SetBodyChecksum(const RecordHeader& header, char* record,
+                            uint32_t checksum) {
+  std::memcpy(record + sizeof(header) + header.fields_bytes +
+                  offsetof(LargeBody, checksum),
+              &checksum, sizeof(checksum));
+}
+
 inline uint32_t QueuePartition(uint32_t queue, uint32_t partition) {
   return queue << 10 | partition;
 }

@@ -67,9 +67,7 @@ absl::Status Store::FillChecksum(const RecordHeader& header) {
       return absl::OkStatus();
     }
     if (!synced.ok()) return synced;
-    At<Shared<uint32_t>>(record, sizeof(header) + header.fields_bytes +
-                                     offsetof(LargeBody, checksum))
-        .StoreRelaxed(body->checksum);
+    SetBodyChecksum(header, record, body->checksum);
   }
   At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))
       .StoreRelaxed(Crc32c(0, record + sizeof(header),

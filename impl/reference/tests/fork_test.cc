@@ -65,8 +65,8 @@ OMS_ROLE(forker) {
   const Delivery held = Take(consumer);
   // So much that the store has its housekeeper: another thread at the fork.
   Must(bus.resource_manager().CreateQueue("bulk"));
-  for (int n = 0; n < 3; ++n) {
-    Must(producer.Send(Message("bulk", std::string(size_t{512} << 10, 'x'))));
+  for (int n = 0; n < 8; ++n) {
+    Must(producer.Send(Message("bulk", std::string(size_t{200} << 10, 'x'))));
   }
   REQUIRE(HasThreads());
 

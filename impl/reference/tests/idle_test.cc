@@ -63,8 +63,8 @@ OMS_ROLE(waiter) {
 OMS_ROLE(idler) {
   const auto bus = Connect(role.argument(0));
   Producer producer = Must(bus.CreateProducer());
-  for (int n = 0; n < 8; ++n) {
-    Message message(kQueue, std::string(size_t{512} << 10, 'x'));
+  for (int n = 0; n < 20; ++n) {
+    Message message(kQueue, std::string(size_t{200} << 10, 'x'));
     message.SetDurability(Durability::kProcess);
     Must(producer.Send(message));
   }
