@@ -28,6 +28,8 @@ constexpr double kPageBytes = 4096;
 constexpr size_t kMaxSamples = size_t{1} << 21;
 // How long something that was sent may take to arrive.
 constexpr milliseconds kArrival{5000};
+// Asynchronous sends whose outcome is still to be asked for.
+constexpr size_t kInFlight = 5000;
 
 absl::Status NothingCame() {
   return MakeStatus(Code::kTimeout,
@@ -310,7 +312,8 @@ absl::Status Runner::Senders(const Case& one, Result& result) {
 absl::Status Runner::Async(const Case& one, Result& result) {
   const auto queue = MakeQueue();
   if (!queue.ok()) return queue.status();
-  auto producer = bus_.CreateProducer();
+  auto producer =
+      bus_.CreateProducer({.max_in_flight_messages = 2 * kInFlight});
   if (!producer.ok()) return producer.status();
   const auto waiting =
       MeasureRate(BudgetOf(one), BatchSender(&*producer, queue->name(), one));
@@ -321,10 +324,9 @@ absl::Status Runner::Async(const Case& one, Result& result) {
 
   Message message(queue->name(), std::string(one.size_bytes, kMessage));
   message.SetDurability(one.durability);
-  // Half as many as the producer lets be in flight; the oldest is asked for its
+  // Half as many as the producer lets be in flight: the oldest is asked for its
   // outcome when its place is needed.
-  std::vector<Future<SendResult>> in_flight(
-      ProducerOptions().max_in_flight_messages / 2);
+  std::vector<Future<SendResult>> in_flight(kInFlight);
   size_t sent = 0;
   const auto send = [&]() -> absl::StatusOr<bool> {
     Future<SendResult>& place = in_flight[sent % in_flight.size()];
