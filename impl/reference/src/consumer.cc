@@ -26,6 +26,8 @@ constexpr std::chrono::milliseconds kFlushWait{10};
 // So long a look goes on, even with no time left, while nothing that it finds is
 // for this group: it has expired, or the filter is for other messages.
 constexpr std::chrono::milliseconds kSkipPatience{50};
+// Waited for the catalog's lock even by those who wait for nothing.
+constexpr std::chrono::milliseconds kCatalogPatience{10};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 constexpr int kSpins = 100;
 
@@ -182,7 +184,10 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
                                          Look& look) {
   if (partition.window() == nullptr) {
     const internal::MutexLock lock(mutex_);
-    const auto ready = partition.EnsureWindow(deadline);
+    const auto ready = partition.EnsureWindow(
+        std::max(deadline, steady_clock::now() + kCatalogPatience));
+    // Slow is the next look's business: nothing is lost by waiting.
+    if (OmsCode(ready.status()) == Code::kTimeout) return absl::OkStatus();
     if (!ready.ok()) return ready.status();
     if (!*ready) return absl::OkStatus();
   }

@@ -104,6 +104,13 @@ bool LogMatches(Storage& storage, const StoreUuid& uuid,
                            : rest});
 }
 
+// Returns: the size of a file; 0 where there is none that can be read.
+uint64_t BytesOfFile(Storage& storage, const char* name) {
+  const auto file = storage.Open(name, Access::kRead);
+  if (!file.ok()) return 0;
+  return (*file)->Size().value_or(0);
+}
+
 }  // namespace
 
 absl::Status Store::CreateControl(std::unique_ptr<GrowingFile> idx,
@@ -114,10 +121,17 @@ absl::Status Store::CreateControl(std::unique_ptr<GrowingFile> idx,
       std::max(options.max_segments, static_cast<uint32_t>(segments) + 1) +
       kReservedSegments;
   const ControlLayout layout(options);
+  const uint64_t old_bytes = BytesOfFile(*storage_, "ctl");
   // A new inode: whoever still maps the old ctl must not reach the new one.
   if (auto s = storage_->Remove("ctl"); !s.ok()) return s;
-  auto ctl = GrowingFile::Create(*storage_, "ctl", layout.end);
+  // In the old one's room while that is there to be had: on a full disk groups
+  // could not receive what they had received before.
+  const uint64_t bytes = std::max(layout.end, old_bytes);
+  auto ctl = GrowingFile::Create(*storage_, "ctl", bytes);
+  if (!ctl.ok()) ctl = GrowingFile::Create(*storage_, "ctl", layout.end);
   if (!ctl.ok()) return ctl.status();
+  const auto got_bytes = (*ctl)->file().Size();
+  if (!got_bytes.ok()) return got_bytes.status();
   const auto place = (*ctl)->file().Identity();
   if (!place.ok()) return place.status();
   if (idx == nullptr) {
@@ -142,7 +156,7 @@ absl::Status Store::CreateControl(std::unique_ptr<GrowingFile> idx,
   header.bells = layout.bells;
   header.segments = layout.segments;
   header.bump.Store(layout.end);
-  header.size.Store(layout.end);
+  header.size.Store(*got_bytes);
   header.append.index_bump.Store(1);
   header.append.next_queue.Store(1);
   header.append.next_group.Store(1);

@@ -112,8 +112,7 @@ void AddReceiveCommand(CLI::App& app, Work& work) {
       ->type_name("GROUP");
   command
       ->add_option("--filter", options->filter,
-                   "settle without printing what this SQL condition is not "
-                   "true for")
+                   "settle unprinted what this SQL condition is not for")
       ->type_name("EXPRESSION");
   AddChoice(*command, "--from", "WHERE", options->start, {"earliest", "latest"},
             "where a new group begins: latest or (earliest)");
