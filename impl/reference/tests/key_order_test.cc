@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "child.h"
+#include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
 namespace openmessaging::reference {
@@ -29,6 +31,13 @@ Message Keyed(std::string_view key, std::string_view body) {
 
 std::string BodyOf(const Delivery& delivery) {
   return std::string(delivery->body());
+}
+
+OMS_ROLE(ordered_member) {
+  const auto bus = Connect(role.argument(0));
+  PullConsumer consumer = Consume(bus, "orders", kOrdered);
+  role.Say("bound");
+  (void)role.Hear();
 }
 
 TEST_CASE_TEMPLATE("OMS-ORDER-001: a key waits for its message and others go on",
@@ -189,6 +198,36 @@ TEST_CASE_TEMPLATE("OMS-ORDER-005: a long queue of one key is worked off", Place
   PullConsumer consumer = Consume(bus, "orders", kOrdered);
 
   CHECK(DrainBodies(consumer) == Numbers(0, 499));
+}
+
+TEST_CASE_TEMPLATE("OMS-ORDER-001: a group that is moved holds nothing back", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url("?window=64"), "orders");
+  for (int n = 0; n < 40; ++n) SendOne(bus, Keyed("a", std::to_string(n)));
+  PullConsumer consumer = Consume(bus, "orders", kOrdered);
+  const Delivery held = Take(consumer);
+  // As many are held back as may be: nobody looks for more.
+  CHECK(NothingComes(consumer));
+
+  Must(bus.resource_manager().SeekGroup("orders", "billing",
+                                        StreamPosition::Offset(30)));
+
+  CHECK(DrainBodies(consumer) == Numbers(30, 39));
+  CHECK(OmsCode(held.Ack()) == Code::kReceiptExpired);
+}
+
+TEST_CASE("OMS-ORDER-001: who was killed does not decide how keys are kept") {
+  FilePlace place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Child child("ordered_member", {place.Url()});
+  REQUIRE(child.Hear() == "bound");
+  PullConsumer other = Must(bus.CreatePullConsumer({.group = "billing"}));
+  CHECK(OmsCode(other.Bind("orders")) == Code::kIllegalState);
+
+  child.Kill();
+
+  Must(other.Bind("orders"));
 }
 
 TEST_CASE("OMS-ORDER-001: the order of keys outlives the store's closing") {
