@@ -111,6 +111,9 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
   }
   if (options.housekeeper) {
     store->housekeeper_ = std::make_shared<Housekeeper>(store.get());
+    // Before its thread begins, which looks at this.
+    store->segments_->set_on_roll(
+        [keeper = store->housekeeper_.get()] { keeper->Nudge(); });
     // From then on something may be retired while nobody sends, perhaps only
     // by a process that receives.
     const ControlHeader& header = store->control_->header();
@@ -118,8 +121,6 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
         store->delays_->next_ns() != 0) {
       store->housekeeper_->Nudge();
     }
-    store->segments_->set_on_roll(
-        [keeper = store->housekeeper_.get()] { keeper->Nudge(); });
   }
   store->closed_ = false;
   return store;
