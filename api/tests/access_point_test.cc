@@ -161,7 +161,7 @@ TEST_CASE("OMS-MAP-013: attributes of clients are checked at once") {
     return std::string(Text(bus.status()));
   };
 
-  for (const auto& [name, value] :
+  for (const auto& attribute :
        {std::pair("producer.send-timeout", "soon"),
         std::pair("producer.max-body", "65MiB"),
         std::pair("producer.max-in-flight-messages", "-1"),
@@ -171,8 +171,9 @@ TEST_CASE("OMS-MAP-013: attributes of clients are checked at once") {
         std::pair("consumer.prefetch-messages", "many"),
         std::pair("consumer.prefetch-bytes", "0B"),
         std::pair("consumer.max-batch-messages", "0")}) {
-    CAPTURE(std::string(name));
-    CHECK(connect(name, value).find(name) != std::string::npos);
+    const std::string name = attribute.first;
+    CAPTURE(name);
+    CHECK(connect(name, attribute.second).find(name) != std::string::npos);
   }
   CHECK(connect("producer.send-timout", "1s") ==
         "check attribute \"producer.send-timout\": unknown; did you mean "
