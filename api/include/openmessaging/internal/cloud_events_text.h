@@ -227,7 +227,9 @@ absl::Status CheckCloudEventAttributes(const Event& event) {
         name == "specversion" || name == "data" ||
         std::any_of(CloudEventTexts<Event>::kAll.begin(),
                     CloudEventTexts<Event>::kAll.end(),
-                    [&](const auto& entry) { return entry.first == name; });
+                    [&extension_name = name](const auto& entry) {
+                      return entry.first == extension_name;
+                    });
     if (known || name.empty() ||
         !std::all_of(name.begin(), name.end(), IsLowerOrDigit)) {
       return BadCloudEvent(name, "is no name of an extension",
