@@ -254,9 +254,7 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
   return absl::OkStatus();
 }
 
-absl::Status ReferenceConsumer::CheckAlive() {
-  const uint32_t version = store_->catalog().version();
-  if (version == alive_version_) return absl::OkStatus();
+absl::Status ReferenceConsumer::CheckAlive(uint32_t version) {
   for (const auto& bound : bound_) {
     if (!bound->queue->live()) {
       return MakeStatus(Code::kQueueNotFound, "receive from \"",
@@ -288,7 +286,11 @@ bool ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,
 absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
                                            driver::DeliverySink& sink,
                                            Look& look) {
-  if (auto alive = CheckAlive(); !alive.ok()) return alive;
+  // Nothing is made or deleted while it says the same.
+  if (const uint32_t version = store_->catalog().version();
+      version != alive_version_) {
+    if (auto alive = CheckAlive(version); !alive.ok()) return alive;
+  }
   const int64_t now_ns = store_->environment().clock->BootNs();
   store_->delays().Work(now_ns);
   // Begins at another place each time, so that no partition starves.

@@ -187,7 +187,7 @@ class ReferenceConsumer final : public driver::Consumer {
   };
 
   // Errors: 1404 a bound queue was deleted; 1602 the group was.
-  absl::Status CheckAlive();
+  absl::Status CheckAlive(uint32_t version);
   absl::Status LookAround(size_t max, TimePoint deadline,
                           driver::DeliverySink& sink, Look& look);
   absl::Status TakeFrom(BoundQueue& bound, BoundPartition& partition,

@@ -559,7 +559,7 @@ void GroupWindow::HoldOne(uint64_t offset) {
       DeliveryWord::Restored(offset, DeliveryState::kReturned, 0).bits());
 }
 
-void GroupWindow::TakeAll(size_t max, int64_t now_ns, int64_t lease_ns,
+inline void GroupWindow::TakeAll(size_t max, int64_t now_ns, int64_t lease_ns,
                           uint64_t durable, HandOut* out, TimePoint deadline,
                           TakeResult& result) {
   TakeDue(max, now_ns, lease_ns, out, deadline, result);
@@ -653,8 +653,7 @@ absl::Status GroupWindow::Lock(std::string_view operation, uint64_t offset,
   return Enter(lock, deadline);
 }
 
-absl::Status GroupWindow::Enter(SlotLock::Result lock, TimePoint deadline) {
-  const bool seeking = cursor_->seeking.LoadRelaxed() != 0;
+absl::Status GroupWindow::EnterSlow(bool seeking, TimePoint deadline) {
   if (seeking) {
     // Whoever appended a SEEK record died at it. An heir of the append lock may
     // move the cursor at any time until it is known what became of the record.
@@ -663,7 +662,7 @@ absl::Status GroupWindow::Enter(SlotLock::Result lock, TimePoint deadline) {
       return finished;
     }
   }
-  if (seeking || lock == SlotLock::Result::kInherited) Repair();
+  Repair();
   if (seeking) cursor_->seeking.Store(0);
   return absl::OkStatus();
 }

@@ -154,7 +154,14 @@ class GroupWindow {
                     TimePoint deadline);
   // Finishes what the last owner left if it died. Errors: 1410, 1501; the lock
   // is free then.
-  absl::Status Enter(SlotLock::Result lock, TimePoint deadline);
+  absl::Status Enter(SlotLock::Result lock, TimePoint deadline) {
+    const bool seeking = cursor_->seeking.LoadRelaxed() != 0;
+    if (!seeking && lock != SlotLock::Result::kInherited) {
+      return absl::OkStatus();
+    }
+    return EnterSlow(seeking, deadline);
+  }
+  absl::Status EnterSlow(bool seeking, TimePoint deadline);
   static bool IsHeldAt(const DeliveryPlace& place, uint64_t offset,
                        DeliveryWord receipt) {
     return receipt.Is(offset) &&

@@ -83,17 +83,33 @@ absl::Status Log::PoisonedError() const {
 
 void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
                     TimePoint deadline) {
+  for (const Append& entry : entries) {
+    if (IsLarge(entry)) return AppendApart(entries, store_ms, deadline);
+  }
+  AppendHere(entries, store_ms, deadline);
+}
+
+void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
+                      TimePoint deadline) {
   std::vector<Apart> apart;
   const std::span<Append> all = entries;
-  absl::Status failure;
-  for (const Append& entry : all) {
-    if (!IsLarge(entry)) continue;
-    failure = WriteBodies(entries, apart, deadline);
-    break;
-  }
-  // Those that are not tried any more, and those before them that are.
+  const absl::Status failure = WriteBodies(entries, apart, deadline);
+  // Those that are not tried any more; those before them are.
   for (Append& entry : all.subspan(entries.size())) entry.status = failure;
-  failure = absl::OkStatus();
+  AppendHere(entries, store_ms, deadline);
+  for (const Apart& one : apart) {
+    one.entry->pieces[2] = {};  // It ends here.
+    if (one.entry->status.ok()) {
+      bodies_->Keep(one.body);
+    } else {
+      bodies_->Withdraw(one.body);
+    }
+  }
+}
+
+void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
+                     TimePoint deadline) {
+  absl::Status failure;
   if (checksums()) {
     for (Append& entry : entries) {
       if ((entry.flags & kPayloadPending) != 0) continue;
@@ -125,14 +141,6 @@ void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
     }
   }
   for (Append& entry : entries) entry.status = failure;
-  for (const Apart& one : apart) {
-    one.entry->pieces[2] = {};  // It ends here.
-    if (one.entry->status.ok()) {
-      bodies_->Keep(one.body);
-    } else {
-      bodies_->Withdraw(one.body);
-    }
-  }
   LookAhead();
 }
 
@@ -212,8 +220,7 @@ uint64_t Log::Room(Purpose purpose) const {
                                          : room - std::min(room, kept);
 }
 
-bool Log::Waits(const Append& entry) const {
-  if (entry.waiting == nullptr) return true;
+bool Log::WaitsStill(const Append& entry) const {
   const auto found = delays_.Find(entry.waiting->id);
   return found && found->position == entry.waiting->position;
 }

@@ -244,6 +244,12 @@ class Log {
     Append* entry = nullptr;
   };
 
+  // As AppendAll, of entries with a large body among them.
+  void AppendApart(std::span<Append> entries, int64_t store_ms,
+                   TimePoint deadline);
+  // As AppendAll, of entries whose large bodies are written.
+  void AppendHere(std::span<Append> entries, int64_t store_ms,
+                  TimePoint deadline);
   // Writes the large bodies of `entries` to files and lets the entries name
   // them. Where that fails, `entries` ends before the one that failed.
   absl::Status WriteBodies(std::span<Append>& entries,
@@ -258,7 +264,10 @@ class Log {
   // Takes the append lock with nothing left unfinished. Errors: 1410; 1501.
   absl::Status LockWhole(TimePoint deadline);
   // Whether a message waits, or none is asked for.
-  bool Waits(const Append& entry) const;
+  bool Waits(const Append& entry) const {
+    return entry.waiting == nullptr || WaitsStill(entry);
+  }
+  bool WaitsStill(const Append& entry) const;
   // Publishes what is no plain message.
   void FinishOther(const RecordHeader& header, const char* record,
                    const Append* entry);
@@ -284,7 +293,10 @@ class Log {
   void LookAhead();
   bool SegmentIsDue() const;
   // Whether the current segment has enough in large bodies to be complete.
-  bool IsLaden(uint64_t parts) const;
+  // `parts`: so many of them would be.
+  bool IsLaden(uint64_t parts) const {
+    return control_->header().append.large_bytes.Load() * parts >= laden_bytes_;
+  }
   void PrepareAhead();
   void TouchAhead();
   // How many bytes the segments may have; UINT64_MAX: any number.

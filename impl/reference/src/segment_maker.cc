@@ -253,10 +253,6 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
   return status;
 }
 
-bool Log::IsLaden(uint64_t parts) const {
-  return control_->header().append.large_bytes.Load() >= laden_bytes_ / parts;
-}
-
 bool Log::SegmentIsDue() const {
   const ControlHeader& control = control_->header();
   const uint32_t current = control.append.current.Load();

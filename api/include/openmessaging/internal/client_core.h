@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "absl/base/attributes.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "openmessaging/internal/deadline.h"
@@ -65,15 +66,19 @@ class ClientCore {
   // Returns: how many calls are still in progress, closing included.
   size_t Stop(TimePoint deadline);
 
+  // Enter and Leave are two instructions around every call: a compiler that
+  // finds many callers would make functions of them.
+  //
   // Lets a call in; follow it with Leave. `operation` is for the error.
   // Errors: 1601 after Stop; 1602 not started, where autostart is off; else
   // what Start says, which is called first.
-  absl::Status Enter(std::string_view operation, TimePoint deadline) {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::Status Enter(std::string_view operation,
+                                                  TimePoint deadline) {
     if (TryEnter()) return absl::OkStatus();
     return EnterSlow(operation, deadline);
   }
 
-  void Leave() {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE void Leave() {
     const uint64_t old = word_.fetch_sub(kOne, std::memory_order_acq_rel);
     if (old == (kOne | kStopping)) CloseIfLast();
   }
@@ -118,7 +123,7 @@ class ClientCore {
   static constexpr uint64_t kStateMask = 7;
   static constexpr uint64_t kOne = 8;
 
-  bool TryEnter() {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool TryEnter() {
     // The look before keeps refused calls out of the count, so that a stopped
     // client is not kept alive by those that go on calling it.
     if ((word_.load(std::memory_order_relaxed) & kStateMask) != kStarted) {

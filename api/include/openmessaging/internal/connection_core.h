@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/attributes.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -112,8 +113,8 @@ class ConnectionCore {
   // Lifetime: good as long as the connection, or, where there are more names
   // than a store can have queues or one was forgotten meanwhile, until this
   // thread asks again.
-  absl::StatusOr<const QueueFacts*> FactsOf(std::string_view queue,
-                                            TimePoint deadline) {
+  ABSL_ATTRIBUTE_ALWAYS_INLINE absl::StatusOr<const QueueFacts*> FactsOf(
+      std::string_view queue, TimePoint deadline) {
     const Last& last = LastOfThread();
     if (last.connection == id_ &&
         last.forgotten == forgotten_.load(std::memory_order_acquire) &&
