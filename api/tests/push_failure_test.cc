@@ -155,5 +155,27 @@ TEST_CASE("OMS-PUSH-017: after Stop who was told is let go of") {
   CHECK(owner.use_count() == 1);
 }
 
+TEST_CASE("OMS-PUSH-017: who was told may ask the consumer while he is let go") {
+  World world;
+  // Asks a consumer when it ends.
+  struct Asks {
+    ~Asks() { suspended = consumer->IsSuspended(); }
+    PushConsumer* consumer = nullptr;
+    bool suspended = true;
+  };
+  auto asks = std::make_shared<Asks>();
+  PushConsumer consumer = world.MakePushConsumer(
+      {.on_failure = [asks](const auto&) { (void)asks; }});
+  asks->consumer = &consumer;
+  REQUIRE(consumer.Bind("orders", [](const Message&) { return Ack(); }).ok());
+  REQUIRE(consumer.Start().ok());
+  const std::weak_ptr<Asks> ended = asks;
+  asks.reset();
+
+  consumer.Stop(Soon());
+
+  CHECK(ended.expired());
+}
+
 }  // namespace
 }  // namespace openmessaging

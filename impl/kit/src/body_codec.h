@@ -5,6 +5,7 @@
 #ifndef OPENMESSAGING_KIT_BODY_CODEC_H_
 #define OPENMESSAGING_KIT_BODY_CODEC_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/internal/utf8.h"
+#include "openmessaging/limits.h"
 #include "openmessaging/message.h"
 #include "openmessaging/status.h"
 
@@ -34,6 +36,12 @@ inline void ReplaceBody(Message& message, std::string_view body) {
     driver::MessageAccess::SetField(message, driver::Field::kBornHost,
                                     born_host);
   }
+}
+
+// Returns: the bound within what any message may have, so that it can be added
+// to.
+inline size_t MostBytes(size_t max_body_bytes) {
+  return std::min(max_body_bytes, kMaxBodyBytes);
 }
 
 // `operation` is "compress" or "decompress".

@@ -96,7 +96,7 @@ absl::Status Lz4Codec::BeforeSend(Message& message) {
 
 absl::Status Lz4Codec::BeforeReceive(Message& message) {
   return DecompressBody(message, kName, [&](const Message& compressed) {
-    return Decompress(compressed, options_.max_body_bytes);
+    return Decompress(compressed, MostBytes(options_.max_body_bytes));
   });
 }
 

@@ -116,7 +116,7 @@ absl::Status ZstdCodec::BeforeSend(Message& message) {
 
 absl::Status ZstdCodec::BeforeReceive(Message& message) {
   return DecompressBody(message, kName, [&](const Message& compressed) {
-    return Decompress(compressed, options_.max_body_bytes);
+    return Decompress(compressed, MostBytes(options_.max_body_bytes));
   });
 }
 

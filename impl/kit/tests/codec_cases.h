@@ -134,6 +134,17 @@ void BombsAreRefused(const std::string& bomb) {
   CHECK(message.body() == bomb);
 }
 
+// A bound that no message can reach is none.
+template <typename Codec>
+void WhatHasNoBoundComesBack() {
+  Codec codec({.max_body_bytes = SIZE_MAX});
+  Message message("orders", Compressible());
+  CHECK(codec.BeforeSend(message).ok());
+  CHECK(message.compression() == Codec::kName);
+  CHECK(codec.BeforeReceive(message).ok());
+  CHECK(message.body() == Compressible());
+}
+
 template <typename Codec>
 void TheLimitIsExact() {
   Codec codec({.max_body_bytes = 1000});

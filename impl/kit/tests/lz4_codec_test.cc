@@ -51,6 +51,10 @@ TEST_CASE("OMS-CODEC-004: a bomb is refused, whether it says so or not") {
   codec_cases::BombsAreRefused<Lz4Codec>(Frame(std::string(50'000'000, 'x'), false));
 }
 
+TEST_CASE("OMS-CODEC-004: a lz4 codec without a bound takes what comes") {
+  codec_cases::WhatHasNoBoundComesBack<kit::Lz4Codec>();
+}
+
 TEST_CASE("OMS-CODEC-004: a body of the limit passes, one more does not") {
   codec_cases::TheLimitIsExact<Lz4Codec>();
 }

@@ -54,6 +54,10 @@ TEST_CASE("OMS-CODEC-004: a bomb is refused, whether it says so or not") {
   codec_cases::BombsAreRefused<ZstdCodec>(Frame(std::string(50'000'000, 'x'), false));
 }
 
+TEST_CASE("OMS-CODEC-004: a zstd codec without a bound takes what comes") {
+  codec_cases::WhatHasNoBoundComesBack<kit::ZstdCodec>();
+}
+
 TEST_CASE("OMS-CODEC-004: a body of the limit passes, one more does not") {
   codec_cases::TheLimitIsExact<ZstdCodec>();
 }

@@ -143,10 +143,7 @@ class ProducerCore final : public ClientCore {
 
   using Slot = std::optional<absl::StatusOr<SendResult>>;
 
-  // Whether a send must go through WatchedSend.
-  bool IsWatched() const {
-    return watchers_.any() || TraceScope::Current() != nullptr;
-  }
+  bool IsWatched() const { return IsSendWatched(watchers_); }
   WatchedSend::Watchers Watchers() const {
     return {interceptors_.list(), telemetry_};
   }
@@ -196,6 +193,7 @@ class ProducerCore final : public ClientCore {
   // the outcome is there already: never on a thread of the driver's.
   static void EndWhenDone(WatchedSend watched,
                           const Future<SendResult>& future) {
+    if (!watched.ends()) return;
     future.OnDone([watched = std::move(watched)](
                       const absl::StatusOr<SendResult>& result) mutable {
       watched.End(result);

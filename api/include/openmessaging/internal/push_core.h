@@ -571,10 +571,10 @@ inline void PushCore::Note(std::span<const PushItem> items,
 
 inline size_t PushCore::Close(TimePoint deadline) {
   const size_t calls = consumer_->StopAll(deadline);
+  failures_.End();
   std::map<std::string, std::shared_ptr<Binding>, std::less<>> ended;
   const MutexLock lock(mutex_);
   ended.swap(bindings_);
-  failures_.End();
   return calls;
 }
 

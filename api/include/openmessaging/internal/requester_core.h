@@ -81,8 +81,9 @@ class PendingRequest final : public FutureState<Message> {
  public:
   // Returns: one with two references, the requester's and the future's.
   static PendingRequest* Make(std::string_view queue,
-                              std::chrono::milliseconds timeout) {
-    auto* const request = new PendingRequest(queue, timeout);
+                              std::chrono::milliseconds timeout,
+                              TimePoint deadline) {
+    auto* const request = new PendingRequest(queue, timeout, deadline);
     request->Begin(2);
     return request;
   }
@@ -110,8 +111,9 @@ class PendingRequest final : public FutureState<Message> {
   }
 
  private:
-  PendingRequest(std::string_view queue, std::chrono::milliseconds timeout)
-      : queue_(queue), timeout_(timeout), deadline_(DeadlineAfter(timeout)) {}
+  PendingRequest(std::string_view queue, std::chrono::milliseconds timeout,
+                 TimePoint deadline)
+      : queue_(queue), timeout_(timeout), deadline_(deadline) {}
   ~PendingRequest() = default;
   void Recycle() override { delete this; }
 
@@ -127,7 +129,7 @@ inline std::string UniqueText() {
   for (int i = 0; i < 4; ++i) {
     uint32_t bits = device();
     for (int digit = 0; digit < 8; ++digit, bits >>= 4) {
-      text.push_back("0123456789abcdef"[bits & 15]);
+      text.push_back(kHexDigits[bits & 15]);
     }
   }
   return text;
@@ -223,11 +225,13 @@ class RequesterCore final : public ClientCore,
   absl::Status OpenReplyQueue(TimePoint deadline);
   absl::StatusOr<driver::Admin*> AdminForReplyQueue() const;
   void CloseReplyQueue(TimePoint deadline);
-  std::shared_ptr<ConsumerCore> MakeConsumer(std::string_view queue) const;
+  absl::StatusOr<std::shared_ptr<ConsumerCore>> MakeConsumer(
+      std::string_view queue, TimePoint deadline) const;
 
   // Checks the request, lets it in and addresses the answer to it.
   absl::StatusOr<Begun> Begin(Message& request,
-                              std::chrono::milliseconds timeout);
+                              std::chrono::milliseconds timeout,
+                              TimePoint deadline);
   // Returns: the request if it was still there; then it is the caller's to
   // finish.
   PendingRequest* Take(uint64_t id);
@@ -295,18 +299,26 @@ inline absl::Status RequesterCore::Open(TimePoint deadline) {
   return absl::OkStatus();
 }
 
-inline std::shared_ptr<ConsumerCore> RequesterCore::MakeConsumer(
-    std::string_view queue) const {
-  const auto facts = connection_->FactsOf(
-      queue, DeadlineAfter(connection_->operation_timeout()));
+// Of the one consumer of a reply queue. Who holds it exclusively is alive:
+// RemoveAbandonedReplyQueues goes by that.
+inline driver::ConsumerOptions OwnerOfReplyQueue(
+    const ConnectionCore& connection, bool exclusive) {
   driver::ConsumerOptions options;
   options.group = "default";
-  // Who holds this is alive: RemoveAbandonedReplyQueues goes by it.
-  options.exclusive =
-      facts.ok() && (*facts)->capabilities.Has(Capability::kExclusive);
-  return std::make_shared<ConsumerCore>(connection_, std::move(options),
-                                        /*autostart=*/true,
-                                        connection_->operation_timeout());
+  options.lease = connection.settings().lease;
+  options.exclusive = exclusive;
+  return options;
+}
+
+inline absl::StatusOr<std::shared_ptr<ConsumerCore>>
+RequesterCore::MakeConsumer(std::string_view queue, TimePoint deadline) const {
+  const auto facts = connection_->FactsOf(queue, deadline);
+  if (!facts.ok()) return facts.status();
+  return std::make_shared<ConsumerCore>(
+      connection_,
+      OwnerOfReplyQueue(*connection_, (*facts)->capabilities.Has(
+                                          Capability::kExclusive)),
+      /*autostart=*/true, connection_->operation_timeout());
 }
 
 inline absl::StatusOr<driver::Admin*> RequesterCore::AdminForReplyQueue()
@@ -340,9 +352,13 @@ inline absl::Status RequesterCore::OpenReplyQueue(TimePoint deadline) {
       const MutexLock lock(mutex_);
       reply_queue_ = queue;
     }
-    consumer_ = MakeConsumer(queue);
-    status = consumer_->Bind(queue, {});
-    if (status.ok()) return status;
+    auto consumer = MakeConsumer(queue, deadline);
+    status = consumer.status();
+    if (consumer.ok()) {
+      consumer_ = *std::move(consumer);
+      status = consumer_->Bind(queue, {});
+      if (status.ok()) return status;
+    }
     CloseReplyQueue(deadline);
     const bool taken = OmsCode(status) == Code::kConsumerExists ||
                        OmsCode(status) == Code::kQueueNotFound;
@@ -352,7 +368,7 @@ inline absl::Status RequesterCore::OpenReplyQueue(TimePoint deadline) {
 }
 
 inline void RequesterCore::CloseReplyQueue(TimePoint deadline) {
-  consumer_->StopAll(deadline);
+  if (consumer_) consumer_->Stop(deadline);
   consumer_.reset();
   std::string queue;
   {
@@ -384,9 +400,9 @@ inline void RequesterCore::Close(TimePoint deadline) {
 }
 
 inline absl::StatusOr<RequesterCore::Begun> RequesterCore::Begin(
-    Message& request, std::chrono::milliseconds timeout) {
+    Message& request, std::chrono::milliseconds timeout, TimePoint deadline) {
   const std::string_view queue = request.destination();
-  const auto facts = connection_->FactsOf(queue, DeadlineAfter(timeout));
+  const auto facts = connection_->FactsOf(queue, deadline);
   if (!facts.ok()) return facts.status();
   if (!(*facts)->capabilities.Has(Capability::kRequestReply)) {
     return MakeStatus(Code::kUnsupported, "request \"", queue,
@@ -405,7 +421,7 @@ inline absl::StatusOr<RequesterCore::Begun> RequesterCore::Begin(
                         "sent; expected fewer (max_in_flight, OMS-REQ-007)");
     }
     begun.id = ++last_id_;
-    begun.request = PendingRequest::Make(queue, timeout);
+    begun.request = PendingRequest::Make(queue, timeout, deadline);
     pending_.emplace(begun.id, begun.request);
     deadlines_.emplace(begun.request->deadline(), begun.id);
     wake = begun.request->deadline() < looks_at_;
@@ -420,15 +436,17 @@ inline absl::StatusOr<RequesterCore::Begun> RequesterCore::Begin(
 
 inline absl::StatusOr<Message> RequesterCore::Request(
     Message request, std::chrono::milliseconds timeout) {
-  if (absl::Status status = Enter("request", DeadlineAfter(timeout));
-      !status.ok()) {
+  // The wait is no call in progress: a Stop may end before it.
+  const std::shared_ptr<RequesterCore> kept = shared_from_this();
+  const TimePoint deadline = DeadlineAfter(timeout);
+  if (absl::Status status = Enter("request", deadline); !status.ok()) {
     return status;
   }
   Begun begun;
   Future<SendResult> sent;
   {
     const CallGuard guard(*this);
-    const auto let_in = Begin(request, timeout);
+    const auto let_in = Begin(request, timeout, deadline);
     if (!let_in.ok()) return let_in.status();
     begun = *let_in;
     sent = producer_->SendAsync(request);
@@ -437,8 +455,8 @@ inline absl::StatusOr<Message> RequesterCore::Request(
   // the thread of this object, which a driver may hold up.
   const Future<Message> answer = FutureAccess::Of<Message>(begun.request);
   const auto left = [&] {
-    return std::chrono::ceil<std::chrono::milliseconds>(
-        begun.request->deadline() - Clock::now());
+    return std::chrono::ceil<std::chrono::milliseconds>(deadline -
+                                                        Clock::now());
   };
   const auto outcome = sent.AwaitFor(left());
   if (sent.Ready() && !outcome.ok()) Fail(begun.id, outcome.status());
@@ -449,12 +467,12 @@ inline absl::StatusOr<Message> RequesterCore::Request(
 
 inline Future<Message> RequesterCore::RequestAsync(
     Message request, std::chrono::milliseconds timeout) {
-  if (absl::Status status = Enter("request", DeadlineAfter(timeout));
-      !status.ok()) {
+  const TimePoint deadline = DeadlineAfter(timeout);
+  if (absl::Status status = Enter("request", deadline); !status.ok()) {
     return FutureAccess::Done<Message>(std::move(status));
   }
   const CallGuard guard(*this);
-  const auto begun = Begin(request, timeout);
+  const auto begun = Begin(request, timeout, deadline);
   if (!begun.ok()) return FutureAccess::Done<Message>(begun.status());
   Future<Message> answer = FutureAccess::Of<Message>(begun->request);
   producer_->SendAsync(request).OnDone(
@@ -574,6 +592,8 @@ inline absl::StatusOr<std::vector<std::string>> RemoveAbandonedReplyQueues(
     const std::string& queue = info.name;
     if (!queue.starts_with(kReplyQueuePrefix)) continue;
     const auto facts = connection->FactsOf(queue, deadline);
+    // Its requester has stopped meanwhile.
+    if (OmsCode(facts.status()) == Code::kQueueNotFound) continue;
     if (!facts.ok()) return facts.status();
     if (!(*facts)->capabilities.Has(Capability::kExclusive)) {
       return MakeStatus(Code::kUnsupported, kOperation, " \"",
@@ -582,11 +602,9 @@ inline absl::StatusOr<std::vector<std::string>> RemoveAbandonedReplyQueues(
                         "the queue does not support exclusive; expected the "
                         "broker's own tools (OMS-REQ-008)");
     }
-    driver::ConsumerOptions options;
-    options.group = "default";
-    options.exclusive = true;
-    ConsumerCore owner(connection, std::move(options), /*autostart=*/true,
-                       connection->operation_timeout());
+    ConsumerCore owner(connection,
+                       OwnerOfReplyQueue(*connection, /*exclusive=*/true),
+                       /*autostart=*/true, connection->operation_timeout());
     absl::Status status = owner.Bind(queue, {});
     if (status.ok()) {
       // It is ours now, and deleted before anybody else can have it.
@@ -594,7 +612,7 @@ inline absl::StatusOr<std::vector<std::string>> RemoveAbandonedReplyQueues(
       connection->ForgetFactsOf(queue);
       if (status.ok()) removed.push_back(queue);
     }
-    owner.StopAll(deadline);
+    owner.Stop(deadline);
     // The living keep theirs; others may have been quicker.
     if (!status.ok() && OmsCode(status) != Code::kConsumerExists &&
         OmsCode(status) != Code::kQueueNotFound) {

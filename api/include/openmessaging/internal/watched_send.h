@@ -27,6 +27,11 @@ namespace openmessaging {
 inline namespace v0 {
 namespace internal {
 
+// Returns: whether a send of this thread must go through WatchedSend.
+inline bool IsSendWatched(const WatchCount& watchers) {
+  return watchers.any() || TraceScope::Current() != nullptr;
+}
+
 // Runs around the call of the producer, not inside: an interceptor may stop the
 // producer that it watches without waiting for itself. Keeps all that it needs,
 // for an outcome that comes when the producer is gone.
@@ -60,6 +65,8 @@ class WatchedSend {
   // Returns: what is to be sent.
   const Message& message() const { return message_; }
 
+  // Whether somebody is told of the outcome; a trace alone asks for nothing.
+  bool ends() const { return watchers_.interceptors || watchers_.telemetry; }
   // Runs what comes after it.
   void End(const absl::StatusOr<SendResult>& result) {
     if (watchers_.interceptors) {
