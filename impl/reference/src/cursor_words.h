@@ -113,8 +113,6 @@ class CursorWords {
     if (exceptions() != nullptr) exceptions()->used.Store(0);
     cursor.unlogged.Store(0);
     cursor.stalled.Store(0);
-    // What was held back for a key's sake is not any more.
-    cursor.freed.FetchAdd(1);
     cursor.next_scan_ns.Store(INT64_MAX);
   }
 
