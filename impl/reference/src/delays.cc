@@ -281,10 +281,13 @@ absl::Status Delays::Cancel(const Queue& queue, const MessageId& id,
 
 uint32_t Delays::Retirable(uint32_t first, uint32_t keep) const {
   SegmentMap& segments = store_->segments();
+  const DelayTable table(&store_->control());
+  if (table.count() == 0) return keep;
+  // Often the first one is kept: then the others need not be looked at.
+  if (keep - first > 1 && Retirable(first, first + 1) == first) return first;
   const uint64_t below = segments.entry(keep).base.Load();
   std::vector<uint64_t> bytes(keep - first);
-  for (const Delayed& delayed :
-       DelayTable(&store_->control()).All(INT64_MAX, below)) {
+  for (const Delayed& delayed : table.All(INT64_MAX, below)) {
     for (uint32_t n = first; n != keep; ++n) {
       const uint64_t base = segments.entry(n).base.Load();
       if (delayed.position - base < segments.entry(n).capacity.Load()) {
@@ -293,8 +296,13 @@ uint32_t Delays::Retirable(uint32_t first, uint32_t keep) const {
       }
     }
   }
+  uint64_t spare = store_->log().SpareForRenewal();
   for (uint32_t n = first; n != keep; ++n) {
-    if (bytes[n - first] > segments.entry(n).capacity.Load() / 4) return n;
+    const uint64_t again = bytes[n - first];
+    if (again > segments.entry(n).capacity.Load() / 4 || again > spare) {
+      return n;
+    }
+    spare -= again;
   }
   return keep;
 }

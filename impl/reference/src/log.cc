@@ -195,13 +195,15 @@ absl::StatusOr<LargeBody> Log::WriteBody(const Append& entry,
 }
 
 Purpose Log::PurposeOf(const Append& entry) const {
-  if (entry.partition != nullptr || entry.takes_room) {
+  const bool due = entry.type == RecordType::kDue;
+  if (!due && (entry.partition != nullptr || entry.takes_room)) {
     return Purpose::kMessages;
   }
   const uint32_t owner = control_->header().catalog.retire.owner.Load();
-  return owner != 0 && Owner::FromWord(owner) == liveness_->self()
-             ? Purpose::kRetirement
-             : Purpose::kFacts;
+  if (owner != 0 && Owner::FromWord(owner) == liveness_->self()) {
+    return Purpose::kRetirement;
+  }
+  return due ? Purpose::kDue : Purpose::kFacts;
 }
 
 uint64_t Log::Room(Purpose purpose) const {

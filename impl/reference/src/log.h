@@ -119,8 +119,10 @@ inline constexpr uint64_t kTouchBytes = uint64_t{1} << 20;
 
 // Who asks for room. When it ends, messages are refused first (1502); what
 // settles them may go on into a segment made from the reserve, and what gives
-// segments back always finds its place there.
-enum class Purpose { kMessages, kFacts, kRetirement };
+// segments back always finds its place there. A delayed message that is due has
+// its room already: it leaves its old place as soon as it has the new one, and
+// so goes on as what settles does, past the limit.
+enum class Purpose { kMessages, kFacts, kDue, kRetirement };
 
 // Invariants:
 //   (1) bytes below committed never change while their segment exists, except
@@ -179,8 +181,12 @@ class Log {
   // process use next, where that is due.
   void WorkAhead();
 
-  // Makes the file `reserve` again where it is missing and there is room.
+  // Makes the file `reserve` again where it is missing and there is room, and
+  // forgets the segment that a dead process was preparing.
   void RestoreReserve();
+  // Returns: how much retirement may append again. Where nothing but the
+  // reserve is left, a part of it: the rest is for what must be said.
+  uint64_t SpareForRenewal() const;
   // As above while a store is opened. Without a reserve messages stay out of
   // the current segment, because it is all that is left.
   void OpenReserve();
@@ -255,6 +261,8 @@ class Log {
   absl::Status WriteBodies(std::span<Append>& entries,
                            std::vector<Apart>& apart, TimePoint deadline);
   absl::StatusOr<LargeBody> WriteBody(const Append& entry, TimePoint deadline);
+  // Whether there is a reserve, or none is wanted.
+  bool HasReserve() const;
   // Whether messages may take what room there is.
   absl::Status CheckReserve();
 

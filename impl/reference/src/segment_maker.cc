@@ -140,12 +140,15 @@ bool Log::EnsureReserve() {
   return false;
 }
 
+bool Log::HasReserve() const {
+  return control_->header().options.reserve_bytes == 0 ||
+         storage_->IsVolatile() || storage_->Open(kReserve, Access::kRead).ok();
+}
+
 absl::Status Log::CheckReserve() {
-  const uint64_t bytes = control_->header().options.reserve_bytes;
-  if (bytes == 0 || storage_->IsVolatile()) return absl::OkStatus();
-  if (storage_->Open(kReserve, Access::kRead).ok()) return absl::OkStatus();
+  if (HasReserve()) return absl::OkStatus();
   RestoreReserve();
-  if (storage_->Open(kReserve, Access::kRead).ok()) return absl::OkStatus();
+  if (HasReserve()) return absl::OkStatus();
   return MakeStatus(Code::kStorageBusy, "append to \"",
                     std::string_view(storage_->Describe()),
                     "\": the disk is full; settle messages or free space");
@@ -165,11 +168,27 @@ void Log::OpenReserve() {
   control.catalog.reserved_segment.Store(control.append.current.Load() + 1);
 }
 
+uint64_t Log::SpareForRenewal() const {
+  const ControlHeader& control = control_->header();
+  const uint32_t current = control.append.current.Load();
+  if (control.catalog.reserved_segment.Load() != current + 1 && HasReserve()) {
+    return UINT64_MAX;
+  }
+  const SegmentEntry& entry = segments_->entry(current);
+  const uint64_t used = control.append.tail.Load() - entry.base.Load();
+  const uint64_t capacity = entry.capacity.Load();
+  return std::min((capacity - std::min(capacity, used)) / 2,
+                  control.options.reserve_bytes / 4);
+}
+
 uint64_t Log::LimitFor(Purpose purpose) const {
   const StoreOptions& options = control_->header().options;
   const uint64_t limit =
       options.max_bytes != 0 ? options.max_bytes : storage_->MaxBytes();
-  if (limit == 0 || purpose == Purpose::kRetirement) return UINT64_MAX;
+  if (limit == 0 || purpose == Purpose::kRetirement ||
+      purpose == Purpose::kDue) {
+    return UINT64_MAX;
+  }
   return purpose == Purpose::kFacts ? limit + options.reserve_bytes : limit;
 }
 
@@ -244,11 +263,15 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
     return full("the store is full at ", limit,
                 " bytes; settle messages first (max-bytes)");
   }
+  const uint32_t before = catalog.reserved_segment.Load();
+  // Without a reserve this is all that retirement will find.
+  if (!messages && !HasReserve()) catalog.reserved_segment.Store(last + 2);
   absl::Status status = MakeLargestSegment(
       end, next, messages ? NextCapacity(0, bytes) : least);
   if (!messages && OmsCode(status) == Code::kStorageBusy) {
     status = MakeSegmentFromReserve(end, least, control.epoch, nullptr);
   }
+  if (!messages && !status.ok()) catalog.reserved_segment.Store(before);
   catalog.preparing_bytes.StoreSequential(0);
   return status;
 }

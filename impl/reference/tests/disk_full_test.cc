@@ -228,6 +228,123 @@ TEST_CASE("max-bytes leaves retirement its part, too") {
   CHECK(house.TrySendOne().ok());
 }
 
+// Sends delayed messages until one is refused. Returns: how many were stored.
+size_t FillDelayed(TightHouse& house) {
+  Message message = MakeMessage(std::string(1000, 'x'), Durability::kProcess);
+  message.SetDelay(std::chrono::seconds(1));
+  for (size_t stored = 0;; ++stored) {
+    REQUIRE(stored < 10'000);
+    const absl::Status status = TrySend(house.store, {&message, 1})[0].status();
+    if (status.ok()) continue;
+    CHECK_MESSAGE(OmsCode(status) == Code::kStorageBusy, status.message());
+    return stored;
+  }
+}
+
+TEST_CASE("a store full of delayed messages empties when they are due") {
+  StoreOptions options = TightStore();
+  SUBCASE("by max-bytes") { options.max_bytes = 100'000; }
+  SUBCASE("by max-bytes, where they are more than the reserve") {
+    options.max_bytes = 400'000;
+  }
+  SUBCASE("by the disk") {}
+  TightHouse house(options);
+  Member member(house.store, "g");
+  size_t next = 0;
+  REQUIRE(house.TrySendOne().ok());
+  REQUIRE(TightHouse::Drain(member, next) == 1);
+  if (options.max_bytes == 0) {
+    // So that there is a place where they wait.
+    Message first = MakeMessage("x", Durability::kProcess);
+    first.SetDelay(std::chrono::milliseconds(1));
+    REQUIRE(TrySend(house.store, {&first, 1})[0].ok());
+    house.machine.clock.boot_ns.fetch_add(2'000'000);
+    REQUIRE(TightHouse::Drain(member, next) == 1);
+    house.storage->set_room(house.storage->used() + 50'000);
+  }
+
+  for (int round = 0; round < 5; ++round) {
+    CAPTURE(round);
+    const size_t stored = FillDelayed(house);
+    CHECK(stored > 0);
+    // On a full disk they come as those before them go, a part at a time.
+    size_t came = 0;
+    for (int look = 0; look < 20 && came < stored; ++look) {
+      house.machine.clock.boot_ns.fetch_add(1'000'000'000);
+      came += TightHouse::Drain(member, next);
+    }
+    CHECK(came == stored);
+
+    CHECK(house.TrySendOne().ok());
+    CHECK(TightHouse::Drain(member, next) == 1);
+  }
+  member.Close();
+  CHECK(house.store->Close(Soon()).ok());
+  CHECK_FALSE(CheckStore(house.directory.path()).value().damaged());
+}
+
+TEST_CASE("a full store tells that a message was damaged while it waited") {
+  StoreOptions options = TightStore();
+  options.max_bytes = 100'000;
+  TightHouse house(options);
+  Message message = MakeMessage("waits", Durability::kProcess);
+  message.SetDelay(std::chrono::hours(1));
+  REQUIRE(TrySend(house.store, {&message, 1})[0].ok());
+  size_t stored = house.Fill();
+  // To the last byte.
+  const Message small = MakeMessage("", Durability::kProcess);
+  while (TrySend(house.store, {&small, 1})[0].ok()) ++stored;
+  REQUIRE(house.store->Close(Soon()).ok());
+  house.store.reset();
+  for (const RecordPlace& place : RecordsOf(house.directory.path())) {
+    if (place.type() != RecordType::kDelayed) continue;
+    FlipBit(house.directory.path() + "/" + place.file,
+            place.at + place.bytes() - 1, 1);
+  }
+  house.Open(options);
+  REQUIRE(house.store->open_path() == OpenPath::kClean);
+
+  // Its segment goes with those that are settled.
+  Member member(house.store, "g");
+  size_t next = 0;
+  CHECK(TightHouse::Drain(member, next) == stored);
+  CHECK(house.TrySendOne().ok());
+
+  CHECK(member.Take().size() == 1);
+  REQUIRE(member.damage().size() == 1);
+  CHECK(OmsCode(member.damage()[0]) == Code::kDamaged);
+}
+
+TEST_CASE("retirement leaves the last of the reserve to what must be said") {
+  TightHouse house;
+  ControlHeader& header = house.store->control().header();
+  const DelayTable table(&house.store->control());
+  // One in each segment but the first; not much of it.
+  Message waits = MakeMessage(std::string(3000, 'x'), Durability::kProcess);
+  waits.SetDelay(std::chrono::hours(1));
+  while (header.append.current.Load() < 4) {
+    if (table.count() < header.append.current.Load()) {
+      REQUIRE(TrySend(house.store, {&waits, 1})[0].ok());
+    } else {
+      REQUIRE(house.TrySendOne().ok());
+    }
+  }
+  REQUIRE(table.count() == 3);
+  const Delays& delays = house.store->delays();
+  CHECK(delays.Retirable(1, 4) == 4);
+
+  // What is appended from here on lies in the reserve: a quarter of it is for
+  // these, which is enough for two.
+  header.catalog.reserved_segment.Store(header.append.current.Load() + 1);
+
+  CHECK(delays.Retirable(1, 4) == 3);
+  header.catalog.reserved_segment.Store(0);
+  CHECK(delays.Retirable(1, 4) == 4);
+  // And where it is missing.
+  std::filesystem::remove(house.directory.path() + "/reserve");
+  CHECK(delays.Retirable(1, 4) == 3);
+}
+
 // A small file system, as long as this object lives.
 class SmallDisk {
  public:
