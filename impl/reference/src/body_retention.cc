@@ -159,6 +159,7 @@ absl::Status Store::RemoveUnnamed() {
 }
 
 void Store::MakeRoom(TimePoint deadline) {
+  log_->RestoreReserve();
   Retire();
   const uint64_t tail = control_->header().append.tail.Load();
   if (LowestNeeded(tail) >= tail) {

@@ -45,6 +45,7 @@ std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
   checkpoint.index_free = reader.Get<uint32_t>();
   checkpoint.index_checksum = reader.Get<uint32_t>();
   checkpoint.current = reader.Get<uint32_t>();
+  checkpoint.large_bytes = reader.Get<uint64_t>();
   for (auto n = reader.Get<uint32_t>(); n > 0 && reader.ok(); --n) {
     Checkpoint::SegmentPart part;
     part.base = reader.Get<uint64_t>();
@@ -139,6 +140,7 @@ absl::Status WriteCheckpoint(Storage& storage, const Control& control,
   const uint32_t first = header.catalog.first_segment.Load();
   const uint32_t end = header.catalog.end_segment.Load();
   body.Put(header.append.current.Load() - first);
+  body.Put(header.append.large_bytes.Load());
   body.Put(end - first);
   for (uint32_t n = first; n != end; ++n) {
     const SegmentEntry& entry = segments.entry(n);

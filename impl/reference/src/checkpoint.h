@@ -32,6 +32,7 @@ struct Checkpoint {
   uint32_t index_free = 0;
   uint32_t index_checksum = 0;
   uint32_t current = 0;  // Which of `segments` the end lies in.
+  uint64_t large_bytes = 0;  // What that one names in large bodies.
 
   struct SegmentPart {
     uint64_t base = 0;

@@ -242,14 +242,7 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   }
   // Go on where the last process stopped.
   header.append.current.Store(checkpoint.current);
-  // At least what this segment has.
-  uint64_t large_bytes = 0;
-  if ((checkpoint.segments[checkpoint.current].used & kNamesBodies) != 0) {
-    const auto bodies = bodies_->List();
-    if (!bodies.ok()) return bodies.status();
-    for (const LargeBody& body : *bodies) large_bytes += body.bytes;
-  }
-  header.append.large_bytes.Store(large_bytes);
+  header.append.large_bytes.Store(checkpoint.large_bytes);
   header.append.chain.Store(checkpoint.chain);
   header.append.tail.Store(checkpoint.end);
   header.append.sequence.Store(checkpoint.sequence);

@@ -158,6 +158,8 @@ void Log::RestoreReserve() {
   if (prepare_lock_.Acquire(TimePoint::min()) == SlotLock::Result::kTimeout) {
     return;
   }
+  // Nobody alive is preparing: what stands there is of one who died.
+  control_->header().catalog.preparing_bytes.StoreSequential(0);
   EnsureReserve();
   prepare_lock_.Release();
 }
@@ -211,6 +213,8 @@ absl::Status Log::PrepareSegment(uint64_t bytes, Purpose purpose,
 absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
   ControlHeader& control = control_->header();
   ControlHeader::Catalog& catalog = control.catalog;
+  // What stands there is of a preparer who died.
+  catalog.preparing_bytes.StoreSequential(0);
   const uint32_t last = catalog.end_segment.Load() - 1;
   SegmentEntry& entry = segments_->entry(last);
   const uint64_t capacity = entry.capacity.Load();
@@ -232,7 +236,6 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
   }
   // Large bodies are written meanwhile: both say what they want before they look
   // how much there is.
-  catalog.preparing_bytes.StoreSequential(0);
   const uint64_t total = bodies_->StoredBytes();
   const uint64_t limit = LimitFor(Purpose::kMessages);
   const uint64_t room = limit - std::min(limit, total);

@@ -647,6 +647,34 @@ TEST_CASE("bodies go with their segment, which they complete early") {
   CHECK(Checked(house.path()).findings.empty());
 }
 
+TEST_CASE("a clean open knows what its segment has in large bodies") {
+  House house;
+  const auto large_bytes = [&] {
+    return house.handle.store->control().header().append.large_bytes.Load();
+  };
+  // Those of earlier segments are there as well, and count for these.
+  for (int n = 0; n < 10; ++n) {
+    SendOne(house.handle.store, Body(n), Durability::kProcess);
+  }
+  REQUIRE(house.handle.store->bodies().bytes() == 10 * kLarge);
+  uint64_t before = large_bytes();
+  REQUIRE(before > 0);
+  REQUIRE(before < 10 * kLarge);
+
+  const size_t segments = SegmentFiles(house.path()).size();
+  for (int n = 0; n < 4; ++n) {
+    house.handle.Close();
+    house.handle = house.Another();
+    REQUIRE(house.handle.store->open_path() == OpenPath::kClean);
+    CHECK(large_bytes() == before);
+    SendOne(house.handle.store, Body(n, 2049), Durability::kProcess);
+    before = large_bytes();
+  }
+
+  // A segment takes 16 KiB of them, however often it is opened.
+  CHECK(SegmentFiles(house.path()).size() <= segments + 2);
+}
+
 TEST_CASE("a body that is held stays mapped when its file is gone") {
   House house;
   Message held;
@@ -783,6 +811,21 @@ TEST_CASE("large bodies count against max-bytes and give it back") {
   member.Close();
   house.handle.Close();
   CHECK(Checked(house.path()).findings.empty());
+}
+
+TEST_CASE("a segment that a dead process was preparing takes no room") {
+  StoreOptions options = Options();
+  options.max_bytes = 200'000;
+  House house(options);
+  ControlHeader& header = house.handle.store->control().header();
+  header.catalog.preparing_bytes.Store(150'000);
+
+  const Message message = MakeMessage(Body(1, 100'000));
+  const auto result = TrySend(house.handle.store, {&message, 1})[0];
+
+  CHECK_MESSAGE(result.ok(), result.status().message());
+  CHECK(header.catalog.preparing_bytes.Load() == 0);
+  house.handle.Close();
 }
 
 TEST_CASE("on a full disk a large body is refused and leaves nothing") {
