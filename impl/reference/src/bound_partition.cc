@@ -13,7 +13,7 @@ BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                                std::shared_ptr<const Group> group,
                                std::shared_ptr<const Queue> dead_letters,
                                uint32_t partition, uint64_t source,
-                               bool ordered)
+                               bool ordered, const kit::Filter* filter)
     : store_(store),
       queue_(std::move(queue)),
       group_(std::move(group)),
@@ -23,7 +23,7 @@ BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
       ordered_(ordered),
       state_(queue_->state->partition(partition)),
       cursor_(group_->state->cursor(partition)),
-      log_(store, group_, std::move(dead_letters), partition) {}
+      log_(store, group_, std::move(dead_letters), partition, filter) {}
 
 BoundPartition::~BoundPartition() {
   if (holder_ != nullptr) holder_->Unref();

@@ -122,7 +122,9 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
     bound->partitions.push_back(
         std::make_unique<BoundPartition>(store_.get(), *found, *group,
                                          bound->dead_letters, p, source | p,
-                                         options_.ordered));
+                                         options_.ordered,
+                                         bound->filter ? &*bound->filter
+                                                       : nullptr));
   }
   bound_.push_back(bound);
   queue_states_.push_back((*found)->state);

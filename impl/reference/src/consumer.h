@@ -58,7 +58,7 @@ class BoundPartition {
   BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                  std::shared_ptr<const Group> group,
                  std::shared_ptr<const Queue> dead_letters, uint32_t partition,
-                 uint64_t source, bool ordered);
+                 uint64_t source, bool ordered, const kit::Filter* filter);
   ~BoundPartition();
   BoundPartition(const BoundPartition&) = delete;
   BoundPartition& operator=(const BoundPartition&) = delete;
@@ -142,13 +142,13 @@ struct BoundQueue {
   std::shared_ptr<const Group> group{};
   // Null where the queue has none.
   std::shared_ptr<const Queue> dead_letters{};
+  // Nothing: every message is for the group. The partitions refer to it.
+  std::optional<kit::Filter> filter{};
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
   // What the group's word says while this consumer has it for itself; or 0.
   uint64_t claim = 0;
   // What this consumer entered among the terms; null in a private group.
   BindingEntry* entry = nullptr;
-  // Nothing: every message is for the group.
-  std::optional<kit::Filter> filter{};
 };
 
 struct ConsumerSettings {

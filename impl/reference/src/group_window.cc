@@ -388,16 +388,25 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
   if (!moving.place.word->CompareExchange(expected, moving.found.bits())) {
     return true;  // Acknowledged meanwhile.
   }
-  deadline = std::max(deadline,
-                      std::chrono::steady_clock::now() + kAppendPatience);
-  absl::Status moved = MoveDead(moving, DeadReason::kExpired, deadline);
+  // What hindered one hinders the others, each of which would wait for it.
+  absl::Status moved = result.failure;
+  if (moved.ok() || OmsCode(moved) == Code::kDamaged) {
+    deadline = std::max(deadline,
+                        std::chrono::steady_clock::now() + kAppendPatience);
+    moved = MoveDead(moving, DeadReason::kExpired, deadline);
+  }
   FreeKey();
   if (moved.ok()) return true;
   if (const Code code = OmsCode(moved);
-      code == Code::kReceiptExpired || code == Code::kQueueNotFound) {
-    // Another group has moved it, or its segment is gone.
+      code == Code::kReceiptExpired || code == Code::kQueueNotFound ||
+      code == Code::kDamaged) {
+    // Another group has moved it or will, its segment is gone, or nobody can
+    // read it, which is told.
     expected = moving.found.bits();
     moving.place.word->CompareExchange(expected, settled.bits());
+    if (code == Code::kDamaged && offset >= partition_->first_offset.Load()) {
+      result.failure = std::move(moved);
+    }
     return true;
   }
   moving.place.due->Store(SaturatingAdd(now_ns, kMoveAgainNs));

@@ -56,15 +56,23 @@ std::string_view BytesOf(const T& value) {
   return {reinterpret_cast<const char*>(&value), sizeof(value)};
 }
 
+// A source that is gone is not to be taken for a dead-letter queue that is.
+absl::Status SourceError(const DeadLetter& letter, const absl::Status& status) {
+  if (OmsCode(status) != Code::kQueueNotFound) return status;
+  return MakeStatus(Code::kDamaged, "settle offset ", letter.offset,
+                    ": the segment of the message is gone");
+}
+
 }  // namespace
 
 PartitionLog::PartitionLog(Store* store, std::shared_ptr<const Group> group,
                            std::shared_ptr<const Queue> dead_letters,
-                           uint32_t partition)
+                           uint32_t partition, const kit::Filter* filter)
     : store_(store),
       group_(std::move(group)),
       dead_letters_(std::move(dead_letters)),
       queue_partition_(QueuePartition(group_->queue->id, partition)),
+      filter_(filter),
       cursor_(group_->state->cursor(partition)) {}
 
 absl::Status PartitionLog::EnsureExceptions(TimePoint deadline) {
@@ -193,7 +201,12 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
     }
   }
   const auto message = ReadSource(letter);
-  if (!message.ok()) return message.status();
+  if (!message.ok()) return SourceError(letter, message.status());
+  if (expired && filter_ != nullptr && !filter_->Matches(*message)) {
+    return MakeStatus(Code::kReceiptExpired, "settle offset ", letter.offset,
+                      ": the message is not for this group, which leaves it "
+                      "to those that it is for");
+  }
   const std::string fields = FieldsOf(*message, letter);
   const uint32_t key_hash = KeyHash(message->message_key());
   const uint32_t partition =
@@ -218,7 +231,7 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   record.guarded = expired ? letter.unburied : letter.expected;
   record.pieces = {BytesOf(source), fields, message->body()};
   const auto large = SharedBodyOf(letter);
-  if (!large.ok()) return large.status();
+  if (!large.ok()) return SourceError(letter, large.status());
   if (large->has_value()) {
     // Not copied: both records name one file.
     record.flags |= kBodyApart;

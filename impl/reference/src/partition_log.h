@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "catalog.h"
 #include "message_reader.h"
+#include "openmessaging/kit/filter.h"
 #include "redelivery.h"
 #include "store.h"
 
@@ -25,8 +26,10 @@ namespace openmessaging::reference {
 class PartitionLog final : public RedeliveryLog {
  public:
   // `dead_letters`: the queue's dead-letter queue; nullptr: it has none.
+  // `filter`: what the group's messages match; nullptr: all are for it.
   PartitionLog(Store* store, std::shared_ptr<const Group> group,
-               std::shared_ptr<const Queue> dead_letters, uint32_t partition);
+               std::shared_ptr<const Queue> dead_letters, uint32_t partition,
+               const kit::Filter* filter = nullptr);
 
   absl::Status EnsureExceptions(TimePoint deadline) override;
   absl::Status LogCursor(TimePoint deadline) override;
@@ -56,6 +59,7 @@ class PartitionLog final : public RedeliveryLog {
   const std::shared_ptr<const Group> group_;
   const std::shared_ptr<const Queue> dead_letters_;
   const uint32_t queue_partition_;
+  const kit::Filter* const filter_;
   Cursor* const cursor_;
   std::string buffer_;  // Kept for its room.
 };

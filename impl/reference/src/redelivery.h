@@ -99,9 +99,9 @@ class RedeliveryLog {
 
   // Appends the one record that holds the message for the dead-letter queue and
   // settles it here. Errors: 1604 the word is not as expected any more, or the
-  // message is buried; 1609
-  // the message is damaged; 1404 it is gone, or the dead-letter queue; as an
-  // append's. Nothing was done then.
+  // message is buried, or it expired and is not for this group; 1609 the message
+  // is damaged or gone; 1404 the dead-letter queue is gone; as an append's.
+  // Nothing was done then.
   virtual absl::Status MoveDead(const DeadLetter& letter,
                                 TimePoint deadline) = 0;
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "child.h"
@@ -106,6 +107,33 @@ TEST_CASE_TEMPLATE("OMS-CONS-025: what a filter leaves out disturbs nobody",
   CHECK(DrainBodies(all) == Numbers(1, 6));
   CHECK(DrainBodies(mine) == std::vector<std::string>{"1", "3", "5"});
   CHECK(DrainBodies(other) == std::vector<std::string>{"2", "4", "6"});
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-025: what a filter leaves out is not buried", Place,
+                   MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "dead");
+  Must(bus.resource_manager().CreateQueue(kQueue,
+                                          {.dead_letter_queue = "dead"}));
+  for (const char* const kind : {"even", "odd"}) {
+    Message message(kQueue, kind);
+    Must(message.SetProperty("kind", kind));
+    message.SetExpireAt(milliseconds(1));
+    SendOne(bus, message);
+  }
+  PullConsumer odd = ConsumeSome(bus, kOdd, {.group = "odd"});
+  PullConsumer even = ConsumeSome(bus, kEven, {.group = "even"});
+  PullConsumer undertaker = Consume(bus, "dead");
+
+  // It is for the group that it came too late for.
+  for (const auto& [consumer, name] :
+       {std::pair(&odd, "odd"), std::pair(&even, "even")}) {
+    CHECK(NothingComes(*consumer));
+    const Delivery dead = Take(undertaker);
+    CHECK(dead->body() == name);
+    CHECK(dead->properties().GetOr<std::string>(kDeadGroup, "") == name);
+    CHECK(NothingComes(undertaker));
+  }
 }
 
 TEST_CASE_TEMPLATE("OMS-CONS-025: an invalid filter fails when it is bound",

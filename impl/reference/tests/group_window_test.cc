@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -443,6 +444,81 @@ TEST_CASE("a damaged word counts as not acknowledged") {
   fixture.machine.clock.boot_ns += kSecondNs;
 
   CHECK(fixture.Take(*window, 1).size() == 1);
+}
+
+// Everything has expired; nothing can be moved until it shall.
+class StuckLog final : public RedeliveryLog {
+ public:
+  absl::Status EnsureExceptions(TimePoint) override {
+    return absl::OkStatus();
+  }
+  absl::Status LogCursor(TimePoint) override { return absl::OkStatus(); }
+  absl::Status LogAttempts(uint64_t, std::span<const Attempt>,
+                           TimePoint) override {
+    return absl::OkStatus();
+  }
+  bool IsExpired(uint64_t, uint64_t) override { return true; }
+  absl::Status MoveDead(const DeadLetter& letter, TimePoint) override {
+    ++moves;
+    if (stuck) return MakeStatus(Code::kTimeout, "append: not in time");
+    // As the record does that is appended.
+    const_cast<Shared<uint64_t>*>(letter.word)->Store(
+        DeliveryWord::Restored(letter.offset, DeliveryState::kSettled, 0)
+            .bits());
+    return absl::OkStatus();
+  }
+  absl::StatusOr<uint64_t> LogSeek(uint64_t, uint64_t, TimePoint) override {
+    return 0;
+  }
+  absl::Status FinishDead(TimePoint) override { return absl::OkStatus(); }
+
+  int moves = 0;
+  bool stuck = true;
+};
+
+TEST_CASE("where one expired message cannot be moved the others are not tried") {
+  Fixture fixture;
+  auto plain = fixture.WindowOf(fixture.handle);
+  const auto queue =
+      fixture.handle.store->catalog().FindQueue("orders", Soon());
+  REQUIRE(queue.ok());
+  StuckLog log;
+  RedeliveryPolicy policy;
+  policy.dead_letters = true;
+  GroupWindow window(&fixture.handle.store->control(),
+                     &fixture.machine.environment,
+                     &fixture.handle.store->liveness(),
+                     (*queue)->state->partition(0),
+                     QueuePartition((*queue)->id, 0), &plain->cursor(), policy,
+                     &log);
+  Message message = MakeMessage("x");
+  message.SetExpireAt(std::chrono::milliseconds(1));
+  const std::vector<Message> batch(10, message);
+  for (const auto& result : TrySend(fixture.handle.store, batch)) {
+    REQUIRE(result.ok());
+  }
+  const auto look = [&] {
+    std::vector<HandOut> outs(16);
+    const TakeResult result =
+        window.Take(16, fixture.machine.clock.BootNs(), kLeaseNs, UINT64_MAX,
+                    outs.data(), Soon());
+    CHECK(result.count == 0);
+    return OmsCode(result.failure);
+  };
+
+  CHECK(look() == Code::kTimeout);
+  CHECK(log.moves == 1);
+  CHECK_FALSE(window.MayHave(fixture.machine.clock.BootNs()));
+  fixture.machine.clock.boot_ns += kSecondNs;
+  CHECK(look() == Code::kTimeout);
+  CHECK(log.moves == 2);
+
+  log.stuck = false;
+  fixture.machine.clock.boot_ns += kSecondNs;
+  look();
+  CHECK(log.moves == 12);
+  look();
+  CHECK_FALSE(window.HasUnsettled());
 }
 
 TEST_CASE("threads that receive, ack and nack settle each message once") {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "cursor_image.h"
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 #include "faulty_storage.h"
@@ -500,6 +501,15 @@ TEST_CASE("a body that cannot be flushed is not stored") {
   CHECK((*store)->log().poisoned());
 }
 
+Cursor& CursorOf(Store& store, std::string_view group) {
+  const auto queue = store.catalog().FindQueue("orders", Soon());
+  REQUIRE(queue.ok());
+  const auto found = store.catalog().OpenGroup(
+      *queue, group, StartPosition::kEarliest, Soon());
+  REQUIRE(found.ok());
+  return *(*found)->state->cursor(0);
+}
+
 // Rejects what `member` took last.
 void Reject(Member& member, size_t index) {
   const absl::Status status = member.Settle(index, driver::Verb::kReject);
@@ -609,6 +619,32 @@ TEST_CASE("a dead letter shares the body of its source and outlives it") {
   }
 }
 
+TEST_CASE("an expired message whose body is lost is told once, and settled") {
+  DeadHouse house;
+  Message message = MakeMessage(Body(1));
+  message.SetExpireAt(std::chrono::milliseconds(1));
+  REQUIRE(TrySend(house.handle.store, {&message, 1})[0].ok());
+  SendOne(house.handle.store, "good");
+  for (const std::string& name : house.Files()) {
+    std::filesystem::remove(house.directory.path() + "/" + name);
+  }
+  Member member(house.handle.store, "g");
+
+  CHECK(BodiesOf(member.Take()) == std::vector<std::string>{"good"});
+  for (int n = 0; n < 3; ++n) {
+    house.machine.clock.boot_ns.fetch_add(2'000'000'000);
+    CHECK(member.Take().empty());
+  }
+
+  REQUIRE(member.damage().size() == 1);
+  CHECK(OmsCode(member.damage()[0]) == Code::kDamaged);
+  CHECK(house.DeadBodies("undertaker", false).empty());
+  CHECK(member.Ack(0).ok());
+  CHECK(SettledFloor(house.handle.store->control(),
+                     CursorOf(*house.handle.store, "g")) == 2);
+  member.Close();
+}
+
 TEST_CASE("a move does not name a body that is being retired") {
   DeadHouse house;
   Member member(house.handle.store, "g");
@@ -624,6 +660,43 @@ TEST_CASE("a move does not name a body that is being retired") {
   Reject(member, 0);
   CHECK(house.DeadBodies("undertaker", true) ==
         std::vector<std::string>{Body(1)});
+}
+
+TEST_CASE("a last delivery whose segment is lost is told once, and settled") {
+  TestMachine machine;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "dead");
+  QueueOptions options;
+  options.dead_letter_queue = "dead";
+  options.max_deliveries = 1;
+  REQUIRE(handle.store->catalog().CreateQueue("orders", options, Soon()).ok());
+  Member dying(handle.store, "g");
+  uint64_t sent = 0;
+  while (handle.store->control().header().append.current.Load() < 2) {
+    SendOne(handle.store, std::string(1000, 'x'), Durability::kProcess);
+    ++sent;
+  }
+  REQUIRE(dying.Take().size() == sent);
+  handle.Kill();
+  std::filesystem::remove(directory.path() + "/" +
+                          SegmentFiles(directory.path())[1]);
+  handle = OpenStore(directory.path(), machine);
+  REQUIRE(handle.store->open_path() == OpenPath::kWarm);
+
+  Member member(handle.store, "g");
+  machine.clock.boot_ns.fetch_add(2'000'000'000);
+  CHECK(member.Take().empty());
+  const size_t told = member.damage().size();
+  CHECK(told > 0);
+  for (int n = 0; n < 3; ++n) {
+    machine.clock.boot_ns.fetch_add(2'000'000'000);
+    CHECK(member.Take().empty());
+  }
+
+  CHECK(member.damage().size() == told);
+  CHECK(SettledFloor(handle.store->control(), CursorOf(*handle.store, "g")) ==
+        sent);
 }
 
 TEST_CASE("bodies go with their segment, which they complete early") {
