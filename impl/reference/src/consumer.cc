@@ -28,6 +28,9 @@ constexpr std::chrono::milliseconds kFlushWait{10};
 constexpr std::chrono::milliseconds kSkipPatience{50};
 // Waited for the catalog's lock even by those who wait for nothing.
 constexpr std::chrono::milliseconds kCatalogPatience{10};
+// A lock that was waited for so long, in one look or several, is not contended:
+// its owner is stopped.
+constexpr std::chrono::milliseconds kLatePatience{250};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 constexpr int kSpins = 100;
 
@@ -186,10 +189,17 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
                                          Look& look) {
   if (partition.window() == nullptr) {
     const internal::MutexLock lock(mutex_);
+    // Those who settle wait for this mutex.
+    const TimePoint now = steady_clock::now();
     const auto ready = partition.EnsureWindow(
-        std::max(deadline, steady_clock::now() + kCatalogPatience));
+        std::clamp(deadline, now + kCatalogPatience, now + kMaxSleep));
     // Slow is the next look's business: nothing is lost by waiting.
-    if (OmsCode(ready.status()) == Code::kTimeout) return absl::OkStatus();
+    if (OmsCode(ready.status()) == Code::kTimeout) {
+      look.late = ready.status();
+      waited_in_vain_ += steady_clock::now() - now;
+      return absl::OkStatus();
+    }
+    waited_in_vain_ = nanoseconds(0);
     if (!ready.ok()) return ready.status();
     if (!*ready) return absl::OkStatus();
   }
@@ -348,7 +358,10 @@ absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
       }
       if (flushed.ok()) continue;
     }
-    if (steady_clock::now() >= deadline) return absl::OkStatus();
+    if (steady_clock::now() >= deadline) {
+      // Contention is no failure; an owner that is stopped is.
+      return waited_in_vain_ < kLatePatience ? absl::OkStatus() : look.late;
+    }
     Wait(deadline);
   }
   return absl::OkStatus();

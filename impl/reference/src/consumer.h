@@ -184,6 +184,8 @@ class ReferenceConsumer final : public driver::Consumer {
     bool skipped = false;  // What expired, or what the filter is not for.
     uint64_t flush_to = 0;
     absl::Status damage{};
+    // Why a partition could not be looked at, if one could not.
+    absl::Status late{};
   };
 
   // Errors: 1404 a bound queue was deleted; 1602 the group was.
@@ -237,6 +239,8 @@ class ReferenceConsumer final : public driver::Consumer {
   // Of the catalog when all that is bound was last known to live.
   uint32_t alive_version_ = 0;
   absl::Status pending_damage_;
+  // How long partitions were waited for in vain since one was there.
+  std::chrono::nanoseconds waited_in_vain_{0};
 
   // For Settle, which comes from other threads.
   internal::Mutex mutex_;

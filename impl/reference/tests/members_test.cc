@@ -285,6 +285,40 @@ TEST_CASE("a listener's group survives the retirement of its record") {
   CHECK(GroupsOf(*third.store) == 0);
 }
 
+TEST_CASE("a receiver tells of a stopped process, and not of a busy one") {
+  Fixture fixture;
+  Handle peer = fixture.Open();
+  driver::ConsumerOptions options;
+  options.group = "billing";
+  ReferenceConsumer consumer(fixture.handle.store, options, {}, nullptr);
+  REQUIRE(consumer.Bind("orders", {}, Soon()).ok());
+  SendOne(fixture.handle.store, "x");
+  struct Sink final : driver::DeliverySink {
+    void Deliver(Message, const Receipt&) override { ++count; }
+    int count = 0;
+  } sink;
+  SlotLock catalog(&peer.store->control().header().catalog.lock,
+                   &peer.store->liveness(),
+                   fixture.machine.environment.waiting);
+  REQUIRE(catalog.Acquire(Soon()) == SlotLock::Result::kAcquired);
+
+  const auto now = std::chrono::steady_clock::now();
+  CHECK(consumer.Receive(1, now, sink).ok());
+  const auto patience = std::chrono::milliseconds(400);
+  CHECK(OmsCode(consumer.Receive(
+            1, std::chrono::steady_clock::now() + patience, sink)) ==
+        Code::kTimeout);
+  CHECK(sink.count == 0);
+  catalog.Release();
+
+  CHECK(consumer.Receive(1, Soon(), sink).ok());
+  CHECK(sink.count == 1);
+  REQUIRE(catalog.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  CHECK(consumer.Receive(1, now, sink).ok());
+  catalog.Release();
+  CHECK(consumer.Close(Soon()).ok());
+}
+
 TEST_CASE("OMS-CONS-020: with ack.sync no power loss takes an ack back") {
   for (const bool ack_sync : {true, false}) {
     CAPTURE(ack_sync);
