@@ -427,7 +427,8 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
     for (uint32_t p = 0; p < group->partitions; ++p) {
       Cursor& cursor = *group->cursor(p);
       if (cursor.dirty.Exchange(0) == 0 && !all) continue;
-      if (cursor.window.Load() == 0) continue;
+      // Without a window it is where it began, unless it was moved.
+      if (cursor.window.Load() == 0 && cursor.images.Load() == 0) continue;
       if (auto s = LogCursor(*group, p, deadline); !s.ok()) {
         cursor.dirty.Store(1);
         group->dirty.Store(1);

@@ -332,6 +332,42 @@ TEST_CASE("OMS-GRP-002: what was retired does not come back") {
   }
 }
 
+TEST_CASE("a group without a window remembers that it was moved") {
+  TempDirectory directory;
+  TestMachine machine;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  CreateQueue(*handle.store, "others");
+  Send(handle, 10);
+  CursorOf(handle);
+  REQUIRE(Seek(handle, 10).ok());
+  Reopen(handle, directory.path(), machine, OpenPath::kCold, false);
+  REQUIRE(CursorOf(handle).window.Load() == 0);
+  REQUIRE(SeeksOf(CursorOf(handle).images.Load()) == 1);
+
+  // The record's segment goes.
+  Member busy(handle.store, "g", "others");
+  for (size_t n = 0; n < 60; ++n) {
+    Message message("others", std::string(1000, 'x'));
+    message.SetDurability(Durability::kProcess);
+    REQUIRE(TrySend(handle.store, {&message, 1})[0].ok());
+    REQUIRE(busy.Take().size() == 1);
+    CHECK(busy.Ack(n).ok());
+  }
+  busy.Close();
+  Flush(handle);
+  handle.store->Retire();
+  for (const RecordPlace& place : RecordsOf(directory.path())) {
+    REQUIRE(place.type() != RecordType::kSeek);
+  }
+  Reopen(handle, directory.path(), machine, OpenPath::kCold, false);
+
+  // What was handed out before the move stays void.
+  CHECK(SeeksOf(CursorOf(handle).images.Load()) == 1);
+  CHECK(WhatComes(handle).empty());
+  handle.Close();
+}
+
 TEST_CASE("settlers and members go on while a group is moved about") {
   TestMachine machine;
   TempDirectory directory;
