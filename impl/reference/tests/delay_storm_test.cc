@@ -81,7 +81,13 @@ OMS_ROLE(delayer) {
   role.Hear();
 }
 
-// Argument: URL. Says "got <id>" for each message, or "early <id>".
+// Where a message is: a partition and an offset.
+std::string PlaceOf(const Message& message) {
+  return std::to_string(message.partition()) + "/" +
+         std::to_string(message.offset());
+}
+
+// Argument: URL. Says "got <id> <place>" for each message, or "early <id>".
 OMS_ROLE(taker) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
@@ -90,7 +96,7 @@ OMS_ROLE(taker) {
     for (const Delivery& delivery :
          Must(consumer.ReceiveBatch(16, milliseconds(50)))) {
       role.Say((IsEarly(delivery->body()) ? "early " : "got ") +
-               delivery->message_id().ToString());
+               delivery->message_id().ToString() + " " + PlaceOf(*delivery));
       Must(delivery.Ack());
     }
   }
@@ -101,7 +107,8 @@ struct Ledger {
   std::set<std::string> cancelled{};
   std::set<std::string> kept{};
   std::set<std::string> perhaps_cancelled{};
-  std::map<std::string, int> received{};
+  // The places of each message. It may come twice, but is in one place.
+  std::map<std::string, std::set<std::string>> received{};
 
   // Some lines: who never stops talking must not keep the others alive.
   void Hear(Child& child, milliseconds patience, int lines = 100) {
@@ -111,12 +118,13 @@ struct Ledger {
       std::istringstream words(*line);
       std::string verb;
       std::string id;
-      words >> verb >> id;
+      std::string place;
+      words >> verb >> id >> place;
       if (verb == "sent") sent.insert(id);
       if (verb == "cancelling") perhaps_cancelled.insert(id);
       if (verb == "cancelled") cancelled.insert(id);
       if (verb == "kept") kept.insert(id);
-      if (verb == "got") ++received[id];
+      if (verb == "got") received[id].insert(place);
       if (verb == "early") FAIL("early: " << id);
       if (verb == "failed") FAIL(*line);
     }
@@ -179,7 +187,8 @@ void Storm(const char* attributes, bool rob_ctl) {
          Must(consumer.ReceiveBatch(64, milliseconds(250)))) {
       more = true;
       CHECK_FALSE(IsEarly(delivery->body()));
-      ++ledger.received[delivery->message_id().ToString()];
+      ledger.received[delivery->message_id().ToString()].insert(
+          PlaceOf(*delivery));
       Must(delivery.Ack());
     }
   }
@@ -190,6 +199,10 @@ void Storm(const char* attributes, bool rob_ctl) {
               ledger.received.size(), ledger.cancelled.size(),
               ledger.kept.size());
   CHECK(ledger.IsComplete());
+  for (const auto& [id, places] : ledger.received) {
+    CAPTURE(id);
+    CHECK(places.size() == 1);
+  }
   for (const std::string& id : ledger.cancelled) {
     CHECK_FALSE(ledger.received.contains(id));
   }
