@@ -206,11 +206,12 @@ void GroupWindow::LowerNextScan(int64_t time_ns) {
   }
 }
 
-void GroupWindow::HandOutOne(const Candidate& candidate, uint32_t attempts,
-                             int64_t now_ns, int64_t lease_ns, HandOut* out,
+void GroupWindow::HandOutOne(const Candidate& candidate,
+                             const std::optional<IndexHit>& hit,
+                             uint32_t attempts, int64_t now_ns,
+                             int64_t lease_ns, HandOut* out,
                              TakeResult& result) {
   const uint64_t offset = candidate.offset;
-  const auto hit = index_.Find(offset);
   if (!hit) {
     candidate.place.word->Store(
         DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts)
@@ -514,7 +515,8 @@ void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
     const DeliveryWord found = candidate.found;
     const uint32_t attempts =
         found.Is(candidate.offset) ? found.attempts() : 0;
-    HandOutOne(candidate, attempts + 1, now_ns, lease_ns, out, result);
+    HandOutOne(candidate, index_.Find(candidate.offset), attempts + 1, now_ns,
+               lease_ns, out, result);
     next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
   }
   cursor_->next_scan_ns.Store(next_scan);
@@ -552,7 +554,7 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
         continue;
       }
     }
-    HandOutOne(candidate, 1, now_ns, lease_ns, out, result);
+    HandOutOne(candidate, hit, 1, now_ns, lease_ns, out, result);
   }
   if (next == first) return;
   // First the reason to look again, lest a death between leave leases that

@@ -227,8 +227,10 @@ class GroupWindow {
                         TimePoint deadline);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
                HandOut* out, TimePoint deadline, TakeResult& result);
-  // Leases a message unless its word is no longer as it was found.
-  void HandOutOne(const Candidate& candidate, uint32_t attempts,
+  // Leases a message unless its word is no longer as it was found. `hit`: what
+  // the index has of it.
+  void HandOutOne(const Candidate& candidate,
+                  const std::optional<IndexHit>& hit, uint32_t attempts,
                   int64_t now_ns, int64_t lease_ns, HandOut* out,
                   TakeResult& result);
   absl::Status Refusal(uint64_t offset, DeliveryWord receipt) const;

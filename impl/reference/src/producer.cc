@@ -178,7 +178,9 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   if (!store_->volatile_storage()) {
     append.flags = durability == Durability::kDisk ? kDisk : kPayloadPending;
     // A caller that does not wait does not wait for its body's flush either.
-    if (!context.caller_waits && store_->log().HasOwnFile(message.body())) {
+    // A delayed one has its body in its record.
+    if (!context.caller_waits && facts.delay_ms <= 0 &&
+        store_->log().HasOwnFile(message.body())) {
       append.flags |= kPayloadPending;
     }
   }

@@ -156,7 +156,8 @@ absl::Status Store::CreateControl(std::unique_ptr<GrowingFile> idx,
   header.bells = layout.bells;
   header.segments = layout.segments;
   header.bump.Store(layout.end);
-  header.size.Store(*got_bytes);
+  // The old one may have been made where more addresses could be had.
+  header.size.Store(std::min(*got_bytes, control_->ctl().limit()));
   header.append.index_bump.Store(1);
   header.append.next_queue.Store(1);
   header.append.next_group.Store(1);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <set>
 #include <string>
@@ -356,6 +357,46 @@ TEST_CASE("a segment of which much waits is kept instead of copied") {
     CHECK(header.catalog.first_segment.Load() > 0);
     member.Close();
   }
+  handle.Close();
+}
+
+TEST_CASE("a large body that waits is stored in its record, and whole") {
+  TestMachine machine;
+  TempDirectory directory;
+  StoreOptions options = SmallStore();
+  options.big_body_bytes = 1024;
+  Handle handle = OpenStore(directory.path(), machine, options);
+  CreateQueue(*handle.store, "orders");
+  struct Results final : driver::SendCompletion {
+    void Sent(size_t, const SendResult&) override {}
+    void Failed(size_t, absl::Status) override {}
+  } results;
+  Message message = MakeMessage(std::string(4000, 'x'));
+  message.SetDelay(milliseconds(5000));
+  driver::CallContext context;
+  context.deadline = std::chrono::steady_clock::now() + milliseconds(20);
+  context.caller_waits = false;
+  ReferenceProducer producer(handle.store, false);
+  const uint64_t position = handle.store->log().committed();
+  // No flush completes it.
+  SlotLock flush(&handle.store->control().header().flush.lock,
+                 &handle.store->liveness(), machine.environment.waiting);
+  REQUIRE(flush.Acquire(Soon()) == SlotLock::Result::kAcquired);
+
+  producer.Send({&message, 1}, context, results);
+
+  flush.Release();
+  const auto segment = handle.store->segments().Find(position);
+  REQUIRE(segment.ok());
+  RecordHeader header;
+  std::memcpy(&header, (*segment)->Read(position), sizeof(header));
+  REQUIRE(CommitWord::Type(header.commit) == RecordType::kDelayed);
+  CHECK((CommitWord::Flags(header.commit) & kBodyApart) == 0);
+  // Its checksum covers it from the first.
+  CHECK((CommitWord::Flags(header.commit) & kPayloadPending) == 0);
+  CHECK(Crc32c(0, (*segment)->Read(position) + sizeof(header),
+               CommitWord::Length(header.commit) - sizeof(header)) ==
+        header.payload_checksum);
   handle.Close();
 }
 
