@@ -277,6 +277,7 @@ class Broker {
     Record* record;  // Counted.
     enum { kReady, kOut, kSettled } state = kReady;
     int32_t deliveries = 0;
+    int32_t hand_outs = 0;  // Those that were released too.
     int32_t renewals = 0;
     uint64_t source = 0;
     steady_clock::time_point due{};
@@ -287,6 +288,7 @@ class Broker {
         : record(std::exchange(other.record, nullptr)),
           state(other.state),
           deliveries(other.deliveries),
+          hand_outs(other.hand_outs),
           renewals(other.renewals),
           source(other.source),
           due(other.due),
@@ -708,6 +710,7 @@ class Consumer final : public driver::Consumer {
                driver::DeliverySink& sink) {
     entry.state = Broker::Entry::kOut;
     ++entry.deliveries;
+    ++entry.hand_outs;
     entry.renewals = 0;
     entry.leased_until = steady_clock::now() + lease_;
     entry.source = broker_->source;
@@ -728,7 +731,7 @@ class Consumer final : public driver::Consumer {
                            const Broker::Entry& entry) {
     Broker::Token token;
     token.index = index;
-    token.delivery = entry.deliveries;
+    token.delivery = entry.hand_outs;
     token.renewal = entry.renewals;
     queue.copy(token.queue, sizeof(token.queue) - 1);
     return Receipt(entry.source,
@@ -757,7 +760,7 @@ class Consumer final : public driver::Consumer {
     Broker::Entry& entry = queue->second.entries[token.index];
     if (entry.state == Broker::Entry::kSettled) return absl::OkStatus();
     if (entry.state != Broker::Entry::kOut ||
-        entry.deliveries != token.delivery ||
+        entry.hand_outs != token.delivery ||
         entry.renewals != token.renewal) {
       return MakeStatus(Code::kReceiptExpired,
                         "settle: the message was delivered again");
@@ -782,6 +785,10 @@ class Consumer final : public driver::Consumer {
         if (settlement.duration.count() > 0) {
           entry.due = steady_clock::now() + settlement.duration;
         }
+        break;
+      case driver::Verb::kRelease:
+        entry.state = Broker::Entry::kReady;
+        --entry.deliveries;
         break;
       case driver::Verb::kExtend:
         entry.leased_until = steady_clock::now() + settlement.duration;

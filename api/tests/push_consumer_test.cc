@@ -517,6 +517,122 @@ TEST_CASE("OMS-PUSH-006: fifty consumers leave nothing behind") {
   CHECK(world.broker->counts().consumers_closed == 50);
 }
 
+// Returns: how many messages were released so far.
+size_t Released(const World& world) {
+  size_t released = 0;
+  for (const auto& settlement : world.broker->settlements()) {
+    if (settlement.verb == Verb::kRelease) ++released;
+  }
+  return released;
+}
+
+// Receives so many messages of another consumer's. Returns: how many of them
+// come as if it had never had them.
+size_t CountFirstDeliveries(World& world, int messages) {
+  PullConsumer other = world.MakeConsumer();
+  size_t first = 0;
+  for (int i = 0; i < messages; ++i) {
+    const auto delivery = other.Receive(kLong);
+    REQUIRE(delivery.ok());
+    REQUIRE(delivery->has_value());
+    if ((**delivery)->delivery_count() == 1) ++first;
+    CHECK((**delivery).Ack().ok());
+  }
+  return first;
+}
+
+TEST_CASE("OMS-PUSH-006: stop gives back at once what no listener has seen") {
+  World world;
+  SendSome(world, 5);
+  PushConsumer consumer =
+      world.MakePushConsumer({.concurrency = 1, .prefetch_messages = 5});
+  Gate gate;
+  REQUIRE(consumer.Bind("orders", [&](const Message&) {
+    gate.Pass();
+    return Ack();
+  }).ok());
+  REQUIRE(consumer.Start().ok());
+  REQUIRE(gate.AwaitWaiting(1));
+
+  CHECK(consumer.Stop(steady_clock::now() + milliseconds(20)) == 1);
+
+  CHECK(Released(world) == 4);
+  CHECK(CountFirstDeliveries(world, 5) == 4);
+  gate.Open();
+}
+
+TEST_CASE("OMS-PUSH-006: without prompt release the driver alone gives back") {
+  World world;
+  world.broker->AddQueue("plain", AllBut({Capability::kPromptRelease}));
+  SendSome(world, 5, "plain");
+  PushConsumer consumer =
+      world.MakePushConsumer({.concurrency = 1, .prefetch_messages = 5});
+  Gate gate;
+  REQUIRE(consumer.Bind("plain", [&](const Message&) {
+    gate.Pass();
+    return Ack();
+  }).ok());
+  REQUIRE(consumer.Start().ok());
+  REQUIRE(gate.AwaitWaiting(1));
+
+  CHECK(consumer.Stop(steady_clock::now() + milliseconds(20)) == 1);
+
+  CHECK(Released(world) == 0);
+  gate.Open();
+}
+
+TEST_CASE("OMS-PUSH-004: unbinding gives back what no listener has seen") {
+  World world;
+  world.broker->AddQueue("other");
+  SendSome(world, 5);
+  PushConsumer consumer =
+      world.MakePushConsumer({.concurrency = 1, .prefetch_messages = 5});
+  Gate gate;
+  REQUIRE(consumer.Bind("orders", [&](const Message&) {
+    gate.Pass();
+    return Ack();
+  }).ok());
+  REQUIRE(consumer.Start().ok());
+  REQUIRE(gate.AwaitWaiting(1));
+
+  REQUIRE(consumer.Unbind("orders").ok());
+
+  // Before the driver's own Unbind, behind which they would be refused.
+  CHECK(Released(world) == 4);
+  CHECK(CountFirstDeliveries(world, 5) == 4);
+  gate.Open();
+}
+
+TEST_CASE("OMS-PUSH-006: what arrives while stopping is given back uncounted") {
+  World world;
+  PushConsumer consumer = world.MakePushConsumer();
+  std::atomic<int> calls{0};
+  REQUIRE(consumer.Bind("orders", [&](const Message&) {
+    ++calls;
+    return Ack();
+  }).ok());
+  REQUIRE(consumer.Start().ok());
+  REQUIRE(world.broker->Await(
+      [](const auto& counts) { return counts.receives >= 2; }));
+  // Receive stands still; what comes meanwhile is delivered when it goes on,
+  // and by then this consumer is stopping.
+  world.broker->Set([](Script& script) { script.stuck_receive = true; });
+  const size_t before = world.broker->counts().receives;
+  REQUIRE(consumer.Bind("orders2", [](const Message&) { return Ack(); }).code() ==
+          absl::StatusCode::kNotFound);
+  REQUIRE(world.broker->Await(
+      [&](const auto& counts) { return counts.receives > before; }));
+  SendSome(world, 3);
+  std::thread stopping([&] { consumer.Stop(Soon()); });
+  REQUIRE(Eventually(
+      [&] { return consumer.state() != LifecycleState::kStarted; }));
+  world.broker->Set([](Script& script) { script.stuck_receive = false; });
+  stopping.join();
+
+  CHECK(calls == 0);
+  CHECK(CountFirstDeliveries(world, 3) == 3);
+}
+
 TEST_CASE("OMS-PUSH-007: a listener may stop its consumer and still decide") {
   World world;
   SendSome(world, 2);

@@ -504,6 +504,11 @@ absl::Status ReferenceConsumer::SettleWord(
       if (settlement.duration.count() == 0) RingQueue(bound);
       return status;
     }
+    case driver::Verb::kRelease: {
+      auto status = window.Release(offset, word, deadline);
+      RingQueue(bound);
+      return status;
+    }
     case driver::Verb::kReject:
       if (bound.dead_letters == nullptr) {
         return MakeStatus(Code::kUnsupported, "reject: queue \"",

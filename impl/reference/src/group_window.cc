@@ -701,22 +701,40 @@ absl::Status GroupWindow::Nack(uint64_t offset, DeliveryWord receipt,
     due_ns = SaturatingAdd(environment_->clock->BootNs(),
                            policy_.BackoffNs(receipt.attempts()));
   }
-  absl::Status status;
-  if (const DeliveryPlace place = FindHeld(offset, receipt)) {
-    const int64_t lease_end = place.due->Load();
-    place.due->Store(due_ns);
-    uint64_t expected = receipt.bits();
-    if (!place.word->CompareExchange(
-            expected,
-            receipt.WithState(DeliveryState::kReturned, offset).bits())) {
-      place.due->Store(lease_end);
-    }
-    LowerNextScan(due_ns);
-  } else {
-    status = Refusal(offset, receipt);
-  }
+  absl::Status status =
+      GiveBack(offset, receipt,
+               receipt.WithState(DeliveryState::kReturned, offset), due_ns);
   lock_.Release();
   return status;
+}
+
+absl::Status GroupWindow::Release(uint64_t offset, DeliveryWord receipt,
+                                  TimePoint deadline) {
+  if (auto locked = Lock("release", offset, deadline); !locked.ok()) {
+    return locked;
+  }
+  // One less than it was counted; one that was new lies there as what a key
+  // holds back does, delivered no time.
+  const uint32_t before = std::max(receipt.attempts(), 1u) - 1;
+  absl::Status status = GiveBack(
+      offset, receipt,
+      DeliveryWord::Restored(offset, DeliveryState::kReturned, before), 0);
+  lock_.Release();
+  return status;
+}
+
+absl::Status GroupWindow::GiveBack(uint64_t offset, DeliveryWord receipt,
+                                   DeliveryWord returned, int64_t due_ns) {
+  const DeliveryPlace place = FindHeld(offset, receipt);
+  if (!place) return Refusal(offset, receipt);
+  const int64_t lease_end = place.due->Load();
+  place.due->Store(due_ns);
+  uint64_t expected = receipt.bits();
+  if (!place.word->CompareExchange(expected, returned.bits())) {
+    place.due->Store(lease_end);
+  }
+  LowerNextScan(due_ns);
+  return absl::OkStatus();
 }
 
 absl::Status GroupWindow::Extend(uint64_t offset, DeliveryWord receipt,

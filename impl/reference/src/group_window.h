@@ -111,6 +111,10 @@ class GroupWindow {
   absl::Status Nack(uint64_t offset, DeliveryWord word, int64_t due_ns,
                     TimePoint deadline);
 
+  // Gives a delivery back as if it had not been made: due at once, and not
+  // counted. Errors: as Nack.
+  absl::Status Release(uint64_t offset, DeliveryWord word, TimePoint deadline);
+
   // Makes the lease end at `due_ns`. The word stays as it is, and so the
   // receipt. Errors: as Ack, and 1604 where it is settled; 1410.
   absl::Status Extend(uint64_t offset, DeliveryWord word, int64_t due_ns,
@@ -233,6 +237,9 @@ class GroupWindow {
                   const std::optional<IndexHit>& hit, uint32_t attempts,
                   int64_t now_ns, int64_t lease_ns, HandOut* out,
                   TakeResult& result);
+  // Puts `returned` in the place of a delivery, under the lock.
+  absl::Status GiveBack(uint64_t offset, DeliveryWord receipt,
+                        DeliveryWord returned, int64_t due_ns);
   absl::Status Refusal(uint64_t offset, DeliveryWord receipt) const;
 
   const Control* const control_;

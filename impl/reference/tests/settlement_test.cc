@@ -4,11 +4,13 @@
 // back-off, leases, receipts, and what a consumer gives back at its end.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "store_fixture.h"
@@ -459,6 +461,61 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: an extended lease ends when it says", Place,
   Must(third.Extend(kLong));
   Must(third.Ack());
   CHECK(OmsCode(third.Extend(kLong)) == Code::kReceiptExpired);
+}
+
+// A push consumer that has five messages; its listener is at the first.
+struct Prefetched {
+  explicit Prefetched(const MessagingAccessPoint& bus)
+      : consumer(Must(bus.CreatePushConsumer(
+            {.concurrency = 1, .prefetch_messages = 5}))) {
+    SendNumbers(bus, "orders", 1, 5);
+    Must(consumer.Bind("orders", [this](const Message&) {
+      running = true;
+      while (!open) std::this_thread::sleep_for(milliseconds(1));
+      return Ack();
+    }));
+    Must(consumer.Start());
+    const auto limit = Soon();
+    while (!running && steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    REQUIRE(running);
+  }
+  ~Prefetched() { open = true; }
+
+  std::atomic<bool> running{false};
+  std::atomic<bool> open{false};
+  PushConsumer consumer;
+};
+
+TEST_CASE_TEMPLATE("OMS-PUSH-006: stop gives back uncounted what nobody saw",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Prefetched prefetched(bus);
+  PullConsumer other = Consume(bus, "orders");
+
+  const auto begin = steady_clock::now();
+  CHECK(prefetched.consumer.Stop(begin + milliseconds(20)) == 1);
+
+  // Its listener had the first one, which counts.
+  CheckComesAgain(other, "1", 2);
+  for (int n = 2; n <= 5; ++n) CheckComesAgain(other, std::to_string(n), 1);
+  // No lease was waited for.
+  CHECK(steady_clock::now() - begin < std::chrono::seconds(5));
+}
+
+TEST_CASE_TEMPLATE("OMS-PUSH-004: unbind gives back uncounted what nobody saw",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Prefetched prefetched(bus);
+
+  Must(prefetched.consumer.Unbind("orders"));
+
+  PullConsumer other = Consume(bus, "orders");
+  CheckComesAgain(other, "1", 2);
+  for (int n = 2; n <= 5; ++n) CheckComesAgain(other, std::to_string(n), 1);
 }
 
 }  // namespace

@@ -61,7 +61,20 @@ struct BindOptions {
 
 // kAckUpTo settles the receipt's delivery and all that its source delivered
 // before it: a source never spans two queues, nor two partitions.
-enum class Verb : uint8_t { kAck, kAckUpTo, kNack, kNackDelay, kReject, kExtend };
+//
+// kRelease: the message was prefetched and never shown to the application. Give
+// it back at once, as if it had not been delivered: its next delivery has the
+// count that this one had. Sent only where prompt-release is declared, and never
+// waited for; elsewhere such messages come back with Unbind and Close.
+enum class Verb : uint8_t {
+  kAck,
+  kAckUpTo,
+  kNack,
+  kNackDelay,
+  kReject,
+  kExtend,
+  kRelease
+};
 
 // One settlement. `receipt` was made by this consumer, or comes from elsewhere
 // where shared-receipt is declared; distrust its token.

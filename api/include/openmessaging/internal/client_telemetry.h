@@ -188,6 +188,8 @@ inline std::string_view NameOf(driver::Verb verb) {
       return "reject";
     case driver::Verb::kExtend:
       return "extend";
+    case driver::Verb::kRelease:
+      return "release";
   }
   return "settle";
 }

@@ -89,7 +89,13 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   }
 
   absl::Status Bind(std::string_view queue, const BindOptions& options);
-  absl::Status Unbind(std::string_view queue);
+  // `before(deadline)`: what is done in turn before the driver is told, so that
+  // no Receive goes on meanwhile.
+  template <typename Before>
+  absl::Status Unbind(std::string_view queue, Before before);
+  absl::Status Unbind(std::string_view queue) {
+    return Unbind(queue, [](TimePoint) {});
+  }
   std::vector<std::string> bound_queues() const {
     const MutexLock lock(mutex_);
     std::vector<std::string> queues;
@@ -157,6 +163,13 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   void Renew(std::span<const driver::Settlement> batch) {
     const std::vector<absl::Status> known(batch.size());
     (void)SettleAsyncPlain(batch, known);
+  }
+
+  // Gives back what the application has not seen, which is no business of
+  // interceptors either. Where it fails, the messages come back later.
+  void Release(std::span<const driver::Settlement> batch, TimePoint deadline) {
+    const std::vector<absl::Status> known(batch.size());
+    (void)SettleAsyncPlain(batch, known, deadline);
   }
 
   // Returns: the receipt that took the place of this one, itself otherwise.
@@ -231,7 +244,8 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
                                 bool caller_waits);
   std::vector<Future<void>> SettleAsyncPlain(
       std::span<const driver::Settlement> batch,
-      std::span<const absl::Status> known);
+      std::span<const absl::Status> known,
+      TimePoint latest = TimePoint::max());
   // Begins to watch each of a batch.
   std::vector<WatchedSettle> Watch(
       std::span<const driver::Settlement> batch,
@@ -316,7 +330,8 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
 inline constexpr std::array kVerbCapabilities = {
     Capability::kIndividualAck, Capability::kCumulativeAck,
     Capability::kNack,          Capability::kNackDelay,
-    Capability::kReject,        Capability::kExtend};
+    Capability::kReject,        Capability::kExtend,
+    Capability::kPromptRelease};
 
 inline uint32_t VerbBit(driver::Verb verb) {
   return uint32_t{1} << static_cast<unsigned>(verb);
@@ -457,7 +472,8 @@ inline absl::Status ConsumerCore::Bind(std::string_view queue,
   return absl::OkStatus();
 }
 
-inline absl::Status ConsumerCore::Unbind(std::string_view queue) {
+template <typename Before>
+absl::Status ConsumerCore::Unbind(std::string_view queue, Before before) {
   const TimePoint deadline = DeadlineAfter(operation_timeout_);
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
   if (absl::Status status = Enter("unbind", deadline); !status.ok()) {
@@ -470,6 +486,7 @@ inline absl::Status ConsumerCore::Unbind(std::string_view queue) {
   const TurnGuard turn(turn_);
   if (IsStopping()) return ClosedStatus("unbind");
   if (!IsBound(queue)) return absl::OkStatus();
+  before(deadline);
   absl::Status status = driver_->Unbind(queue, deadline);
   if (!status.ok()) return status;
   const MutexLock lock(mutex_);
@@ -698,11 +715,12 @@ inline Future<void> ConsumerCore::SettleAsyncPlain(
 
 inline std::vector<Future<void>> ConsumerCore::SettleAsyncPlain(
     std::span<const driver::Settlement> batch,
-    std::span<const absl::Status> known) {
+    std::span<const absl::Status> known, TimePoint latest) {
   std::vector<Future<void>> futures;
   futures.reserve(batch.size());
   if (batch.empty()) return futures;
-  const TimePoint deadline = DeadlineAfter(operation_timeout_);
+  const TimePoint deadline =
+      std::min(latest, DeadlineAfter(operation_timeout_));
   const absl::Status entered = Enter("settle", deadline);
   if (!entered.ok()) {
     while (futures.size() < batch.size()) {

@@ -67,6 +67,7 @@ struct Binding {
   std::unique_ptr<Listener> listener{};
   bool has_lease = false;
   bool renews = false;  // Its leases are extended while it has messages.
+  bool releases = false;  // What was not shown goes back at once.
 };
 
 // `Message const& -> Verdict`.

@@ -124,13 +124,17 @@ class PushCore final : public SourceObserver,
   // Takes what one Receive found.
   class Sink final : public driver::DeliverySink {
    public:
+    explicit Sink(std::atomic<bool>& has_fetched) : has_fetched_(has_fetched) {}
+
     void Deliver(Message message, const Receipt& receipt) override {
+      if (items_.empty()) has_fetched_ = true;
       items_.push_back({0, std::move(message), receipt, nullptr, nullptr});
     }
     size_t count() const { return items_.size(); }
     std::vector<PushItem>& items() { return items_; }
 
    private:
+    std::atomic<bool>& has_fetched_;
     std::vector<PushItem> items_;
   };
   // How many messages this thread has in a listener of which consumer.
@@ -164,7 +168,14 @@ class PushCore final : public SourceObserver,
   // Waits for room. Returns: how much; 0 when stopping.
   size_t AwaitRoom(std::chrono::milliseconds& timeout);
   size_t Room() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes what one Receive found, if anything.
   void Accept(std::vector<PushItem>& items);
+  void Admit(std::vector<PushItem>& items, std::vector<PushItem>& dropped,
+             std::vector<PushItem>& released);
+  // Gives back at once what no listener has seen, where the queue can do that.
+  void Release(std::span<const PushItem> items, TimePoint deadline);
+  // The same with what waits of one queue. In turn with Receive.
+  void ReleaseQueue(std::string_view queue, TimePoint deadline);
   // Waits a little after a failure, longer each time.
   void BackOff(std::chrono::milliseconds& wait);
   // What nobody else does: leases, and verdicts that a listener holds up.
@@ -207,12 +218,18 @@ class PushCore final : public SourceObserver,
 
   // Set under mutex_; read by a receive too.
   std::atomic<bool> stopping_{false};
+  // Something was received that is not in waiting_ yet. Set in a receive, and
+  // cleared under mutex_.
+  std::atomic<bool> has_fetched_{false};
 
   mutable Mutex mutex_;
   Condition work_;     // waiting_ has something, or the threads should end.
   Condition room_;     // held_ has shrunk, or there is something to receive.
-  Condition changed_;  // running_, settling_, held_ or a worker has ended.
+  // running_, settling_, held_, a fetch or a worker has ended.
+  Condition changed_;
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
+  // From before a receive until what it found is taken.
+  bool receiving_ ABSL_GUARDED_BY(mutex_) = false;
   bool suspended_ ABSL_GUARDED_BY(mutex_) = false;
   // A listener stopped its own consumer: the last one to return closes it.
   bool close_when_idle_ ABSL_GUARDED_BY(mutex_) = false;
@@ -267,6 +284,7 @@ inline absl::Status PushCore::Bind(std::string_view queue,
   binding->has_lease = consumer_->QueueHas(queue, Capability::kLease);
   binding->renews = settings_.renew_leases && binding->has_lease &&
                     consumer_->QueueHas(queue, Capability::kExtend);
+  binding->releases = consumer_->QueueHas(queue, Capability::kPromptRelease);
   {
     const MutexLock lock(mutex_);
     binding->queue = *names_.emplace(queue).first;
@@ -290,7 +308,9 @@ inline absl::Status PushCore::Bind(std::string_view queue,
 }
 
 inline absl::Status PushCore::Unbind(std::string_view queue) {
-  absl::Status status = consumer_->Unbind(queue);
+  // While nothing is received: what goes back here does not come here again.
+  absl::Status status = consumer_->Unbind(
+      queue, [&](TimePoint deadline) { ReleaseQueue(queue, deadline); });
   if (!status.ok()) return status;
   std::shared_ptr<Binding> binding;
   std::vector<PushItem> dropped;
@@ -303,6 +323,30 @@ inline absl::Status PushCore::Unbind(std::string_view queue) {
   --bound_;
   dropped = Drop([&](const PushItem& item) { return item.binding == binding; });
   return status;
+}
+
+inline void PushCore::ReleaseQueue(std::string_view queue, TimePoint deadline) {
+  std::vector<PushItem> dropped;
+  {
+    const MutexLock lock(mutex_);
+    while (has_fetched_ && changed_.WaitUntil(mutex_, deadline)) {
+    }
+    dropped = Drop([&](const PushItem& item) {
+      return item.binding->queue == queue;
+    });
+  }
+  Release(dropped, deadline);
+}
+
+inline void PushCore::Release(std::span<const PushItem> items,
+                              TimePoint deadline) {
+  std::vector<driver::Settlement> batch;
+  for (const PushItem& item : items) {
+    if (item.binding == nullptr || !item.binding->releases) continue;
+    batch.push_back({item.receipt, driver::Verb::kRelease});
+  }
+  if (batch.empty()) return;
+  consumer_->Release(batch, deadline);
 }
 
 inline void PushCore::StartThread(void (PushCore::*work)()) {
@@ -357,6 +401,7 @@ inline size_t PushCore::AwaitRoom(std::chrono::milliseconds& timeout) {
       if (bound_ > 0 && room > 0 && (room >= wanted || waiting_.empty())) {
         was_full_ = false;
         timeout = held_.empty() ? std::chrono::milliseconds(kIdle) : tick_;
+        receiving_ = true;
         return room;
       }
       was_full_ = was_full_ || room == 0;
@@ -372,10 +417,10 @@ inline void PushCore::Receive() {
   std::chrono::milliseconds failure_wait{0};
   std::chrono::milliseconds timeout{0};
   while (const size_t room = AwaitRoom(timeout)) {
-    Sink sink;
+    Sink sink(has_fetched_);
     const absl::Status status =
         consumer_->Receive(room, timeout, sink, &stopping_);
-    if (sink.count() > 0) Accept(sink.items());
+    Accept(sink.items());
     Tend();
     if (status.ok() || OmsCode(status) == Code::kDamaged) {
       failure_wait = std::chrono::milliseconds(0);
@@ -399,27 +444,44 @@ inline void PushCore::BackOff(std::chrono::milliseconds& wait) {
 }
 
 inline void PushCore::Accept(std::vector<PushItem>& items) {
-  const TimePoint now = Clock::now();
   std::vector<PushItem> dropped;
+  std::vector<PushItem> released;
+  if (!items.empty()) Admit(items, dropped, released);
+  // Before this consumer may close.
+  Release(released, TimePoint::max());
+  const MutexLock lock(mutex_);
+  receiving_ = false;
+  if (stopping_) changed_.NotifyAll();
+}
+
+inline void PushCore::Admit(std::vector<PushItem>& items,
+                            std::vector<PushItem>& dropped,
+                            std::vector<PushItem>& released) {
+  const TimePoint now = Clock::now();
   const MutexLock lock(mutex_);
   largest_bytes_ = std::max(kMessageBytes, largest_bytes_ / 2);
   for (PushItem& item : items) {
     const auto found = bindings_.find(item.message.destination());
-    // The driver has it back when its queue is unbound, its source is lost or
-    // the consumer stops.
-    if (found == bindings_.end() || stopping_ ||
+    // The driver has it back when its queue is unbound or its source is lost.
+    if (found == bindings_.end() ||
         revoked_.Contains(item.receipt.source())) {
       dropped.push_back(std::move(item));
       continue;
     }
-    item.id = ++next_id_;
     item.binding = found->second;
+    if (stopping_) {
+      released.push_back(std::move(item));
+      continue;
+    }
+    item.id = ++next_id_;
     const size_t bytes = item.message.body().size() + kMessageBytes;
     largest_bytes_ = std::max(largest_bytes_, bytes);
     held_bytes_ += bytes;
     held_[item.id] = {item.receipt, bytes, item.binding->renews, true, now};
     waiting_.push_back(std::move(item));
   }
+  has_fetched_ = false;
+  changed_.NotifyAll();
   work_.NotifyAll();
 }
 
@@ -483,6 +545,8 @@ inline void PushCore::Listen() {
   std::vector<PushItem> dropped;
   std::vector<MaybeVerdict> verdicts;
   while (Take(items, dropped)) {
+    // Where nobody has it yet, it was not delivered.
+    Release(dropped, TimePoint::max());
     dropped.clear();
     if (!items.empty()) RunListener(items, verdicts);
     items.clear();
@@ -686,18 +750,22 @@ inline size_t PushCore::Stop(TimePoint deadline) {
   const size_t own = OwnMessages();
   {
     std::vector<PushItem> dropped;  // Ends after the lock.
-    const MutexLock lock(mutex_);
-    stopping_ = true;
-    dropped = Drop([](const PushItem&) { return true; });
-    work_.NotifyAll();
-    room_.NotifyAll();
+    {
+      const MutexLock lock(mutex_);
+      stopping_ = true;
+      dropped = Drop([](const PushItem&) { return true; });
+      work_.NotifyAll();
+      room_.NotifyAll();
+    }
+    Release(dropped, deadline);
   }
   consumer_->WakeReceiver();
 
   size_t unfinished = 0;
   {
     const MutexLock lock(mutex_);
-    while (running_ > own && changed_.WaitUntil(mutex_, deadline)) {
+    while ((running_ > own || receiving_) &&
+           changed_.WaitUntil(mutex_, deadline)) {
     }
     unfinished = running_;
   }
