@@ -26,6 +26,10 @@ class MessageAccess;
 
 enum class Qos : uint8_t {
   kAtLeastOnce = 0,
+  // No group gets the message twice; one whose receiver fails is lost to it. It
+  // is settled when it is handed out: Ack, Nack and Reject answer OK and change
+  // nothing, Extend answers 1604. What the broker forgets in a power loss it
+  // rather does not deliver. A broker that cannot do this delivers at least once.
   kAtMostOnce = 1,
   kExactlyOnce = 2
 };

@@ -95,6 +95,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
       image.Put(state->partitions);
       for (uint32_t p = 0; p < state->partitions; ++p) {
         image.Put(state->cursor(p)->images.Load());
+        image.Put(state->cursor(p)->once_from.Load());
         image.PutBytes(TakeCursorImage(control, *state->cursor(p)));
       }
     }
@@ -226,6 +227,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     state->partitions = partitions;
     for (uint32_t p = 0; p < partitions; ++p) {
       state->cursor(p)->images.Store(reader.Get<uint64_t>());
+      state->cursor(p)->once_from.Store(reader.Get<uint64_t>());
       const std::string_view image = reader.GetBytes();
       // The group of a queue that is gone goes with it.
       if (first == nullptr) continue;

@@ -217,8 +217,10 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     NoticeSeek(partition, taken.seeks);
   }
   look.flush_to = std::max(look.flush_to, taken.flush_to);
-  look.skipped = look.skipped || taken.expired > 0;
-  if (taken.expired > 0 && !store_->volatile_storage()) {
+  look.skipped =
+      look.skipped || taken.expired > 0 || taken.settled_once;
+  if ((taken.expired > 0 || taken.settled_once) &&
+      !store_->volatile_storage()) {
     MarkDirty(*bound.group->state, window.cursor());
   }
   // Full or slow is the next look's business: nothing is lost by waiting.

@@ -254,6 +254,9 @@ struct alignas(kCacheLine) Cursor {
   Shared<uint32_t> held_back;
   Shared<uint32_t> freed;
   Shared<uint32_t> freed_seen;
+  // A recovery does not know what was handed out below it, so that what is for
+  // at most one delivery is not handed out there any more.
+  Shared<uint64_t> once_from;
 };
 
 // What Cursor::held_back says.

@@ -113,6 +113,7 @@ class CursorWords {
     if (exceptions() != nullptr) exceptions()->used.Store(0);
     cursor.unlogged.Store(0);
     cursor.stalled.Store(0);
+    cursor.once_from.Store(0);
     cursor.next_scan_ns.Store(INT64_MAX);
   }
 

@@ -150,6 +150,8 @@ inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
 inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
 // Of GROUP: it is one consumer's own and ends with it.
 inline constexpr uint8_t kPrivateGroup = 16;
+// Of messages: no group gets them twice.
+inline constexpr uint8_t kOnce = 16;
 // Of messages: they have a time after which they are not delivered.
 inline constexpr uint8_t kExpires = 32;
 // Of MESSAGE and DEAD: the body is a file of big/, and in its place the record

@@ -223,11 +223,24 @@ void GroupWindow::HandOutOne(const Candidate& candidate,
     }
     return;
   }
+  const bool once = (hit->flags & kIndexOnce) != 0;
+  if (once) {
+    result.settled_once = true;
+    // Its key has nothing to wait for.
+    FreeKey();
+    if (offset < cursor_->once_from.Load()) {
+      candidate.place.word->Store(
+          DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts)
+              .bits());
+      return;
+    }
+  }
   uint32_t token = cursor_->token.LoadRelaxed() + 1;
   cursor_->token.StoreRelaxed(token);
   token = SeeksOf(cursor_->images.LoadRelaxed()) << 2 | (token & 3);
-  const DeliveryWord leased =
+  DeliveryWord leased =
       DeliveryWord::Leased(offset, attempts, liveness_->self(), token);
+  if (once) leased = leased.WithState(DeliveryState::kSettled, offset);
   // An ack of the earlier delivery may win until here.
   uint64_t expected = candidate.found.bits();
   if (!candidate.place.word->CompareExchange(expected, leased.bits())) return;

@@ -47,6 +47,9 @@ struct TakeResult {
   uint64_t lost_count = 0;
   // Messages whose time had passed: settled, or in the dead-letter queue.
   size_t expired = 0;
+  // Some of those handed out are settled by that, or were skipped because they
+  // may have been handed out before.
+  bool settled_once = false;
   // Why messages that are due again were not handed out, if they were not.
   absl::Status failure{};
 };
@@ -231,8 +234,8 @@ class GroupWindow {
                         TimePoint deadline);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
                HandOut* out, TimePoint deadline, TakeResult& result);
-  // Leases a message unless its word is no longer as it was found. `hit`: what
-  // the index has of it.
+  // Leases a message unless its word is no longer as it was found. One that is
+  // for at most one delivery is settled instead. `hit`: what the index has.
   void HandOutOne(const Candidate& candidate,
                   const std::optional<IndexHit>& hit, uint32_t attempts,
                   int64_t now_ns, int64_t lease_ns, HandOut* out,

@@ -21,13 +21,16 @@ inline constexpr uint16_t kIndexExpires = 2;  // The record says when.
 // read the entry, so its check does not cover it.
 inline constexpr uint16_t kIndexBuried = 4;
 
+inline constexpr uint16_t kIndexOnce = 8;  // Settled when it is handed out.
+
 inline constexpr uint64_t kBuriedBit = uint64_t{kIndexBuried} << 48;
 
 // Returns: what the index says of a record with such flags.
 inline uint16_t IndexFlagsOf(uint8_t record_flags) {
   return static_cast<uint16_t>(
       ((record_flags & kDisk) != 0 ? kIndexDisk : 0) |
-      ((record_flags & kExpires) != 0 ? kIndexExpires : 0));
+      ((record_flags & kExpires) != 0 ? kIndexExpires : 0) |
+      ((record_flags & kOnce) != 0 ? kIndexOnce : 0));
 }
 
 // What the index knows of one message without touching its record.

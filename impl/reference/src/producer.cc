@@ -42,6 +42,7 @@ bool IsForeign(Field type) {
 struct FieldFacts {
   bool has_foreign = false;
   bool expires = false;
+  bool once = false;
   int64_t delay_ms = 0;
 };
 
@@ -59,6 +60,10 @@ FieldFacts LookOver(std::string_view fields) {
   while (const auto field = internal::FieldAt(fields, at)) {
     if (IsForeign(field->type)) facts.has_foreign = true;
     if (field->type == Field::kExpireAt) facts.expires = NumberIn(*field) != 0;
+    if (field->type == Field::kQos) {
+      facts.once = !field->payload.empty() &&
+                   static_cast<Qos>(field->payload[0]) == Qos::kAtMostOnce;
+    }
     if (field->type == Field::kDelay) facts.delay_ms = NumberIn(*field);
     at = field->end;
   }
@@ -189,6 +194,7 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   append.partition = (*queue)->state->partition(*partition);
   append.alive = (*queue)->entry;
   if (facts.expires) append.flags |= kExpires;
+  if (facts.once) append.flags |= kOnce;
   if (facts.has_foreign) {
     fields = scratch.Keep(WithoutForeign(fields));
   }

@@ -268,6 +268,7 @@ absl::Status Store::Replay(LogScan& scan) {
         cursor.next.Store(end);
         cursor.floor.Store(std::min(cursor.floor.Load(), end));
       }
+      cursor.once_from.Store(end);
     }
   }
   return absl::OkStatus();
