@@ -10,6 +10,7 @@
 #include <chrono>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -893,6 +894,81 @@ TEST_CASE("OMS-CONS-021: the application may stop from a body that ends") {
   const auto received = consumer.ReceiveBatch(into, kLong);
 
   CHECK(OmsCode(received.status()) == Code::kClosed);
+}
+
+TEST_CASE("OMS-CONS-003: a stop token ends a receive and no message is lost") {
+  World world;
+  PullConsumer consumer = world.MakeConsumer();
+  std::vector<Delivery> into(4);
+  const auto receive = [&](int how, const std::stop_token& token) -> size_t {
+    const auto ten_seconds = std::chrono::seconds(10);
+    if (how == 0) {
+      const auto one = consumer.Receive(ten_seconds, token);
+      REQUIRE(one.ok());
+      return one->has_value() ? 1 : 0;
+    }
+    if (how == 1) {
+      const auto some = consumer.ReceiveBatch(4, ten_seconds, token);
+      REQUIRE(some.ok());
+      return some->size();
+    }
+    const auto some = consumer.ReceiveBatch(into, ten_seconds, token);
+    REQUIRE(some.ok());
+    return *some;
+  };
+  for (const int how : {0, 1, 2}) {
+    CAPTURE(how);
+    std::stop_source stop;
+    const size_t before = world.broker->counts().receives;
+    std::thread stopper([&] {
+      // The first look, and the one that waits.
+      world.broker->Await([&](const auto& counts) {
+        return counts.receives >= before + 2;
+      });
+      stop.request_stop();
+    });
+
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK(receive(how, stop.get_token()) == 0);
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+    stopper.join();
+
+    Producer producer = world.MakeProducer();
+    REQUIRE(producer.Send(Message("orders", "x")).ok());
+    // One that is stopped already looks once.
+    CHECK(receive(how, stop.get_token()) == 1);
+    CHECK(receive(how, stop.get_token()) == 0);
+  }
+}
+
+TEST_CASE("OMS-CONS-005: a stop token ends a receive that waits for its turn") {
+  World world;
+  PullConsumer consumer = world.MakeConsumer();
+  std::stop_source stop;
+  std::vector<std::thread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      CHECK(OmsCode(consumer.Receive(std::chrono::seconds(10)).status()) ==
+            Code::kClosed);
+    });
+  }
+  REQUIRE(world.broker->Await(
+      [](const auto& counts) { return counts.receives >= 2; }));
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    stop.request_stop();
+  });
+
+  const auto begin = std::chrono::steady_clock::now();
+  const auto received =
+      consumer.Receive(std::chrono::seconds(10), stop.get_token());
+
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+  REQUIRE(received.ok());
+  CHECK_FALSE(received->has_value());
+  consumer.Stop(fake::Soon());
+  stopper.join();
+  for (std::thread& other : others) other.join();
 }
 
 }  // namespace

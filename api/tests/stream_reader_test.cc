@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -377,6 +378,31 @@ TEST_CASE("OMS-STRM-010: a message outlives its reader") {
 
   CHECK(world.broker->counts().connections_closed == 1);
   CHECK(messages[0].body() == "0");
+}
+
+TEST_CASE("OMS-STRM-005: a stop token ends a read and no message is lost") {
+  World world;
+  auto reader =
+      world.bus->CreateStreamReader("orders", 0, StreamPosition::Earliest());
+  REQUIRE(reader.ok());
+  std::stop_source stop;
+  std::thread stopper([&] {
+    world.broker->Await([](const auto& counts) { return counts.receives > 0; });
+    stop.request_stop();
+  });
+
+  const auto begin = std::chrono::steady_clock::now();
+  const auto read = reader->Read(4, std::chrono::seconds(10), stop.get_token());
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(1));
+  stopper.join();
+
+  REQUIRE(read.ok());
+  CHECK(read->empty());
+  Producer producer = world.MakeProducer();
+  REQUIRE(producer.Send(Message("orders", "x")).ok());
+  const auto next = reader->Read(4, std::chrono::seconds(10), stop.get_token());
+  REQUIRE(next.ok());
+  CHECK(next->size() == 1);
 }
 
 }  // namespace

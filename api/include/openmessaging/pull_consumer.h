@@ -6,12 +6,14 @@
 #ifndef OPENMESSAGING_PULL_CONSUMER_H_
 #define OPENMESSAGING_PULL_CONSUMER_H_
 
+#include <atomic>
 #include <cassert>
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -128,17 +130,29 @@ class PullConsumer : public Settler {
   [[nodiscard]] absl::StatusOr<std::optional<Delivery>> Receive(
       std::chrono::milliseconds timeout);
 
+  // As above. Once `stop` is requested it waits no longer: it returns what there
+  // is, or nothing, and no message is lost. So do the others with a token.
+  // Implements: OMS-CONS-003.
+  [[nodiscard]] absl::StatusOr<std::optional<Delivery>> Receive(
+      std::chrono::milliseconds timeout, const std::stop_token& stop);
+
   // Receives up to `max` messages: waits for the first, for none of the others.
   // Blocks, Errors: as Receive(); also 1418: `max` is zero.
   // Implements: OMS-CONS-006.
   [[nodiscard]] absl::StatusOr<std::vector<Delivery>> ReceiveBatch(
       size_t max, std::chrono::milliseconds timeout);
+  [[nodiscard]] absl::StatusOr<std::vector<Delivery>> ReceiveBatch(
+      size_t max, std::chrono::milliseconds timeout,
+      const std::stop_token& stop);
 
   // As above, into deliveries of the caller's, which are emptied first. Used
   // again and again, the same ones make it work without an allocation.
   // Returns: how many were filled, from the front.
   [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
       std::span<Delivery> into, std::chrono::milliseconds timeout);
+  [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
+      std::span<Delivery> into, std::chrono::milliseconds timeout,
+      const std::stop_token& stop);
 
   // Lets `interceptor` see what is received after this returned, behind those
   // that were added before.
@@ -181,6 +195,8 @@ class PullConsumer : public Settler {
  private:
   friend class MessagingAccessPoint;
 
+  using GiveUp = std::atomic<bool>;
+
   // Takes what the driver delivers into the caller's deliveries.
   class SpanSink;
   class VectorSink;
@@ -191,13 +207,30 @@ class PullConsumer : public Settler {
   // Receives into `sink`, past the interceptors.
   template <typename Sink>
   absl::Status ReceiveInto(size_t max, std::chrono::milliseconds timeout,
-                           Sink& sink) {
-    return core_->watch().any() ? ReceiveWatched(max, timeout, sink)
-                                : core_->Receive(max, timeout, sink);
+                           Sink& sink, const GiveUp* give_up) {
+    return core_->watch().any() ? ReceiveWatched(max, timeout, sink, give_up)
+                                : core_->Receive(max, timeout, sink, give_up);
   }
   template <typename Sink>
   absl::Status ReceiveWatched(size_t max, std::chrono::milliseconds timeout,
-                              Sink& sink);
+                              Sink& sink, const GiveUp* give_up);
+  // Calls `receive(give_up)`, which ends soon after `stop` is requested.
+  template <typename Receive>
+  auto ReceiveUntil(const std::stop_token& stop, Receive receive) {
+    GiveUp give_up{false};
+    const std::stop_callback wake(stop, [&] {
+      give_up = true;
+      core_->WakeReceiver();
+    });
+    return receive(&give_up);
+  }
+  absl::StatusOr<std::optional<Delivery>> ReceiveOne(
+      std::chrono::milliseconds timeout, const GiveUp* give_up);
+  absl::StatusOr<std::vector<Delivery>> ReceiveSome(
+      size_t max, std::chrono::milliseconds timeout, const GiveUp* give_up);
+  absl::StatusOr<size_t> ReceiveSome(std::span<Delivery> into,
+                                     std::chrono::milliseconds timeout,
+                                     const GiveUp* give_up);
 
   void End() {
     if (!core_) return;
@@ -250,11 +283,11 @@ class PullConsumer::VectorSink final : public driver::DeliverySink {
 template <typename Sink>
 absl::Status PullConsumer::ReceiveWatched(size_t max,
                                           std::chrono::milliseconds timeout,
-                                          Sink& sink) {
+                                          Sink& sink, const GiveUp* give_up) {
   absl::Status failure = core_->watch().TakeDeferred();
   if (!failure.ok()) return failure;
   internal::ReceiveReport report(core_->watch().telemetry());
-  absl::Status status = core_->Receive(max, timeout, sink);
+  absl::Status status = core_->Receive(max, timeout, sink, give_up);
   if (!status.ok() || sink.count() == 0) {
     report.End(status);
     return status;
@@ -290,20 +323,55 @@ inline PullConsumer& PullConsumer::operator=(PullConsumer&& other) noexcept {
 
 inline absl::StatusOr<std::optional<Delivery>> PullConsumer::Receive(
     std::chrono::milliseconds timeout) {
+  return ReceiveOne(timeout, nullptr);
+}
+inline absl::StatusOr<std::optional<Delivery>> PullConsumer::Receive(
+    std::chrono::milliseconds timeout, const std::stop_token& stop) {
+  return ReceiveUntil(stop, [&](const GiveUp* give_up) {
+    return ReceiveOne(timeout, give_up);
+  });
+}
+
+inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
+    size_t max, std::chrono::milliseconds timeout) {
+  return ReceiveSome(max, timeout, nullptr);
+}
+inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
+    size_t max, std::chrono::milliseconds timeout,
+    const std::stop_token& stop) {
+  return ReceiveUntil(stop, [&](const GiveUp* give_up) {
+    return ReceiveSome(max, timeout, give_up);
+  });
+}
+
+inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
+    std::span<Delivery> into, std::chrono::milliseconds timeout) {
+  return ReceiveSome(into, timeout, nullptr);
+}
+inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
+    std::span<Delivery> into, std::chrono::milliseconds timeout,
+    const std::stop_token& stop) {
+  return ReceiveUntil(stop, [&](const GiveUp* give_up) {
+    return ReceiveSome(into, timeout, give_up);
+  });
+}
+
+inline absl::StatusOr<std::optional<Delivery>> PullConsumer::ReceiveOne(
+    std::chrono::milliseconds timeout, const GiveUp* give_up) {
   absl::StatusOr<std::optional<Delivery>> result{
       std::optional<Delivery>(std::in_place)};
   SpanSink sink({&**result, 1}, core_);
-  absl::Status status = ReceiveInto(1, timeout, sink);
+  absl::Status status = ReceiveInto(1, timeout, sink, give_up);
   if (!status.ok()) return status;
   if (sink.count() == 0) result->reset();
   return result;
 }
 
-inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
-    size_t max, std::chrono::milliseconds timeout) {
+inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveSome(
+    size_t max, std::chrono::milliseconds timeout, const GiveUp* give_up) {
   VectorSink sink(core_);
   absl::Status status =
-      max != 0 ? ReceiveInto(max, timeout, sink)
+      max != 0 ? ReceiveInto(max, timeout, sink, give_up)
                : MakeStatus(Code::kBadParameter,
                             "receive: a batch of 0 messages was asked for; "
                             "expected 1 or more (OMS-CONS-006)");
@@ -311,8 +379,9 @@ inline absl::StatusOr<std::vector<Delivery>> PullConsumer::ReceiveBatch(
   return std::move(sink.deliveries());
 }
 
-inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
-    std::span<Delivery> into, std::chrono::milliseconds timeout) {
+inline absl::StatusOr<size_t> PullConsumer::ReceiveSome(
+    std::span<Delivery> into, std::chrono::milliseconds timeout,
+    const GiveUp* give_up) {
   if (into.empty()) {
     return MakeStatus(Code::kBadParameter,
                       "receive: there is room for 0 messages; expected 1 or "
@@ -324,7 +393,7 @@ inline absl::StatusOr<size_t> PullConsumer::ReceiveBatch(
     internal::DeliveryAccess::Clear(delivery, core_);
   }
   SpanSink sink(into, core_);
-  absl::Status status = ReceiveInto(into.size(), timeout, sink);
+  absl::Status status = ReceiveInto(into.size(), timeout, sink, give_up);
   if (!status.ok()) return status;
   return sink.count();
 }

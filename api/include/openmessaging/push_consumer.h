@@ -174,8 +174,9 @@ class PushConsumer : public Settler {
 
   // Stops calling listeners, waits for those that run, settles what they said,
   // and gives the rest back: what no listener has seen at once, where the queue
-  // has prompt-release, and as if it had never been delivered. Idempotent. Called in a listener it does not wait
-  // for that one, whose verdict still counts: the consumer closes after it.
+  // has prompt-release, and as if it had never been delivered. Idempotent.
+  // Called in a listener it does not wait for that one, whose verdict still
+  // counts: the consumer closes after it.
   // Returns: how many messages were in listeners at `deadline`; they come back
   // to the group.
   // Implements: OMS-PUSH-006, 007.

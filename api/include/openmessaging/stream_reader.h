@@ -6,11 +6,13 @@
 #ifndef OPENMESSAGING_STREAM_READER_H_
 #define OPENMESSAGING_STREAM_READER_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,6 +72,19 @@ class StreamReader {
   [[nodiscard]] absl::StatusOr<std::vector<Message>> Read(
       size_t max, std::chrono::milliseconds timeout) {
     return core_->Read(max, max, timeout);
+  }
+
+  // As above. Once `stop` is requested it waits no longer and returns what there
+  // is, or none; the position stays behind what was returned.
+  [[nodiscard]] absl::StatusOr<std::vector<Message>> Read(
+      size_t max, std::chrono::milliseconds timeout,
+      const std::stop_token& stop) {
+    std::atomic<bool> give_up{false};
+    const std::stop_callback wake(stop, [&] {
+      give_up = true;
+      core_->WakeReader();
+    });
+    return core_->Read(max, max, timeout, &give_up);
   }
 
   // Goes on from `position`; a Read in progress too. One out of range: see

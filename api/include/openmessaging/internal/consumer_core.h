@@ -109,8 +109,9 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   absl::Status Receive(size_t max, std::chrono::milliseconds timeout,
                        Sink& sink, const std::atomic<bool>* give_up = nullptr);
 
-  // Ends the Receive in progress, or else the next one, if it wants to give up.
+  // Ends those Receives in progress that want to give up, or else the next one.
   void WakeReceiver() {
+    turn_.Wake();
     if (state() != LifecycleState::kStarted || !Enter("wake", kNoWait).ok()) {
       return;
     }
@@ -509,13 +510,15 @@ absl::Status ConsumerCore::Receive(size_t max,
   std::optional<TimePoint> deadline;
   if (!turn_.Take(kNoWait)) {
     deadline = DeadlineAfter(timeout);
-    if (!turn_.Take(*deadline)) return NothingReceived();
+    if (!turn_.Take(*deadline, give_up)) return NothingReceived();
   }
   while (true) {
     {
       const TurnGuard turn(turn_);
-      absl::Status status =
-          ReceiveInTurn(max, deadline.value_or(kNoWait), sink);
+      // The interrupt for who gives up may have gone to another receive.
+      const bool leaves = give_up && give_up->load();
+      absl::Status status = ReceiveInTurn(
+          max, leaves ? kNoWait : deadline.value_or(kNoWait), sink);
       if (!status.ok() || sink.count() > 0) return status;
       if (!deadline) {
         deadline = DeadlineAfter(timeout);
@@ -529,7 +532,7 @@ absl::Status ConsumerCore::Receive(size_t max,
       if (give_up && give_up->load()) return NothingReceived();
     }
     // Interrupted, by a Bind or before this call: others go first.
-    if (HasPassed(*deadline) || !turn_.Take(*deadline)) {
+    if (HasPassed(*deadline) || !turn_.Take(*deadline, give_up)) {
       return NothingReceived();
     }
   }

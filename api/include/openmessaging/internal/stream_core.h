@@ -81,10 +81,21 @@ class StreamCore final : public ClientCore {
   absl::Status Seek(StreamPosition position);
   // Reads up to `max` messages, from what was read ahead or else from the
   // driver, where it asks for `at_least_asked`.
-  absl::StatusOr<std::vector<Message>> Read(size_t max, size_t at_least_asked,
-                                            std::chrono::milliseconds timeout) {
-    return watch_.any() ? ReadWatched(max, at_least_asked, timeout)
-                        : ReadPlain(max, at_least_asked, timeout);
+  // None once `*give_up` and a WakeReader() after it.
+  absl::StatusOr<std::vector<Message>> Read(
+      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout,
+      const std::atomic<bool>* give_up = nullptr) {
+    return watch_.any() ? ReadWatched(max, at_least_asked, timeout, give_up)
+                        : ReadPlain(max, at_least_asked, timeout, give_up);
+  }
+
+  void WakeReader() {
+    turn_.Wake();
+    if (state() != LifecycleState::kStarted || !Enter("wake", kNoWait).ok()) {
+      return;
+    }
+    const CallGuard guard(*this);
+    reader_->Interrupt();
   }
 
   ConsumerWatch& watch() { return watch_; }
@@ -116,9 +127,11 @@ class StreamCore final : public ClientCore {
   void Close(TimePoint /*deadline*/) override { reader_.reset(); }
 
   absl::StatusOr<std::vector<Message>> ReadPlain(
-      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout);
+      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout,
+      const std::atomic<bool>* give_up);
   absl::StatusOr<std::vector<Message>> ReadWatched(
-      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout);
+      size_t max, size_t at_least_asked, std::chrono::milliseconds timeout,
+      const std::atomic<bool>* give_up);
   absl::Status CheckPartition(TimePoint deadline);
   // Returns: the offset of `position`, within the policy for one out of range.
   absl::StatusOr<int64_t> Resolve(StreamPosition position, TimePoint deadline);
@@ -225,11 +238,12 @@ inline absl::Status StreamCore::Seek(StreamPosition position) {
 }
 
 inline absl::StatusOr<std::vector<Message>> StreamCore::ReadWatched(
-    size_t max, size_t at_least_asked, std::chrono::milliseconds timeout) {
+    size_t max, size_t at_least_asked, std::chrono::milliseconds timeout,
+    const std::atomic<bool>* give_up) {
   absl::Status failure = watch_.TakeDeferred();
   if (!failure.ok()) return failure;
   ReceiveReport report(watch_.telemetry());
-  auto read = ReadPlain(max, at_least_asked, timeout);
+  auto read = ReadPlain(max, at_least_asked, timeout, give_up);
   if (!read.ok()) {
     report.End(read.status());
     return read;
@@ -252,7 +266,8 @@ inline absl::StatusOr<std::vector<Message>> StreamCore::ReadWatched(
 }
 
 inline absl::StatusOr<std::vector<Message>> StreamCore::ReadPlain(
-    size_t max, size_t at_least_asked, std::chrono::milliseconds timeout) {
+    size_t max, size_t at_least_asked, std::chrono::milliseconds timeout,
+    const std::atomic<bool>* give_up) {
   if (max == 0) {
     return MakeStatus(Code::kBadParameter, "read stream \"", queue_,
                       "\": max is 0; expected 1 or more (OMS-STRM-004)");
@@ -262,8 +277,9 @@ inline absl::StatusOr<std::vector<Message>> StreamCore::ReadPlain(
   }
   const CallGuard guard(*this);
   const TimePoint deadline = DeadlineAfter(timeout);
+  const auto leaves = [&] { return give_up != nullptr && give_up->load(); };
   std::vector<Message> messages;
-  while (turn_.Take(deadline)) {
+  while (turn_.Take(deadline, give_up)) {
     {
       const TurnGuard turn(turn_);
       if (IsStopping()) return ClosedStatus("read stream");
@@ -272,7 +288,8 @@ inline absl::StatusOr<std::vector<Message>> StreamCore::ReadPlain(
       if (!deferred_.ok()) return std::exchange(deferred_, absl::OkStatus());
       Sink sink(ahead_);
       absl::Status status =
-          reader_->Read(std::max(max, at_least_asked), deadline, sink);
+          reader_->Read(std::max(max, at_least_asked),
+                        leaves() ? kNoWait : deadline, sink);
       if (IsStopping()) return ClosedStatus("read stream");
       HandOut(max, messages);
       if (!messages.empty()) {
@@ -282,7 +299,7 @@ inline absl::StatusOr<std::vector<Message>> StreamCore::ReadPlain(
       if (!status.ok() && OmsCode(status) != Code::kCancelled) return status;
     }
     // Interrupted, by a seek or before this call: others go first.
-    if (HasPassed(deadline)) break;
+    if (HasPassed(deadline) || leaves()) break;
   }
   if (IsStopping()) return ClosedStatus("read stream");
   return messages;

@@ -31,11 +31,19 @@ class Turn {
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
-  // Returns: false at `deadline`.
-  bool Take(TimePoint deadline) {
+  // Returns: false at `deadline`, or once `*give_up` and a Wake() after it.
+  bool Take(TimePoint deadline, const std::atomic<bool>* give_up = nullptr) {
     if (TryTake()) return true;
     if (HasPassed(deadline)) return false;
-    return TakeSlow(deadline, /*first=*/false, [] {});
+    return TakeSlow(deadline, /*first=*/false, give_up, [] {});
+  }
+
+  // Lets those that wait see whether they give up.
+  void Wake() {
+    const MutexLock lock(mutex_);
+    for (Waiter* at = waiters_; at != nullptr; at = at->next) {
+      at->condition.NotifyAll();
+    }
   }
 
   // Takes it before all that wait with Take. Where somebody has it, calls
@@ -45,7 +53,7 @@ class Turn {
   bool TakeFirst(TimePoint deadline, Interrupt interrupt) {
     if (TryTake()) return true;
     firsts_.fetch_add(1, std::memory_order_seq_cst);
-    const bool taken = TakeSlow(deadline, /*first=*/true, interrupt);
+    const bool taken = TakeSlow(deadline, /*first=*/true, nullptr, interrupt);
     firsts_.fetch_sub(1, std::memory_order_relaxed);
     return taken;
   }
@@ -93,7 +101,8 @@ class Turn {
   }
 
   template <typename Interrupt>
-  bool TakeSlow(TimePoint deadline, bool first, Interrupt interrupt) {
+  bool TakeSlow(TimePoint deadline, bool first,
+                const std::atomic<bool>* give_up, Interrupt interrupt) {
     mutex_.Lock();
     if (state_.exchange(kContended, std::memory_order_acquire) == kFree) {
       mutex_.Unlock();
@@ -107,7 +116,9 @@ class Turn {
       mutex_.Lock();
     }
     while (!self.has_turn) {
-      if (!self.condition.WaitUntil(mutex_, deadline) && !self.has_turn) {
+      const bool leaves = give_up != nullptr && give_up->load();
+      if ((leaves || !self.condition.WaitUntil(mutex_, deadline)) &&
+          !self.has_turn) {
         Remove(self);
         break;
       }
