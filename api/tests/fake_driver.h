@@ -60,7 +60,7 @@ struct Script {
   std::deque<absl::Status> receive_failures{};  // Told beside what came.
   std::deque<absl::Status> capability_failures{};
   bool discard = false;        // Accept messages and keep none.
-  bool stuck_open = false;     // Open waits until this is false again.
+  bool stuck_open = false;     // Open waits for that to end, or its deadline.
   bool stuck_receive = false;  // So does Receive, whoever interrupts it.
   bool stuck_settle = false;   // So does Settle.
   bool new_receipts = false;   // Extend replaces the receipt.
@@ -918,16 +918,16 @@ class Connection final : public driver::Connection,
 
   absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
       const driver::ProducerOptions& /*options*/,
-      driver::TimePoint /*deadline*/) override {
-    absl::Status status = Open(&Counts::producers_opened);
+      driver::TimePoint deadline) override {
+    absl::Status status = Open(&Counts::producers_opened, deadline);
     if (!status.ok()) return status;
     return std::make_unique<Producer>(broker_, open_);
   }
 
   absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
       const driver::ConsumerOptions& options, driver::ConsumerEvents& events,
-      driver::TimePoint /*deadline*/) override {
-    absl::Status status = Open(&Counts::consumers_opened);
+      driver::TimePoint deadline) override {
+    absl::Status status = Open(&Counts::consumers_opened, deadline);
     if (!status.ok()) return status;
     {
       const std::lock_guard lock(broker_->mutex_);
@@ -973,8 +973,8 @@ class Connection final : public driver::Connection,
   }
   absl::StatusOr<std::unique_ptr<driver::StreamReader>> Open(
       std::string_view queue, int32_t /*partition*/, int64_t offset,
-      driver::TimePoint /*deadline*/) override {
-    absl::Status status = Open(&Counts::consumers_opened);
+      driver::TimePoint deadline) override {
+    absl::Status status = Open(&Counts::consumers_opened, deadline);
     if (!status.ok()) return status;
     return std::make_unique<StreamReader>(broker_, open_, queue, offset);
   }
@@ -1032,11 +1032,15 @@ class Connection final : public driver::Connection,
                       "\": no such queue");
   }
 
-  absl::Status Open(size_t Counts::*counter) {
+  absl::Status Open(size_t Counts::*counter, driver::TimePoint deadline) {
     std::unique_lock lock(broker_->mutex_);
     ++(broker_->counts_.*counter);
     broker_->changed_.notify_all();
-    broker_->changed_.wait(lock, [&] { return !broker_->script_.stuck_open; });
+    if (!broker_->changed_.wait_until(lock, deadline, [&] {
+          return !broker_->script_.stuck_open;
+        })) {
+      return MakeStatus(Code::kTimeout, "open: the broker did not answer");
+    }
     return Broker::Take(broker_->script_.open_failures);
   }
 

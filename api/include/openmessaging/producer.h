@@ -129,8 +129,9 @@ class Producer {
   // Waits until everything that was sent before has an outcome, which is in
   // its future.
   // Blocks: up to `timeout`.
-  // Errors: 1410 not in time; 1601 after Stop.
-  // Implements: OMS-PROD-027.
+  // Errors: 1410 not in time; 1601 after Stop; 1602 before Start, where
+  // autostart is off.
+  // Implements: OMS-PROD-014, 027.
   [[nodiscard]] absl::Status Flush(std::chrono::milliseconds timeout) {
     return core_->Flush(timeout);
   }

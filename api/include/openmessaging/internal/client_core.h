@@ -42,6 +42,7 @@ class ClientCore {
   ClientCore(const ClientCore&) = delete;
   ClientCore& operator=(const ClientCore&) = delete;
 
+  bool autostart() const { return autostart_; }
   LifecycleState state() const {
     const uint64_t state = word_.load(std::memory_order_acquire) & kStateMask;
     if (state == kClosing) return LifecycleState::kStopping;

@@ -581,7 +581,10 @@ inline void ProducerCore::BeginRun(std::span<const Message> run,
 
 inline absl::Status ProducerCore::Flush(std::chrono::milliseconds timeout) {
   const TimePoint deadline = DeadlineAfter(connection_->Bounded(timeout));
-  if (state() == LifecycleState::kInitialized) return absl::OkStatus();
+  // Nothing was sent, and there is no reason to start.
+  if (autostart() && state() == LifecycleState::kInitialized) {
+    return absl::OkStatus();
+  }
   if (absl::Status status = Enter("flush", deadline); !status.ok()) {
     return status;
   }
