@@ -143,7 +143,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: ids are unique and equal at the receiver",
   const auto bus = ConnectWith(place.Url(), "orders", 2);
   PullConsumer consumer = Consume(bus, "orders");
   constexpr int kThreads = 4;
-  constexpr int kEach = 1000;
+  constexpr int kEach = 2500;
   std::vector<std::vector<std::pair<std::string, std::string>>> sent(kThreads);
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
@@ -438,6 +438,85 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: each group gets all and members share", Place,
   CHECK(by_first < kMessages);
   CHECK(NothingComes(first));
   CHECK(NothingComes(second));
+}
+
+TEST_CASE_TEMPLATE("OMS-CONS-002: members come and go and nothing is lost",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders", 2);
+  constexpr int kMessages = 5000;
+  constexpr int kGuests = 10;
+  std::atomic<int> looks{0};  // Of guests.
+  std::thread sender([&] {
+    auto producer = bus.CreateProducer();
+    const auto limit = Soon();
+    for (int n = 0; n < kMessages; ++n) {
+      // Does not get ahead of them, so that there is something for each.
+      while (looks < n * kGuests / kMessages && steady_clock::now() < limit) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
+      const auto sent =
+          producer->Send(Message("orders", std::to_string(n))
+                             .SetDurability(Durability::kVolatile));
+      if (!sent.ok()) return;
+    }
+  });
+  // Of each message how often it came to somebody; what was acknowledged.
+  std::vector<std::atomic<int>> seen(kMessages);
+  std::atomic<int> acknowledged{0};
+  const auto acknowledge = [&](const Delivery& delivery) {
+    if (delivery.Ack().ok()) ++acknowledged;
+  };
+  const auto number_of = [&](const Delivery& delivery) {
+    return std::stoul(std::string(delivery->body()));
+  };
+  PullConsumer constant = Consume(bus, "orders");
+  std::thread member([&] {
+    const auto limit = steady_clock::now() + 2 * kLong;
+    while (acknowledged < kMessages && steady_clock::now() < limit) {
+      const auto batch = constant.ReceiveBatch(8, kShort);
+      if (!batch.ok()) return;
+      for (const Delivery& delivery : *batch) {
+        ++seen[number_of(delivery)];
+        acknowledge(delivery);
+      }
+    }
+  });
+
+  std::set<size_t> held;
+  for (int n = 0; n < kGuests; ++n) {
+    PullConsumer guest = Consume(bus, "orders");
+    std::vector<Delivery> batch;
+    while (batch.empty() && acknowledged < kMessages) {
+      batch = Must(guest.ReceiveBatch(4, kShort));
+      ++looks;
+    }
+    for (size_t k = 0; k < batch.size(); ++k) {
+      ++seen[number_of(batch[k])];
+      // One of them it never settles.
+      if (k + 1 == batch.size()) {
+        held.insert(number_of(batch[k]));
+      } else {
+        acknowledge(batch[k]);
+      }
+    }
+    CHECK(guest.Stop(Soon()) == 0);
+  }
+  looks = kMessages;
+  sender.join();
+  member.join();
+
+  CHECK(acknowledged == kMessages);
+  CHECK_FALSE(held.empty());
+  for (size_t n = 0; n < kMessages; ++n) {
+    CAPTURE(n);
+    // A second guest may have held it too.
+    const int times = seen[n];
+    REQUIRE((times == 1 || held.contains(n)));
+    REQUIRE((times >= 2 || !held.contains(n)));
+    REQUIRE(times >= 1);
+  }
+  CHECK(NothingComes(constant));
 }
 
 TEST_CASE_TEMPLATE("OMS-CONS-005: four threads on one consumer share", Place,

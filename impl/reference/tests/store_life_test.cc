@@ -7,11 +7,13 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "store_fixture.h"
@@ -411,6 +413,41 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: a full store refuses and recovers", Place,
     Must(Take(consumer).Ack());
   }
   if constexpr (Place::kIsFile) CheckSound(place.path());
+}
+
+size_t EntriesOf(const char* directory) {
+  const fs::directory_iterator all(directory);
+  return static_cast<size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST_CASE_TEMPLATE("OMS-MAP-008: a hundred lives leave no thread and no file open",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  // Returns: threads and descriptors of this process.
+  const auto live = [&] {
+    {
+      const auto bus = Connect(place.Url());
+      const auto made = bus.resource_manager().CreateQueue("orders");
+      CHECK((made.ok() || OmsCode(made) == Code::kQueueExists));
+      Producer producer = Must(bus.CreateProducer());
+      PullConsumer pull = Consume(bus, "orders", {.group = "pulling"});
+      PushConsumer push = Must(bus.CreatePushConsumer({.group = "pushing"}));
+      Must(push.Bind("orders", [](const Message&) { return Ack(); }));
+      Must(push.Start());
+      StreamReader stream = Must(bus.CreateStreamReader("orders", 0));
+      Must(producer.Send(
+          Message("orders", "x").SetDurability(Durability::kVolatile)));
+      Must(Take(pull).Ack());
+      CHECK(Must(stream.Read(1, kLong)).size() == 1);
+    }
+    return std::pair(EntriesOf("/proc/self/task"), EntriesOf("/proc/self/fd"));
+  };
+  const auto first = live();
+
+  for (int n = 1; n < 100; ++n) {
+    CAPTURE(n);
+    REQUIRE(live() == first);
+  }
 }
 
 }  // namespace
