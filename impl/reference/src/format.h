@@ -22,7 +22,7 @@
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kFormatMajor = 0;
-inline constexpr uint16_t kFormatMinor = 3;
+inline constexpr uint16_t kFormatMinor = 4;
 
 // Whether this library reads and writes a store of that format. While the major
 // number is 0 each minor one stands alone; STORE decides for all files.
@@ -145,7 +145,8 @@ inline constexpr uint8_t kLastRecordType = 17;
 
 // Record flags, 8 bits.
 inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
-inline constexpr uint8_t kMore = 2;   // The next record belongs to the unit.
+// The next record belongs to the same unit: a recovery keeps both or neither.
+inline constexpr uint8_t kMore = 2;
 inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
 inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
 // Of GROUP: it is one consumer's own and ends with it.

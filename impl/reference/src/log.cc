@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 #include <cstring>
 
@@ -32,6 +33,22 @@ uint64_t ChainWord(uint32_t chain, uint64_t tail) {
 }
 bool ChainIsAt(uint64_t word, uint64_t tail) {
   return word >> 32 == (tail / kRecordAlignment & 0xffffffff);
+}
+
+// Returns: how many of `entries` the first one stands or falls with.
+size_t UnitOf(std::span<const Append> entries) {
+  size_t records = 1;
+  while (records < entries.size() &&
+         (entries[records - 1].flags & kMore) != 0) {
+    ++records;
+  }
+  return records;
+}
+
+uint64_t PaddedBytesOf(std::span<const Append> entries) {
+  uint64_t bytes = 0;
+  for (const Append& entry : entries) bytes += PaddedBytes(entry.bytes());
+  return bytes;
 }
 
 // Whether the table of delayed messages gets one more.
@@ -83,6 +100,7 @@ absl::Status Log::PoisonedError() const {
 
 void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
                     TimePoint deadline) {
+  assert(entries.empty() || (entries.back().flags & kMore) == 0);
   for (const Append& entry : entries) {
     if (IsLarge(entry)) return AppendApart(entries, store_ms, deadline);
   }
@@ -137,7 +155,7 @@ void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
     append_lock_.Release();
     entries = entries.subspan(count);
     if (step != Step::kDone) {
-      failure = Provide(step, entries.front(), entries.size(), deadline);
+      failure = Provide(step, entries, deadline);
     }
   }
   for (Append& entry : entries) entry.status = failure;
@@ -155,6 +173,7 @@ absl::Status Log::WriteBodies(std::span<Append>& entries,
     auto body = WriteBody(entry, deadline);
     if (!body.ok()) {
       status = body.status();
+      while (n > 0 && (entries[n - 1].flags & kMore) != 0) --n;
       entries = entries.first(n);
       break;
     }
@@ -227,6 +246,30 @@ bool Log::WaitsStill(const Append& entry) const {
   return found && found->position == entry.waiting->position;
 }
 
+absl::Status Log::CheckEntry(const Append& entry) const {
+  if (entry.alive != nullptr && entry.alive->live.Load() == 0) {
+    return MakeStatus(Code::kQueueNotFound,
+                      "append: the queue was deleted meanwhile");
+  }
+  if (entry.guard != nullptr && entry.guard->Load() != entry.guarded) {
+    return MakeStatus(
+        Code::kReceiptExpired,
+        "append: the message was settled or handed out again meanwhile");
+  }
+  if (!Waits(entry)) {
+    return MakeStatus(
+        Code::kReceiptExpired,
+        "append: the message was brought in or withdrawn meanwhile");
+  }
+  // A new group may have been handed a message that goes at this moment.
+  if ((entry.flags & kBodyApart) != 0 && entry.guard != nullptr &&
+      entry.source_position < control_->header().catalog.bodies_from.Load()) {
+    return MakeStatus(Code::kDamaged,
+                      "append: the message was retired meanwhile");
+  }
+  return absl::OkStatus();
+}
+
 bool Log::NeedsRepair() const {
   const ControlHeader::Append& append = control_->header().append;
   const SegmentEntry& entry = segments_->entry(append.current.Load());
@@ -243,35 +286,14 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     count = entries.size();
     return Step::kDone;
   }
-  if (entries[0].alive != nullptr && entries[0].alive->live.Load() == 0) {
-    entries[0].status = MakeStatus(
-        Code::kQueueNotFound, "append: the queue was deleted meanwhile");
-    count = 1;
-    return Step::kDone;
-  }
-  if (entries[0].guard != nullptr &&
-      entries[0].guard->Load() != entries[0].guarded) {
-    entries[0].status = MakeStatus(
-        Code::kReceiptExpired,
-        "append: the message was settled or handed out again meanwhile");
-    count = 1;
-    return Step::kDone;
-  }
-  if (!Waits(entries[0])) {
-    entries[0].status = MakeStatus(
-        Code::kReceiptExpired,
-        "append: the message was brought in or withdrawn meanwhile");
-    count = 1;
-    return Step::kDone;
-  }
-  // A new group may have been handed a message that goes at this moment.
-  if ((entries[0].flags & kBodyApart) != 0 && entries[0].guard != nullptr &&
-      entries[0].source_position <
-          control_->header().catalog.bodies_from.Load()) {
-    entries[0].status =
-        MakeStatus(Code::kDamaged, "append: the message was retired meanwhile");
-    count = 1;
-    return Step::kDone;
+  // One that is not to be appended keeps what it belongs to from it.
+  for (size_t n = 0;; ++n) {
+    if (absl::Status status = CheckEntry(entries[n]); !status.ok()) {
+      count = UnitOf(entries);
+      for (Append& entry : entries.first(count)) entry.status = status;
+      return Step::kDone;
+    }
+    if ((entries[n].flags & kMore) == 0 || n + 1 == entries.size()) break;
   }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
   if (IsLaden(1)) {
@@ -282,41 +304,54 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
       return Roll(purpose);
     }
   }
-  const uint64_t room = Room(purpose);
-  uint64_t total = 0;
-  count = Fit(entries, room, total);
-  if (count == 0) {
-    if (PaddedBytes(entries[0].bytes()) > room) return Roll(purpose);
-    return TakesPlace(entries[0]) ? Step::kNeedDelayRoom : Step::kNeedIndex;
+  const Claim claim = Fit(entries, Room(purpose));
+  if (claim.count == 0) {
+    return claim.lacking == Step::kNeedSegment ? Roll(purpose) : claim.lacking;
   }
-  WriteClaim(entries.first(count), total, store_ms);
+  count = claim.count;
+  WriteClaim(entries.first(count), claim.bytes, store_ms);
   return Step::kDone;
 }
 
-size_t Log::Fit(std::span<const Append> entries, uint64_t room,
-                uint64_t& total) const {
+Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
+  Claim whole;  // Up to the end of a unit.
   uint64_t spare = index_.Spare();
   uint32_t delayed = 0;
-  size_t count = 0;
-  for (const Append& entry : entries.first(std::min(entries.size(), kMaxClaim))) {
+  uint64_t total = 0;
+  for (size_t n = 0; n < entries.size(); ++n) {
+    const Append& entry = entries[n];
+    if (n >= kMaxClaim && n == whole.count) break;
     const uint64_t bytes = PaddedBytes(entry.bytes());
-    if (bytes > room - total) break;
+    if (bytes > room - total) {
+      whole.lacking = Step::kNeedSegment;
+      break;
+    }
+    // Those of the first unit are looked at already.
     if (entry.alive != nullptr && entry.alive->live.Load() == 0) break;
     if (!Waits(entry)) break;
-    if (TakesPlace(entry) && delayed++ == delays_.spare()) break;
+    if (TakesPlace(entry) && delayed++ == delays_.spare()) {
+      whole.lacking = Step::kNeedDelayRoom;
+      break;
+    }
     if (entry.partition != nullptr) {
       // A new extent may be needed where the partition changes; and one more
       // in each run, which is shorter than an extent and a bit.
       const bool same =
-          count > 0 && entries[count - 1].partition == entry.partition;
+          n > 0 && entries[n - 1].partition == entry.partition;
       const uint64_t needed = same ? 0 : 2;
-      if (needed > spare) break;
+      if (needed > spare) {
+        whole.lacking = Step::kNeedIndex;
+        break;
+      }
       spare -= needed;
     }
     total += bytes;
-    ++count;
+    if ((entry.flags & kMore) == 0 || n + 1 == entries.size()) {
+      whole.count = n + 1;
+      whole.bytes = total;
+    }
   }
-  return count;
+  return whole;
 }
 
 Log::Step Log::UseCurrent() {
@@ -631,17 +666,21 @@ void Log::FreeIndex(PartitionState& partition, uint64_t offset) {
   append_lock_.Release();
 }
 
-absl::Status Log::Provide(Step step, const Append& entry, size_t records,
+absl::Status Log::Provide(Step step, std::span<const Append> entries,
                           TimePoint deadline) {
+  const std::span<const Append> unit = entries.first(UnitOf(entries));
   switch (step) {
     case Step::kDone:
       break;
     case Step::kNeedSegment:
-      return PrepareSegment(entry.bytes(), PurposeOf(entry), deadline);
+      return PrepareSegment(PaddedBytesOf(unit), PurposeOf(entries.front()),
+                            deadline);
     case Step::kNeedDelayRoom:
       return listener_->MakeDelayRoom(deadline);
     case Step::kNeedIndex:
-      return GrowIndex(2 * std::min(records, kMaxClaim), deadline);
+      return GrowIndex(
+          2 * std::max(unit.size(), std::min(entries.size(), kMaxClaim)),
+          deadline);
     case Step::kNeedMapping: {
       const ControlHeader& header = control_->header();
       const uint32_t current = header.append.current.Load();

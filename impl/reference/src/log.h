@@ -28,7 +28,8 @@
 
 namespace openmessaging::reference {
 
-// One record to append, and where it went.
+// One record to append, and where it went. With kMore it belongs to one unit with
+// the next one: all of them are appended, or none.
 struct Append {
   RecordType type = RecordType::kMessage;
   uint8_t flags = 0;
@@ -40,9 +41,9 @@ struct Append {
   // Checked under the lock: nothing is appended to a deleted queue. May be
   // null.
   const CatalogEntry* alive = nullptr;
-  // Of a DEAD record, which is appended alone: the cursor in which it settles
-  // its source, and what the source's word must say under the lock. Of a SEEK
-  // record, as lonely: the cursor that it moves.
+  // Of a DEAD record, which is the first of its call: the cursor in which it
+  // settles its source, and what the source's word must say under the lock. Of a
+  // SEEK record, as first: the cursor that it moves.
   Cursor* source = nullptr;
   const Shared<uint64_t>* guard = nullptr;
   uint64_t guarded = 0;
@@ -117,6 +118,9 @@ class LogListener {
 // How far ahead of the tail pages are touched.
 inline constexpr uint64_t kTouchBytes = uint64_t{1} << 20;
 
+// Records of one unit, at most.
+inline constexpr size_t kMaxUnit = 1024;
+
 // Who asks for room. When it ends, messages are refused first (1502); what
 // settles them may go on into a segment made from the reserve, and what gives
 // segments back always finds its place there. A delayed message that is due has
@@ -142,7 +146,8 @@ class Log {
 
   // Appends in order, each result in its entry's status. Records of one call
   // are claimed together as far as a segment has room; a crash may cut between
-  // claims. Makes no system call with the append lock held: the large bodies of
+  // claims, and a power loss anywhere but within a unit. The last entry ends a
+  // unit; one has at most kMaxUnit records. Makes no system call with the append lock held: the large bodies of
   // messages are written to files of their own before it is taken.
   // Errors in the entries: 1410 (not stored) the lock was not free in time;
   // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
@@ -282,11 +287,18 @@ class Log {
   Purpose PurposeOf(const Append& entry) const;
   Step AppendLocked(std::span<Append> entries, Purpose purpose,
                     int64_t store_ms, size_t& count);
+  // Looks at what an entry depends on. Errors: 1404; 1604; 1609.
+  absl::Status CheckEntry(const Append& entry) const;
   // How many bytes of the current segment may be used.
   uint64_t Room(Purpose purpose) const;
-  // How many of `entries` one claim can take.
-  size_t Fit(std::span<const Append> entries, uint64_t room,
-             uint64_t& total) const;
+  // What one claim can take: whole units only.
+  struct Claim {
+    size_t count = 0;
+    uint64_t bytes = 0;
+    // What the next one lacks.
+    Step lacking = Step::kDone;
+  };
+  Claim Fit(std::span<const Append> entries, uint64_t room) const;
   void WriteClaim(std::span<Append> entries, uint64_t total, int64_t store_ms);
   void WriteRecord(Append& entry, uint64_t position, int64_t store_ms);
   // Makes the records in [begin, end) visible; idempotent. `entries`: the ones
@@ -294,7 +306,7 @@ class Log {
   void Finish(uint64_t begin, uint64_t end, std::span<const Append> entries);
   Step Roll(Purpose purpose);
   Step UseCurrent();
-  absl::Status Provide(Step step, const Append& entry, size_t records,
+  absl::Status Provide(Step step, std::span<const Append> entries,
                        TimePoint deadline);
   absl::Status GrowIndex(uint64_t spare, TimePoint deadline);
   // After an append: sees that somebody does what the next ones need.

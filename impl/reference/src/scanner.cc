@@ -243,6 +243,8 @@ std::string LogScan::BodyFault(const ScannedSegment& segment,
 
 std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
   std::optional<Step> torn;
+  // Where a unit begins that has not ended yet.
+  std::optional<Step> open;
   end_ = segments_.empty() ? 0 : segments_.front().header.base;
   sequence_ = 0;
   epoch_ = 0;
@@ -258,14 +260,21 @@ std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
       torn = step;
       return false;
     }
-    if (!step.hole) {
-      sequence_ = step.header.sequence;
-      epoch_ = step.header.epoch;
-      end_ = step.position + PaddedBytes(CommitWord::Length(step.header.commit));
+    if (step.hole) return true;
+    // Of a unit all is below the witness, or nothing.
+    if ((CommitWord::Flags(step.header.commit) & kMore) != 0 &&
+        step.position >= witness_) {
+      if (!open) open = step;
+      return true;
     }
+    open.reset();
+    sequence_ = step.header.sequence;
+    epoch_ = step.header.epoch;
+    end_ = step.position + PaddedBytes(CommitWord::Length(step.header.commit));
     return true;
   });
-  return torn;
+  // What there is of it goes with what is not.
+  return open ? open : torn;
 }
 
 void LogScan::FindEnd() {
