@@ -5,12 +5,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -48,6 +51,7 @@ struct SendOptions {
   size_t size_bytes = 100;
   int64_t count = 1;
   std::string key;
+  KeyValue properties{};
   size_t durability = 0;  // As in the enumeration.
   std::chrono::milliseconds delay{0};
   std::chrono::milliseconds expire{0};
@@ -116,6 +120,9 @@ class Sender {
   void Add(std::string_view body) {
     Message& message = batch_.emplace_back(options_.queue, body);
     if (!options_.key.empty()) message.SetMessageKey(options_.key);
+    if (!options_.properties.empty()) {
+      message.SetProperties(options_.properties);
+    }
     message.SetDurability(static_cast<Durability>(options_.durability));
     if (options_.delay.count() > 0) message.SetDelay(options_.delay);
     if (options_.expire.count() > 0) ExpireAfter(message, options_.expire);
@@ -217,6 +224,34 @@ void CheckSource(SendOptions& options, bool has_size, bool has_count) {
   options.made_up = has_size || sources == 0;
 }
 
+// Returns: what a text means, as the JSON form of a message has it: a number, a
+// truth value, else the text itself.
+Value ValueOf(const std::string& text) {
+  if (text == "true" || text == "false") return text == "true";
+  if (int64_t whole = 0; internal::ParseInteger(text, whole)) return whole;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number);
+  const bool is_number = parsed.ec == std::errc() && parsed.ptr == end &&
+                         std::isfinite(number);
+  if (is_number) return number;
+  return std::string_view(text);
+}
+
+// Adds NAME=VALUE.
+void AddProperty(KeyValue& properties, const std::string& text) {
+  const size_t equals = text.find('=');
+  absl::Status status = absl::InvalidArgumentError("no \"=\"");
+  if (equals != std::string::npos) {
+    status = properties.Put(text.substr(0, equals),
+                            ValueOf(text.substr(equals + 1)));
+  }
+  if (status.ok()) return;
+  throw CLI::ValidationError(
+      "--property", Concat("value is \"", internal::Printable(text),
+                           "\"; expected NAME=VALUE"));
+}
+
 constexpr const char* kExamples =
     R"(An id is printed once the queue has acknowledged the message. A queue is
 created by "oms queue create", never by sending. With --stdin-lines, a line
@@ -225,6 +260,7 @@ that fails ends the sending: the error names it, and later ones are not sent.
 Examples:
   oms send oms:file:/tmp/shop orders '42 apples'
   oms send oms:file:/tmp/shop orders --file order.pdf --key customer-7
+  oms send oms:file:/tmp/shop orders apples --property kg=2.5 --property bio=true
   tail -f app.log | oms send oms:file:/tmp/shop logs --stdin-lines --json
   oms send oms:file:/tmp/shop orders 'are you there?' --delay 10m --expire 1h
   oms send oms:file:/tmp/shop orders --count 1000 --size 1KiB)";
@@ -252,6 +288,17 @@ void AddSendCommand(CLI::App& app, Work& work) {
       ->add_option("--key", options->key,
                    "messages with the same key keep their order")
       ->type_name("KEY");
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--property",
+          [options](const std::vector<std::string>& all) {
+            for (const std::string& one : all) {
+              AddProperty(options->properties, one);
+            }
+          },
+          "for filters and receivers: a number, true, false or a\n"
+          "text; may be given more than once")
+      ->type_name("NAME=VALUE");
   AddChoice(*command, "--durability", "HOW", options->durability,
             {"default", "volatile", "process", "disk"},
             "disk (survives a power loss), process (kill -9),\n"

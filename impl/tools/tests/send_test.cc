@@ -244,4 +244,29 @@ TEST_CASE("OMS-CLI-012: what is sent at once shows no progress") {
   CHECK(ended.err.empty());
 }
 
+TEST_CASE("OMS-CLI-003: properties have the types of their values") {
+  const Store store;
+  REQUIRE(store
+              .Send({"apples", "--property", "kg=2.5", "--property", "n=-3",
+                     "--property", "bio=true", "--property", "from=a=b",
+                     "--property", "empty="})
+              .code == 0);
+
+  const auto message = nlohmann::json::parse(
+      store.Receive({"--timeout", "0", "--json"}).out);
+
+  CHECK(message["properties"] ==
+        nlohmann::json{{"kg", 2.5},
+                       {"n", -3},
+                       {"bio", true},
+                       {"from", "a=b"},
+                       {"empty", ""}});
+  CheckFailed(store.Send({"apples", "--property", "kg"}), 2, 1418,
+              "value is \"kg\"; expected NAME=VALUE");
+  CheckFailed(store.Send({"apples", "--property", "=2"}), 2, 1418,
+              "expected NAME=VALUE");
+  CheckFailed(store.Send({"apples", "--property", "oms.x=2"}), 1, 1418,
+              "oms.x");
+}
+
 }  // namespace openmessaging::tools
