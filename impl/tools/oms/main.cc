@@ -96,6 +96,7 @@ int Main(int argc, char** argv) {
   AddReceiveCommand(app, work);
   AddStreamCommand(app, work);
   AddGroupCommand(app, work);
+  AddDeadLetterCommand(app, work);
   AddStatsCommand(app, work);
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
