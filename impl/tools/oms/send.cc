@@ -260,7 +260,7 @@ that fails ends the sending: the error names it, and later ones are not sent.
 Examples:
   oms send oms:file:/tmp/shop orders '42 apples'
   oms send oms:file:/tmp/shop orders --file order.pdf --key customer-7
-  oms send oms:file:/tmp/shop orders apples --property kg=2.5 --property bio=true
+  oms send oms:file:/tmp/shop orders apples --property kg=2.5
   tail -f app.log | oms send oms:file:/tmp/shop logs --stdin-lines --json
   oms send oms:file:/tmp/shop orders 'are you there?' --delay 10m --expire 1h
   oms send oms:file:/tmp/shop orders --count 1000 --size 1KiB)";
