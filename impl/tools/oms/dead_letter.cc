@@ -242,8 +242,8 @@ void AddList(CLI::App& command,
                  "print all fields as JSON, one message a line");
   list->footer(
       R"(QUEUE is the dead-letter queue. The messages stay there; as with
-"oms receive --no-ack", it counts as a delivery. What another member of the group
-holds at the moment is not shown.
+"oms receive --no-ack", it counts as a delivery. What another member of the
+group holds at the moment is not shown.
 
 Examples:
   oms dead-letter list oms:file:/tmp/shop orders.dead
@@ -268,8 +268,9 @@ void AddRequeue(CLI::App& command,
       ->type_name("ID");
   requeue->footer(
       R"(QUEUE is the dead-letter queue. Body, key, properties and origin go along,
-the count of deliveries begins anew. A message is sent before it is taken out of
-the dead-letter queue: where this is killed one may be in both, but none is lost.
+the count of deliveries begins anew. A message is sent before it is taken out
+of the dead-letter queue: where this is killed one may be in both, but none is
+lost.
 
 Examples:
   oms dead-letter requeue oms:file:/tmp/shop orders.dead
