@@ -274,19 +274,25 @@ inline absl::StatusOr<ProducerCore::Plan> ProducerCore::Check(
                       "send: the message has no destination; expected the name "
                       "of a queue (OMS-PROD-002)");
   }
-  const auto facts = connection_->FactsOf(queue, deadline);
+  auto facts = connection_->FactsOf(queue, deadline);
   if (!facts.ok()) return facts.status();
-  const Capabilities& capabilities = (*facts)->capabilities;
   const auto scan = ScanMessage(message);
   if (!scan.ok()) return scan.status();
   absl::Status sizes = CheckSizes(message, *scan, settings_.max_body_bytes,
-                                  capabilities.limits());
+                                  (*facts)->capabilities.limits());
   if (!sizes.ok()) return sizes;
-  const auto ignored =
-      CheckDemands(message, *scan, capabilities, connection_->lenient());
+  auto ignored = CheckDemands(message, *scan, (*facts)->capabilities,
+                              connection_->lenient());
+  if (!ignored.ok() && OmsCode(ignored.status()) == Code::kUnsupported) {
+    // Somebody else may have made the queue since it was asked what it can do.
+    facts = connection_->FreshFactsOf(queue, deadline);
+    if (!facts.ok()) return facts.status();
+    ignored = CheckDemands(message, *scan, (*facts)->capabilities,
+                           connection_->lenient());
+  }
   if (!ignored.ok()) return ignored.status();
   return Plan{*ignored, scan->has_driver_fields || !ignored->empty(),
-              capabilities.limits().max_batch_messages.value_or(0)};
+              (*facts)->capabilities.limits().max_batch_messages.value_or(0)};
 }
 
 inline bool ProducerCore::Attempt(std::span<const Message> batch,
