@@ -34,6 +34,12 @@ struct QueueOptions {
 
   // How long a message is kept at least, even after every group has settled it.
   std::chrono::milliseconds retention{0};
+
+  // Whether what is stored is delivered by its priority, the highest first, and
+  // what has the same in the order of sending. A queue without refuses messages
+  // that set one (OMS-PROD-011). Refused where the broker has no such queues
+  // (1600), or not with so many partitions (1415).
+  bool priorities = false;
 };
 
 struct QueueInfo {

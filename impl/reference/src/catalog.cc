@@ -79,6 +79,7 @@ std::string EncodeQueueRecord(const QueueRecord& record) {
   put_ms("max-redelivery-ms", options.max_redelivery_delay,
          defaults.max_redelivery_delay);
   put_ms("retention-ms", options.retention, defaults.retention);
+  if (options.priorities) body.Put("priorities", true).IgnoreError();
   PutOffsets(body, "next", record.next);
   return std::string(body.encoded());
 }
@@ -100,9 +101,12 @@ std::optional<QueueRecord> DecodeQueueRecord(std::string_view body) {
         fields->GetOr<int64_t>(key, int64_t{value.count()}));
     return value.count() >= 0;
   };
+  options.priorities = fields->GetOr<bool>("priorities", false);
   const bool sound =
       !record.name.empty() && options.partitions >= 1 &&
-      options.partitions <= kMaxPartitions && options.max_deliveries >= 0 &&
+      options.partitions <= kMaxPartitions &&
+      LoggedPartitions(options) <= kMaxPartitionsPerQueue &&
+      options.max_deliveries >= 0 &&
       get_ms("redelivery-ms", options.redelivery_delay) &&
       get_ms("max-redelivery-ms", options.max_redelivery_delay) &&
       get_ms("retention-ms", options.retention) &&
@@ -368,7 +372,8 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
     }
     auto queue = std::make_shared<Queue>();
     queue->name = std::move(record->name);
-    queue->partitions = static_cast<uint32_t>(record->options.partitions);
+    queue->partitions = LoggedPartitions(record->options);
+    queue->lane_partitions = static_cast<uint32_t>(record->options.partitions);
     queue->options = std::move(record->options);
     if (auto s = EnsureState(from, queue->partitions, nullptr, deadline);
         !s.ok()) {
@@ -482,6 +487,12 @@ absl::Status Catalog::CreateQueue(std::string_view name,
                                              : Code::kTooManyPartitions,
                       "create queue \"", name, "\": ", options.partitions,
                       " partitions; expected 1 to ", kMaxPartitions);
+  }
+  if (LoggedPartitions(options) > kMaxPartitionsPerQueue) {
+    return MakeStatus(Code::kTooManyPartitions, "create queue \"", name,
+                      "\": ", options.partitions, " partitions; expected 1 to ",
+                      kMaxPartitionsPerQueue / kLanes,
+                      " in a queue with priorities");
   }
   if (options.max_deliveries > kMaxDeliveries) {
     return MakeStatus(Code::kBadParameter, "create queue \"", name,

@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "control_file.h"
 #include "env/environment.h"
+#include "lanes.h"
 #include "log.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
@@ -33,12 +34,26 @@ namespace openmessaging::reference {
 struct Queue {
   uint32_t id = 0;
   std::string name{};
+  // Those of the log, and those that applications see: of each lane.
   uint32_t partitions = 0;
+  uint32_t lane_partitions = 0;
   QueueOptions options{};
   const CatalogEntry* entry = nullptr;
   QueueState* state = nullptr;
 
   bool live() const { return entry->live.Load() != 0; }
+
+  bool has_priorities() const { return partitions != lane_partitions; }
+  // Returns: where the log has messages of a partition and priority.
+  uint32_t InLane(uint32_t partition, int priority) const {
+    if (!has_priorities()) return partition;
+    return (kLanes - static_cast<uint32_t>(priority)) * lane_partitions +
+           partition;
+  }
+  // Returns: what applications call a partition of the log.
+  uint32_t Shown(uint32_t logged) const {
+    return has_priorities() ? logged % lane_partitions : logged;
+  }
 };
 
 // One group of one queue. Constant once made.

@@ -84,6 +84,12 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
     found = catalog.FindQueue(queue, deadline);
   }
   if (!found.ok()) return found.status();
+  if (options_.ordered && (*found)->has_priorities()) {
+    return MakeStatus(Code::kUnsupported, "bind \"", queue,
+                      "\": the queue has priorities, which may deliver a later "
+                      "message of a key first; expected a consumer that is not "
+                      "ordered (key-order)");
+  }
   std::shared_ptr<const Queue> dead_letters;
   if (const auto& dead = (*found)->options.dead_letter_queue; !dead.empty()) {
     auto letters = catalog.FindQueue(dead, deadline);
@@ -209,8 +215,9 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     NoticeSeek(partition, SeeksOf(partition.cursor().images.Load()));
   }
   std::array<HandOut, kMaxTake> outs;
+  const size_t wanted = std::min(max, outs.size());
   const TakeResult taken = window.Take(
-      std::min(max, outs.size()), now_ns,
+      wanted, now_ns,
       std::chrono::duration_cast<nanoseconds>(options_.lease).count(),
       store_->log().durable(), outs.data(), deadline);
   if (taken.count > 0 && taken.seeks != partition.seeks()) {
@@ -219,6 +226,7 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
   look.flush_to = std::max(look.flush_to, taken.flush_to);
   look.skipped =
       look.skipped || taken.expired > 0 || taken.settled_once;
+  look.more = taken.count == wanted || taken.expired > 0 || taken.settled_once;
   if ((taken.expired > 0 || taken.settled_once) &&
       !store_->volatile_storage()) {
     MarkDirty(*bound.group->state, window.cursor());
@@ -234,7 +242,8 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
         Code::kDamaged, "receive from \"", std::string_view(bound.name),
         "\": ", taken.lost_count,
         taken.lost_count == 1 ? " message" : " messages", " of partition ",
-        PartitionOf(partition.queue_partition()), " from offset ", *taken.lost,
+        bound.queue->Shown(PartitionOf(partition.queue_partition())),
+        " from offset ", *taken.lost,
         " on cannot be found in the store; skipped");
   }
   for (const HandOut& out : std::span(outs).first(taken.count)) {
@@ -257,6 +266,7 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     }
     if (bound.filter && Skip(bound, window, out, *message)) {
       look.skipped = true;
+      look.more = true;
       continue;
     }
     sink.Deliver(*std::move(message),
@@ -297,6 +307,38 @@ bool ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,
   return true;
 }
 
+absl::Status ReferenceConsumer::LookAtQueue(BoundQueue& bound, size_t first,
+                                            size_t max, int64_t now_ns,
+                                            TimePoint deadline,
+                                            driver::DeliverySink& sink,
+                                            Look& look) {
+  const size_t width = bound.queue->lane_partitions;
+  for (size_t lane = 0; lane < bound.partitions.size();) {
+    const size_t before = look.count;
+    bool more = false;
+    for (size_t p = 0; p < width; ++p) {
+      BoundPartition& partition = *bound.partitions[lane + (first + p) % width];
+      if (!partition.MayHave(now_ns)) continue;
+      look.more = false;
+      if (auto s = TakeFrom(bound, partition, max - look.count, now_ns,
+                            deadline, sink, look);
+          !s.ok()) {
+        return s;
+      }
+      if (look.count == max || !look.damage.ok()) return absl::OkStatus();
+      more = more || look.more;
+    }
+    // A lower lane comes when this one has no more. Where nothing in it was for
+    // this group, Receive knows how long to go on.
+    if (!more || !bound.queue->has_priorities()) {
+      lane += width;
+    } else if (look.count == before) {
+      return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
                                            driver::DeliverySink& sink,
                                            Look& look) {
@@ -311,18 +353,12 @@ absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
   const size_t queues = bound_.size();
   const size_t first = turn_++;
   for (size_t q = 0; q < queues; ++q) {
-    BoundQueue& bound = *bound_[(first + q) % queues];
-    const size_t partitions = bound.partitions.size();
-    for (size_t p = 0; p < partitions; ++p) {
-      BoundPartition& partition = *bound.partitions[(first + p) % partitions];
-      if (!partition.MayHave(now_ns)) continue;
-      if (auto s = TakeFrom(bound, partition, max - look.count, now_ns,
-                            deadline, sink, look);
-          !s.ok()) {
-        return s;
-      }
-      if (look.count == max || !look.damage.ok()) return absl::OkStatus();
+    if (auto s = LookAtQueue(*bound_[(first + q) % queues], first, max, now_ns,
+                             deadline, sink, look);
+        !s.ok()) {
+      return s;
     }
+    if (look.count == max || !look.damage.ok()) return absl::OkStatus();
   }
   return absl::OkStatus();
 }
@@ -494,6 +530,13 @@ absl::Status ReferenceConsumer::SettleWord(
     case driver::Verb::kAck:
       return window.Ack(offset, word);
     case driver::Verb::kAckUpTo:
+      if (bound.queue->has_priorities()) {
+        return MakeStatus(Code::kUnsupported, "acknowledge up to offset ",
+                          offset, ": queue \"", std::string_view(bound.name),
+                          "\" has priorities, and so no one order of offsets; "
+                          "expected one acknowledgement for each message "
+                          "(cumulative-ack)");
+      }
       return AckUpTo(settlement.receipt, offset, word, partition);
     case driver::Verb::kNack: {
       auto status = window.Nack(offset, word, 0, deadline);

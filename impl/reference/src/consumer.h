@@ -182,6 +182,8 @@ class ReferenceConsumer final : public driver::Consumer {
   struct Look {
     size_t count = 0;
     bool skipped = false;  // What expired, or what the filter is not for.
+    // Whether the partition that was looked at last may have more.
+    bool more = false;
     uint64_t flush_to = 0;
     absl::Status damage{};
     // Why a partition could not be looked at, if one could not.
@@ -192,6 +194,11 @@ class ReferenceConsumer final : public driver::Consumer {
   absl::Status CheckAlive(uint32_t version);
   absl::Status LookAround(size_t max, TimePoint deadline,
                           driver::DeliverySink& sink, Look& look);
+  // Looks at the partitions from the `first`th on; with priorities at those of
+  // one lane after the other.
+  absl::Status LookAtQueue(BoundQueue& bound, size_t first, size_t max,
+                           int64_t now_ns, TimePoint deadline,
+                           driver::DeliverySink& sink, Look& look);
   absl::Status TakeFrom(BoundQueue& bound, BoundPartition& partition,
                         size_t max, int64_t now_ns, TimePoint deadline,
                         driver::DeliverySink& sink, Look& look);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "delivery_word.h"
+#include "lanes.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
 #include "slot_lock.h"
@@ -56,6 +57,7 @@ std::optional<std::string> ReadBody(Storage& storage, const std::string& name,
 struct NameRecord {
   std::string name{};
   uint32_t partitions = 0;
+  uint32_t lane_partitions = 0;
 };
 
 // Reads the record at `position`.
@@ -73,10 +75,14 @@ std::optional<NameRecord> ReadNameRecord(
     if (!fields.ok()) continue;
     const std::string_view name = fields->GetOr("name", "");
     if (name.empty()) continue;
-    return NameRecord{std::string(name),
-                      static_cast<uint32_t>(std::clamp<int32_t>(
-                          fields->GetOr<int32_t>("partitions", 0), 0,
-                          kMaxPartitionsPerQueue))};
+    QueueOptions said;
+    said.priorities = fields->GetOr<bool>("priorities", false);
+    said.partitions = std::clamp<int32_t>(
+        fields->GetOr<int32_t>("partitions", 0), 0,
+        static_cast<int32_t>(kMaxPartitionsPerQueue /
+                             (said.priorities ? kLanes : 1)));
+    return NameRecord{std::string(name), LoggedPartitions(said),
+                      static_cast<uint32_t>(said.partitions)};
   }
   return std::nullopt;
 }
@@ -183,7 +189,8 @@ std::vector<ControlView::Named> ControlView::NamesOf(
       complete = false;
       record = NameRecord{Concat('#', entry.id.Load())};
     }
-    named.push_back({&entry, std::move(record->name), record->partitions});
+    named.push_back({&entry, std::move(record->name), record->partitions,
+                     record->lane_partitions});
   });
   std::sort(named.begin(), named.end(),
             [](const Named& a, const Named& b) { return a.name < b.name; });
@@ -275,33 +282,33 @@ std::optional<uint64_t> ControlView::PositionOf(const PartitionState& state,
 }
 
 void ControlView::AddGroups(const std::vector<Named>& groups,
-                            const InspectPartition& of,
+                            const InspectPartition& of, uint32_t logged,
                             const CatalogEntry& queue,
                             const PartitionState* state, const ByteLocks* locks,
                             InspectReport& report) const {
-  const uint32_t queue_partition =
-      QueuePartition(queue.id.Load(), of.partition);
+  const uint32_t queue_partition = QueuePartition(queue.id.Load(), logged);
   const auto add_pin = [&](const std::string& group, uint64_t offset) {
     if (offset >= of.end) return;
     std::optional<uint64_t> position;
     if (state != nullptr) {
       position = PositionOf(*state, queue_partition, offset);
     }
-    report.pins.push_back({of.queue, of.partition, group, offset, position});
+    report.pins.push_back(
+        {of.queue, of.partition, group, offset, position, of.priority});
   };
   bool any = false;
   for (const Named& group : groups) {
     if (group.entry->queue.Load() != queue.id.Load()) continue;
     any = true;
     Floor floor{of.first, of.first, 0};  // It has received nothing yet.
-    if (const Cursor* const cursor = CursorOf(*group.entry, of.partition)) {
+    if (const Cursor* const cursor = CursorOf(*group.entry, logged)) {
       floor = FloorOf(*cursor);
       AddLock(Concat("cursor of ", group.name, " in ", of.queue, " partition ",
                      of.partition),
               cursor->lock, locks, report);
     }
     report.groups.push_back({of.queue, group.name, of.partition, floor.settled,
-                             floor.next, floor.unsettled});
+                             floor.next, floor.unsettled, of.priority});
     add_pin(group.name, std::max(floor.settled, of.first));
   }
   if (!any) add_pin("", of.first);
@@ -315,6 +322,10 @@ bool ControlView::AddQueues(Storage& storage, const ByteLocks* locks,
   for (const Named& queue : queues) {
     for (uint32_t p = 0; p < queue.partitions; ++p) {
       InspectPartition of{queue.name, p};
+      if (queue.partitions != queue.lane_partitions) {
+        of.partition = p % queue.lane_partitions;
+        of.priority = static_cast<int>(kLanes - p / queue.lane_partitions);
+      }
       // A queue that nobody has used yet has none.
       const PartitionState* const state = StateOf(*queue.entry, p);
       if (state != nullptr) {
@@ -322,7 +333,7 @@ bool ControlView::AddQueues(Storage& storage, const ByteLocks* locks,
         of.end = std::max(state->next_offset.Load(), of.first);
       }
       report.partitions.push_back(of);
-      AddGroups(groups, of, *queue.entry, state, locks, report);
+      AddGroups(groups, of, p, *queue.entry, state, locks, report);
     }
   }
   return complete;

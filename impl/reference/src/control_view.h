@@ -61,7 +61,9 @@ class ControlView {
   struct Named {
     const CatalogEntry* entry = nullptr;
     std::string name{};
-    uint32_t partitions = 0;  // Of a queue.
+    // Of a queue, those of the log, and of each lane.
+    uint32_t partitions = 0;
+    uint32_t lane_partitions = 0;
   };
   struct Floor {
     uint64_t settled = 0;  // Everything below, by words of the window too.
@@ -103,10 +105,12 @@ class ControlView {
   Floor FloorOf(const Cursor& cursor) const;
   // Adds the messages that the window has left behind.
   void AddExceptions(const Cursor& cursor, Floor& floor) const;
-  // Adds the groups of one partition, and what keeps its messages.
+  // Adds the groups of one partition, which the log calls `logged`, and what
+  // keeps its messages.
   void AddGroups(const std::vector<Named>& groups, const InspectPartition& of,
-                 const CatalogEntry& queue, const PartitionState* state,
-                 const ByteLocks* locks, InspectReport& report) const;
+                 uint32_t logged, const CatalogEntry& queue,
+                 const PartitionState* state, const ByteLocks* locks,
+                 InspectReport& report) const;
   std::optional<uint64_t> PositionOf(const PartitionState& state,
                                      uint32_t queue_partition,
                                      uint64_t offset) const;

@@ -64,9 +64,23 @@ Capabilities CapabilitiesOfStore(const Store& store) {
 
 // What one queue adds.
 void AddCapabilitiesOf(const Queue& queue, Capabilities& all) {
-  if (queue.options.dead_letter_queue.empty()) return;
-  all.Set(Capability::kReject, Support::kNative);
-  all.Set(Capability::kDeadLetter, Support::kNative);
+  if (!queue.options.dead_letter_queue.empty()) {
+    all.Set(Capability::kReject, Support::kNative);
+    all.Set(Capability::kDeadLetter, Support::kNative);
+  }
+  if (queue.has_priorities()) {
+    all.Set(Capability::kPriority, Support::kNative);
+    // A partition has an order of offsets in each lane, and a key of which
+    // messages have several priorities has two orders that differ.
+    for (const Capability lost :
+         {Capability::kStream, Capability::kSeek, Capability::kKeyOrder,
+          Capability::kCumulativeAck}) {
+      all.Set(lost, Support::kUnsupported);
+    }
+    all.mutable_limits().priority_levels = static_cast<int32_t>(kLanes);
+    all.mutable_limits().max_partitions =
+        static_cast<int32_t>(kMaxPartitionsPerQueue / kLanes);
+  }
 }
 
 struct ConnectionSettings {

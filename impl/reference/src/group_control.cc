@@ -38,6 +38,12 @@ absl::Status ReferenceGroupControl::Seek(std::string_view queue,
   const auto found = FindQueue(queue, deadline);
   if (!found.ok()) return found.status();
   const Queue& of = **found;
+  if (of.has_priorities()) {
+    return MakeStatus(Code::kUnsupported, "seek group \"", group,
+                      "\" of queue \"", queue,
+                      "\": the queue has priorities, and so no one order of "
+                      "offsets; expected a queue without (seek)");
+  }
   if (partition < 0 || static_cast<uint32_t>(partition) >= of.partitions) {
     return MakeStatus(Code::kBadParameter, "seek group \"", group,
                       "\" of queue \"", queue, "\": partition ", partition,

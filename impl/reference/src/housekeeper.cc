@@ -208,8 +208,7 @@ void Housekeeper::Complete(const Undurable& message,
     result.message_id =
         MessageId(store_->uuid(), store_->control().header().epoch,
                   message.sequence);
-    result.partition =
-        static_cast<int32_t>(PartitionOf(message.queue_partition));
+    result.partition = static_cast<int32_t>(message.partition);
     result.offset = static_cast<int64_t>(message.offset);
     message.done->Sent(message.index, result);
   } else {

@@ -32,7 +32,7 @@ struct Undurable {
   uint64_t end = 0;  // Where its record ends: durable from there on.
   uint64_t sequence = 0;
   uint64_t offset = 0;
-  uint32_t queue_partition = 0;
+  uint32_t partition = 0;  // As its sender knows it.
   QueueState* queue = nullptr;
   driver::SendCompletion* done = nullptr;
   size_t index = 0;  // In `done`'s batch.

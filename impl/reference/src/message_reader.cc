@@ -102,7 +102,8 @@ SegmentHolder::SegmentHolder(std::shared_ptr<Segment> segment_in,
         delete static_cast<SegmentHolder*>(holder);
       }),
       segment(std::move(segment_in)),
-      queue(std::move(queue_in)) {
+      queue(std::move(queue_in)),
+      lane_partitions(queue->has_priorities() ? queue->lane_partitions : 0) {
   store_id = store.uuid();
   destination = queue->name;
   store_host = store.environment().host;
@@ -158,8 +159,9 @@ absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
       CommitWord::Length(header.commit) - sizeof(header) -
           header.fields_bytes);
   driver::DeliveryHeader delivery;
-  delivery.partition =
-      static_cast<int32_t>(PartitionOf(place.queue_partition));
+  uint32_t partition = PartitionOf(place.queue_partition);
+  if (holder->lane_partitions != 0) partition %= holder->lane_partitions;
+  delivery.partition = static_cast<int32_t>(partition);
   delivery.offset = static_cast<int64_t>(place.offset);
   delivery.store_timestamp_ms = header.store_ms;
   delivery.delivery_count = static_cast<int32_t>(delivery_count);

@@ -25,6 +25,8 @@ struct SegmentHolder final : internal::MessageHolder {
 
   const std::shared_ptr<Segment> segment;
   const std::shared_ptr<const Queue> queue;
+  // Of a queue with priorities, the partitions of each lane; else 0.
+  const uint32_t lane_partitions;
 };
 
 // Keeps a large body mapped, and the segment of its record; one for each message.

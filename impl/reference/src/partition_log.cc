@@ -149,7 +149,8 @@ KeyValue PartitionLog::PropertiesOf(const Message& message,
     properties.Put(key, value).IgnoreError();
   };
   put(kDeadQueue, group_->queue->name);
-  put(kDeadPartition, static_cast<int32_t>(PartitionOf(queue_partition_)));
+  put(kDeadPartition, static_cast<int32_t>(group_->queue->Shown(
+                          PartitionOf(queue_partition_))));
   put(kDeadOffset, static_cast<int64_t>(letter.offset));
   put(kDeadGroup, group_->name);
   put(kDeadDeliveries, static_cast<int32_t>(letter.attempts));
@@ -209,9 +210,12 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   }
   const std::string fields = FieldsOf(*message, letter);
   const uint32_t key_hash = KeyHash(message->message_key());
-  const uint32_t partition =
-      key_hash != 0 ? PartitionOfKey(key_hash, dead_letters_->partitions)
-                    : PartitionOf(queue_partition_) % dead_letters_->partitions;
+  const uint32_t came_from =
+      group_->queue->Shown(PartitionOf(queue_partition_));
+  const uint32_t partition = dead_letters_->InLane(
+      key_hash != 0 ? PartitionOfKey(key_hash, dead_letters_->lane_partitions)
+                    : came_from % dead_letters_->lane_partitions,
+      message->priority());
   const DeadSource source{group_->id,   queue_partition_, letter.offset,
                           letter.floor, letter.attempts,  expired ? 1u : 0u};
   Append record;

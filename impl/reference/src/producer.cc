@@ -43,6 +43,7 @@ struct FieldFacts {
   bool has_foreign = false;
   bool expires = false;
   bool once = false;
+  int priority = Message::kDefaultPriority;
   int64_t delay_ms = 0;
 };
 
@@ -65,6 +66,12 @@ FieldFacts LookOver(std::string_view fields) {
                    static_cast<Qos>(field->payload[0]) == Qos::kAtMostOnce;
     }
     if (field->type == Field::kDelay) facts.delay_ms = NumberIn(*field);
+    if (field->type == Field::kPriority && !field->payload.empty()) {
+      const int priority = static_cast<uint8_t>(field->payload[0]);
+      if (priority >= 1 && priority <= static_cast<int>(kLanes)) {
+        facts.priority = priority;
+      }
+    }
     at = field->end;
   }
   return facts;
@@ -143,20 +150,19 @@ absl::StatusOr<std::shared_ptr<const Queue>> ReferenceProducer::QueueOf(
 
 absl::StatusOr<uint32_t> ReferenceProducer::PartitionFor(
     const Message& message, const Queue& queue, uint32_t key_hash) {
-  if (queue.partitions == 1 && message.requested_partition() <= 0) return 0u;
+  const uint32_t partitions = queue.lane_partitions;
+  if (partitions == 1 && message.requested_partition() <= 0) return 0u;
   const int32_t requested = message.requested_partition();
   if (requested >= 0) {
-    if (static_cast<uint32_t>(requested) < queue.partitions) {
+    if (static_cast<uint32_t>(requested) < partitions) {
       return static_cast<uint32_t>(requested);
     }
     return MakeStatus(Code::kBadParameter, "send to \"",
                       std::string_view(queue.name), "\": partition ",
-                      requested, " does not exist; the queue has ",
-                      queue.partitions);
+                      requested, " does not exist; the queue has ", partitions);
   }
-  if (key_hash != 0) return PartitionOfKey(key_hash, queue.partitions);
-  return next_partition_.fetch_add(1, std::memory_order_relaxed) %
-         queue.partitions;
+  if (key_hash != 0) return PartitionOfKey(key_hash, partitions);
+  return next_partition_.fetch_add(1, std::memory_order_relaxed) % partitions;
 }
 
 absl::Status ReferenceProducer::Plan(const Message& message,
@@ -166,8 +172,8 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   if (!queue.ok()) return queue.status();
   const std::string_view key = message.message_key();
   const uint32_t key_hash = KeyHash(key);
-  const auto partition = PartitionFor(message, **queue, key_hash);
-  if (!partition.ok()) return partition.status();
+  const auto shown = PartitionFor(message, **queue, key_hash);
+  if (!shown.ok()) return shown.status();
   std::string_view fields = MessageAccess::FieldsAfterDestination(message);
   const FieldFacts facts = LookOver(fields);
   if (facts.delay_ms > kMaxDelayMs) {
@@ -175,6 +181,15 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                       std::string_view((*queue)->name), "\": delay is ",
                       facts.delay_ms, " ms; limit is ", kMaxDelayMs, " ms");
   }
+  // The queue may be another one than was asked what it can do.
+  if (facts.priority != Message::kDefaultPriority &&
+      !(*queue)->has_priorities()) {
+    return MakeStatus(Code::kUnsupported, "send to \"",
+                      std::string_view((*queue)->name),
+                      "\": the queue was created without priorities; expected "
+                      "a message that sets none (priority)");
+  }
+  const uint32_t partition = (*queue)->InLane(*shown, facts.priority);
 
   Append& append = scratch.appends.emplace_back();
   Scratch::Item& item = scratch.items.emplace_back();
@@ -189,9 +204,9 @@ absl::Status ReferenceProducer::Plan(const Message& message,
       append.flags |= kPayloadPending;
     }
   }
-  append.queue_partition = QueuePartition((*queue)->id, *partition);
+  append.queue_partition = QueuePartition((*queue)->id, partition);
   append.key_hash = key_hash;
-  append.partition = (*queue)->state->partition(*partition);
+  append.partition = (*queue)->state->partition(partition);
   append.alive = (*queue)->entry;
   if (facts.expires) append.flags |= kExpires;
   if (facts.once) append.flags |= kOnce;
@@ -290,7 +305,8 @@ bool ReferenceProducer::HandOver(Scratch& scratch,
     const Append& append = scratch.appends[n];
     if (!append.status.ok() || (append.flags & kDisk) == 0) continue;
     scratch.undurable.push_back(
-        {append.end, append.sequence, append.offset, append.queue_partition,
+        {append.end, append.sequence, append.offset,
+         scratch.items[n].queue->Shown(PartitionOf(append.queue_partition)),
          scratch.items[n].queue->state, &done, scratch.items[n].index, this});
   }
   return housekeeper->Take(scratch.undurable);
@@ -335,8 +351,8 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
     SendResult result;
     result.message_id = MessageId(
         store_->uuid(), store_->control().header().epoch, append.sequence);
-    result.partition =
-        static_cast<int32_t>(PartitionOf(append.queue_partition));
+    result.partition = static_cast<int32_t>(
+        item.queue->Shown(PartitionOf(append.queue_partition)));
     result.offset = static_cast<int64_t>(append.offset);
     done.Sent(item.index, result);
   }

@@ -40,7 +40,7 @@ absl::Status Store::ReplayCatalog(
     queues.push_back(header);
     auto said = DecodeQueueRecord(body);
     if (said && !said->next.empty()) {
-      said->next.resize(static_cast<size_t>(said->options.partitions));
+      said->next.resize(LoggedPartitions(said->options));
       next_offsets[QueueOf(header.queue_partition)] = std::move(said->next);
     }
   });

@@ -209,6 +209,11 @@ absl::StatusOr<std::shared_ptr<const Queue>> ReferenceStreamSource::Find(
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   auto found = store_->catalog().FindQueue(queue, deadline);
   if (!found.ok()) return found.status();
+  if ((*found)->has_priorities()) {
+    return MakeStatus(Code::kUnsupported, "read from \"", queue,
+                      "\": it has priorities, and so no one order of offsets; "
+                      "expected a queue without (stream)");
+  }
   if (partition < 0 ||
       static_cast<uint32_t>(partition) >= (*found)->partitions) {
     return MakeStatus(Code::kBadParameter, "read from \"", queue,

@@ -182,6 +182,45 @@ TEST_CASE("large bodies are counted, in use and closed") {
   CHECK(FilesOf(place.path() + "/big").size() == 2);
 }
 
+TEST_CASE("each priority of a queue is shown, in use and closed") {
+  FilePlace place;
+  const auto check = [&] {
+    const InspectReport report = Inspect(place.path());
+    REQUIRE(report.partitions.size() == 20);
+    for (size_t n = 0; n < report.partitions.size(); ++n) {
+      const auto& lane = report.partitions[n];
+      CAPTURE(n);
+      CHECK(lane.queue == "jobs");
+      CHECK(lane.partition == n % 2);
+      CHECK(lane.priority == 10 - static_cast<int>(n / 2));
+      CHECK(lane.end == (lane.partition == 1 && lane.priority == 9 ? 3 : 0));
+    }
+    REQUIRE(report.pins.size() == 1);
+    CHECK(report.pins[0].partition == 1);
+    CHECK(report.pins[0].priority == 9);
+    CHECK(report.pins[0].offset == 1);
+    CHECK(report.pins[0].position.has_value());
+    uint64_t settled = 0;
+    for (const InspectGroup& group : report.groups) {
+      settled += group.floor;
+      if (group.floor != 0) CHECK(group.priority == 9);
+    }
+    CHECK(settled == 1);
+  };
+  {
+    const auto bus = Connect(place.Url());
+    Must(bus.resource_manager().CreateQueue(
+        "jobs", {.partitions = 2, .priorities = true}));
+    Message message("jobs", "x");
+    message.SetPriority(9).SetPartition(1);
+    for (int n = 0; n < 3; ++n) SendOne(bus, message);
+    PullConsumer consumer = Consume(bus, "jobs", {.group = "billing"});
+    Must(Take(consumer).Ack());
+    check();
+  }
+  check();
+}
+
 TEST_CASE("a closed store and its copy show the same") {
   FilePlace place;
   Fill(place.Url(kSmall));

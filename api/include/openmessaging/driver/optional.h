@@ -33,7 +33,9 @@ class Admin {
  public:
   static constexpr std::string_view kInterface = "openmessaging.Admin/0";
 
-  // Errors: 1406 it exists, 1415 partitions, 1416 queues over the limit.
+  // An option that the broker cannot give is refused, never left out.
+  // Errors: 1406 it exists, 1415 partitions, 1416 queues over the limit; 1600
+  // an option.
   virtual absl::Status CreateQueue(std::string_view queue,
                                    const QueueOptions& options,
                                    TimePoint deadline) = 0;

@@ -24,13 +24,14 @@ struct InspectSegment {
   uint32_t epoch = 0;
 };
 
-// One partition of a queue.
+// One partition of a queue; with priorities, one lane of it.
 struct InspectPartition {
   std::string queue{};
   uint32_t partition = 0;
   // The offsets that are stored: first inclusive, end exclusive.
   uint64_t first = 0;
   uint64_t end = 0;
+  int priority = 0;  // Of the lane; 0: the queue was made without.
 };
 
 // How far one group is in one partition.
@@ -41,6 +42,7 @@ struct InspectGroup {
   uint64_t floor = 0;      // Everything below is settled.
   uint64_t next = 0;       // Nothing from here on was handed out.
   uint64_t unsettled = 0;  // Of those between.
+  int priority = 0;        // As of the partition.
 };
 
 // What keeps a part of the log: the oldest message of a partition that a group
@@ -52,6 +54,7 @@ struct InspectPin {
   uint64_t offset = 0;
   // Nothing where the index does not say.
   std::optional<uint64_t> position = std::nullopt;
+  int priority = 0;  // As of the partition.
 };
 
 // One handle of a process, in the order of the slots.
