@@ -83,6 +83,18 @@ std::string SummaryText(const InspectReport& report) {
   return table.ToText();
 }
 
+// Returns: a partition, and which lane of it where it has several.
+template <typename Item>
+std::string PartitionText(const Item& item) {
+  if (item.priority == 0) return Concat(item.partition);
+  return Concat(item.partition, " priority ", item.priority);
+}
+
+template <typename Item>
+void AddPriority(const Item& item, ordered_json& object) {
+  if (item.priority != 0) object["priority"] = item.priority;
+}
+
 void AddStorageText(const InspectReport& report, std::string& text) {
   Table segments;
   segments.Add({"base", "size", "used", "epoch", "file"});
@@ -95,7 +107,7 @@ void AddStorageText(const InspectReport& report, std::string& text) {
   Table partitions;
   partitions.Add({"queue", "partition", "first", "end"});
   for (const auto& partition : report.partitions) {
-    partitions.Add({partition.queue, Concat(partition.partition),
+    partitions.Add({partition.queue, PartitionText(partition),
                     Concat(partition.first), Concat(partition.end)});
   }
   AddSection("partitions", partitions, text);
@@ -105,7 +117,7 @@ void AddGroupsText(const InspectReport& report, std::string& text) {
   Table groups;
   groups.Add({"queue", "partition", "group", "floor", "next", "unsettled"});
   for (const auto& group : report.groups) {
-    groups.Add({group.queue, Concat(group.partition), group.group,
+    groups.Add({group.queue, PartitionText(group), group.group,
                 Concat(group.floor), Concat(group.next),
                 Concat(group.unsettled)});
   }
@@ -113,7 +125,7 @@ void AddGroupsText(const InspectReport& report, std::string& text) {
   Table pins;
   pins.Add({"position", "queue", "partition", "offset", "held for"});
   for (const auto& pin : report.pins) {
-    pins.Add({PositionText(pin.position), pin.queue, Concat(pin.partition),
+    pins.Add({PositionText(pin.position), pin.queue, PartitionText(pin),
               Concat(pin.offset),
               pin.group.empty() ? "its first group" : pin.group});
   }
@@ -165,18 +177,22 @@ void AddStorageJson(const InspectReport& report, ordered_json& object) {
                         {"file", segment.file}};
   });
   object["partitions"] = ListOf(report.partitions, [](const auto& partition) {
-    return ordered_json{{"queue", partition.queue},
-                        {"partition", partition.partition},
-                        {"first", partition.first},
-                        {"end", partition.end}};
+    ordered_json one{{"queue", partition.queue},
+                     {"partition", partition.partition},
+                     {"first", partition.first},
+                     {"end", partition.end}};
+    AddPriority(partition, one);
+    return one;
   });
 }
 
 void AddGroupsJson(const InspectReport& report, ordered_json& object) {
   object["groups"] = ListOf(report.groups, [](const auto& group) {
-    return ordered_json{{"queue", group.queue}, {"partition", group.partition},
-                        {"group", group.group}, {"floor", group.floor},
-                        {"next", group.next},   {"unsettled", group.unsettled}};
+    ordered_json one{{"queue", group.queue}, {"partition", group.partition},
+                     {"group", group.group}, {"floor", group.floor},
+                     {"next", group.next},   {"unsettled", group.unsettled}};
+    AddPriority(group, one);
+    return one;
   });
   object["pins"] = ListOf(report.pins, [](const auto& pin) {
     ordered_json one{{"position", nullptr},
@@ -186,6 +202,7 @@ void AddGroupsJson(const InspectReport& report, ordered_json& object) {
                      {"group", nullptr}};
     if (pin.position) one["position"] = *pin.position;
     if (!pin.group.empty()) one["group"] = pin.group;
+    AddPriority(pin, one);
     return one;
   });
 }

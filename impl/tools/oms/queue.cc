@@ -90,6 +90,7 @@ std::string InfoAsJson(const QueueInfo& info,
   object["redelivery_delay_ms"] = options.redelivery_delay.count();
   object["max_redelivery_delay_ms"] = options.max_redelivery_delay.count();
   object["retention_ms"] = options.retention.count();
+  object["priorities"] = options.priorities;
   if (!ranges.empty()) object["offsets"] = nlohmann::ordered_json::array();
   for (const StreamRange& range : ranges) {
     object["offsets"].push_back({{"first", range.first}, {"end", range.end}});
@@ -112,6 +113,7 @@ std::string InfoAsText(const QueueInfo& info,
   table.Add({"redelivery delay", FormatTime(options.redelivery_delay)});
   table.Add({"max redelivery delay", FormatTime(options.max_redelivery_delay)});
   table.Add({"retention", FormatTime(options.retention)});
+  table.Add({"priorities", options.priorities ? "yes" : "no"});
   for (size_t p = 0; p < ranges.size(); ++p) {
     table.Add({Concat("partition ", p),
                Concat("offsets ", ranges[p].first, " to ", ranges[p].end)});
@@ -204,6 +206,9 @@ void AddCreate(CLI::App& command,
   AddTime(*create, "--retention", options.retention,
           "how long messages are kept at least, even after\n"
           "every group has acknowledged them (0)");
+  create->add_flag("--priorities", options.priorities,
+                   "deliver by priority, 10 first; such a queue\n"
+                   "has no streams and is not sought");
   create->footer(
       R"(Examples:
   oms queue create oms:file:/tmp/shop orders --partitions 4

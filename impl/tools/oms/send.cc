@@ -52,6 +52,7 @@ struct SendOptions {
   int64_t count = 1;
   std::string key;
   KeyValue properties{};
+  int64_t priority = 0;  // 0: it is not set.
   size_t durability = 0;  // As in the enumeration.
   std::chrono::milliseconds delay{0};
   std::chrono::milliseconds expire{0};
@@ -122,6 +123,9 @@ class Sender {
     if (!options_.key.empty()) message.SetMessageKey(options_.key);
     if (!options_.properties.empty()) {
       message.SetProperties(options_.properties);
+    }
+    if (options_.priority != 0) {
+      message.SetPriority(static_cast<int>(options_.priority));
     }
     message.SetDurability(static_cast<Durability>(options_.durability));
     if (options_.delay.count() > 0) message.SetDelay(options_.delay);
@@ -299,6 +303,9 @@ void AddSendCommand(CLI::App& app, Work& work) {
           "for filters and receivers: a number, true, false or a\n"
           "text; may be given more than once")
       ->type_name("NAME=VALUE");
+  AddNumber(*command, "--priority", options->priority, 1, 10,
+            "10 is delivered first (5); the queue must have\n"
+            "been created with priorities");
   AddChoice(*command, "--durability", "HOW", options->durability,
             {"default", "volatile", "process", "disk"},
             "disk (survives a power loss), process (kill -9),\n"

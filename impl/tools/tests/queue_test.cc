@@ -52,7 +52,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
 
   CHECK(text.code == 0);
   const Lines lines = SplitLines(text.out);
-  REQUIRE(lines.size() >= 7);
+  REQUIRE(lines.size() >= 8);
   CHECK(lines[0] == "queue                 orders");
   CHECK(lines[1] == "partitions            4");
   CHECK(lines[2] == "max deliveries        no limit");
@@ -60,6 +60,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(lines[4] == "redelivery delay      1s");
   CHECK(lines[5] == "max redelivery delay  1m");
   CHECK(lines[6] == "retention             0");
+  CHECK(lines[7] == "priorities            no");
   CHECK(json.code == 0);
   CHECK(SplitLines(json.out).size() == 1);
   const auto object = nlohmann::json::parse(json.out, nullptr, false);
@@ -71,11 +72,12 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(object["redelivery_delay_ms"] == 1000);
   CHECK(object["max_redelivery_delay_ms"] == 60000);
   CHECK(object["retention_ms"] == 0);
+  CHECK(object["priorities"] == false);
   REQUIRE(object["offsets"].size() == 4);
   CHECK(object["offsets"][3]["first"] == 0);
   CHECK(object["offsets"][3]["end"] == 0);
-  REQUIRE(lines.size() == 11);
-  CHECK(lines[7] == "partition 0           offsets 0 to 0");
+  REQUIRE(lines.size() == 12);
+  CHECK(lines[8] == "partition 0           offsets 0 to 0");
   CheckFailed(Oms({"queue", "describe", store.url(), "nowhere"}), 1, 1404,
               "oms queue create " + store.url() + " nowhere");
 }
@@ -107,6 +109,35 @@ TEST_CASE("OMS-CLI-008: a queue keeps the options that it was created with") {
   CheckFailed(
       Oms({"queue", "create", store.url(), "q", "--dead-letter", "nowhere"}), 1,
       1404, "oms queue create " + store.url() + " nowhere");
+}
+
+TEST_CASE("OMS-CLI-008: a queue with priorities takes and delivers them") {
+  const Store store;
+  REQUIRE(Oms({"queue", "create", store.url(), "jobs", "--partitions", "2",
+               "--priorities"})
+              .code == 0);
+
+  const Ended text = Oms({"queue", "describe", store.url(), "jobs"});
+  const Ended json = Oms({"queue", "describe", store.url(), "jobs", "--json"});
+
+  CHECK(text.code == 0);
+  CHECK(text.out.find("partitions            2\n") != std::string::npos);
+  CHECK(text.out.find("priorities            yes\n") != std::string::npos);
+  const auto object = nlohmann::json::parse(json.out, nullptr, false);
+  REQUIRE(object.is_object());
+  CHECK(object["priorities"] == true);
+  CHECK_FALSE(object.contains("offsets"));
+  for (const char* const priority : {"1", "10", "5"}) {
+    REQUIRE(Oms({"send", store.url(), "jobs", priority, "--priority", priority})
+                .code == 0);
+  }
+  CHECK(Oms({"receive", store.url(), "jobs", "--max", "3"}).out ==
+        "10\n5\n1\n");
+  CheckFailed(Oms({"stream", store.url(), "jobs"}), 1, 1600, "jobs");
+  CheckFailed(store.Send({"x", "--priority", "9"}), 1, 1600, "priority");
+  CheckFailed(Oms({"queue", "create", store.url(), "wide", "--priorities",
+                   "--partitions", "103"}),
+              1, 1415, "1 to 102");
 }
 
 }  // namespace openmessaging::tools
