@@ -113,6 +113,8 @@ TEST_CASE("OMS-MAP-011: options of redelivery are checked before the driver") {
                  .max_redelivery_delay = milliseconds(99)}) ==
         Code::kBadParameter);
   CHECK(code_of({.retention = milliseconds(-1)}) == Code::kBadParameter);
+  CHECK(code_of({.deduplication_window = milliseconds(-1)}) ==
+        Code::kBadParameter);
   const absl::Status endless = manager.CreateQueue("q", {.max_deliveries = 3});
 
   CHECK(OmsCode(endless) == Code::kBadParameter);

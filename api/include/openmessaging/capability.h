@@ -123,6 +123,8 @@ struct CapabilityLimits {
   std::optional<int32_t> max_partitions = std::nullopt;
   std::optional<int32_t> priority_levels = std::nullopt;
   std::optional<std::chrono::milliseconds> max_delay = std::nullopt;
+  std::optional<std::chrono::milliseconds> max_deduplication_window =
+      std::nullopt;
   std::optional<std::chrono::milliseconds> min_lease = std::nullopt;
   std::optional<std::chrono::milliseconds> max_lease = std::nullopt;
 

@@ -40,6 +40,13 @@ struct QueueOptions {
   // that set one (OMS-PROD-011). Refused where the broker has no such queues
   // (1600), or not with so many partitions (1415).
   bool priorities = false;
+
+  // How long a deduplication id counts: a message with one that came within the
+  // window before is not stored again, and its send answers what the first one
+  // did. 0: ids do not count, and a message that sets one is refused
+  // (OMS-PROD-011). Refused where the broker has no such queues (1600), or not
+  // with so long a window (1418).
+  std::chrono::milliseconds deduplication_window{0};
 };
 
 struct QueueInfo {

@@ -176,6 +176,12 @@ inline absl::Status ResourceManager::CheckOptions(
                       "\": retention is ", options.retention.count(),
                       " ms; expected 0 or more (OMS-MAP-011)");
   }
+  if (options.deduplication_window.count() < 0) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", queue,
+                      "\": deduplication_window is ",
+                      options.deduplication_window.count(),
+                      " ms; expected 0 or more (OMS-MAP-011)");
+  }
   return absl::OkStatus();
 }
 

@@ -25,6 +25,11 @@ struct SendResult {
   // What the message asked for and the queue cannot give; always empty unless
   // the access point is lenient.
   CapabilitySet ignored{};
+
+  // Whether a message with this deduplication id was stored before, within the
+  // window of its queue. Then this one was not, and all else here is of that
+  // one.
+  bool duplicate = false;
 };
 
 }  // namespace v0

@@ -80,6 +80,8 @@ std::string EncodeQueueRecord(const QueueRecord& record) {
          defaults.max_redelivery_delay);
   put_ms("retention-ms", options.retention, defaults.retention);
   if (options.priorities) body.Put("priorities", true).IgnoreError();
+  put_ms("deduplication-ms", options.deduplication_window,
+         defaults.deduplication_window);
   PutOffsets(body, "next", record.next);
   return std::string(body.encoded());
 }
@@ -110,6 +112,7 @@ std::optional<QueueRecord> DecodeQueueRecord(std::string_view body) {
       get_ms("redelivery-ms", options.redelivery_delay) &&
       get_ms("max-redelivery-ms", options.max_redelivery_delay) &&
       get_ms("retention-ms", options.retention) &&
+      get_ms("deduplication-ms", options.deduplication_window) &&
       GetOffsets(*fields, "next", record.next);
   if (!sound) return std::nullopt;
   return record;
@@ -266,6 +269,25 @@ absl::Status Catalog::MakeDelayRoom(TimePoint deadline) {
   return log_->AddDelayBlock(*block, deadline);
 }
 
+absl::Status Catalog::MakeDeduplicationRoom(TimePoint deadline) {
+  const Locked locked(lock_, deadline);
+  if (!locked.status().ok()) return locked.status();
+  const DeduplicationTable table(control_);
+  // Somebody else did.
+  if (table.spare() > 0) return absl::OkStatus();
+  for (uint32_t left = table.Growth(); left > 0; --left) {
+    if (auto s = table.CheckMayGrow(); !s.ok()) {
+      return table.spare() > 0 ? absl::OkStatus() : s;
+    }
+    const auto block = table.Allocate(*control_);
+    if (!block.ok()) return block.status();
+    if (auto s = log_->AddDeduplicationBlock(*block, deadline); !s.ok()) {
+      return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
 Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
   for (uint32_t n = count(); n-- > 0;) {
     const CatalogEntry& candidate = *entry(n);
@@ -383,6 +405,8 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
     queue->entry = &from;
     queue->state = control_->Get<QueueState>(from.state.Load());
     queue->state->retention_ms.Store(queue->options.retention.count());
+    queue->state->deduplication_ms.Store(
+        queue->options.deduplication_window.count());
     queues_by_id_[queue->id] = queue;
     queues_[queue->name] = std::move(queue);
     return absl::OkStatus();
@@ -498,6 +522,12 @@ absl::Status Catalog::CreateQueue(std::string_view name,
     return MakeStatus(Code::kBadParameter, "create queue \"", name,
                       "\": max_deliveries is ", options.max_deliveries,
                       "; expected at most ", kMaxDeliveries);
+  }
+  if (options.deduplication_window.count() > kMaxDeduplicationMs) {
+    return MakeStatus(Code::kBadParameter, "create queue \"", name,
+                      "\": deduplication_window is ",
+                      options.deduplication_window.count(),
+                      " ms; expected at most ", kMaxDeduplicationMs);
   }
   const std::string_view dead = options.dead_letter_queue;
   if (dead == name || (dead.empty() && options.max_deliveries > 0)) {

@@ -164,6 +164,8 @@ class Catalog {
 
   // Gives the table of delayed messages another block, unless it has room.
   absl::Status MakeDelayRoom(TimePoint deadline);
+  // As above with the table of deduplication ids.
+  absl::Status MakeDeduplicationRoom(TimePoint deadline);
 
   CatalogEntry* entry(uint32_t index) const;
   uint32_t count() const { return control_->header().catalog.count.Load(); }

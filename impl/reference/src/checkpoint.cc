@@ -7,13 +7,14 @@
 
 #include "checksum.h"
 #include "cursor_image.h"
+#include "deduplication_table.h"
 #include "delay_table.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
 namespace {
 
-constexpr uint64_t kMagic = 0x33305450'4b534d4f;  // "OMSKPT03"
+constexpr uint64_t kMagic = 0x34305450'4b534d4f;  // "OMSKPT04"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
 constexpr uint32_t kQueueKind = 1;
@@ -57,6 +58,7 @@ std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
   }
   checkpoint.catalog = std::string(reader.GetBytes());
   checkpoint.delays = std::string(reader.GetBytes());
+  checkpoint.deduplications = std::string(reader.GetBytes());
   if (!reader.ok() || checkpoint.current >= checkpoint.segments.size()) {
     return std::nullopt;
   }
@@ -83,6 +85,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
       auto* const state = control.Get<QueueState>(entry.state.Load());
       image.Put(state->partitions);
       image.Put(state->retention_ms.Load());
+      image.Put(state->deduplication_ms.Load());
       for (uint32_t p = 0; p < state->partitions; ++p) {
         const PartitionState& partition = *state->partition(p);
         image.Put(partition.next_offset.Load());
@@ -121,8 +124,9 @@ std::optional<Checkpoint> ReadCheckpoint(Storage& storage,
   return newest;
 }
 
-absl::Status WriteCheckpoint(Storage& storage, const Control& control,
-                             SegmentMap& segments, const Catalog& catalog) {
+absl::Status WriteCheckpoint(Storage& storage, const Clock& clock,
+                             const Control& control, SegmentMap& segments,
+                             const Catalog& catalog) {
   const ControlHeader& header = control.header();
   const auto newest = ReadCheckpoint(storage, header.uuid);
   const uint64_t generation = newest ? newest->generation + 1 : 1;
@@ -153,6 +157,7 @@ absl::Status WriteCheckpoint(Storage& storage, const Control& control,
   }
   body.PutBytes(CatalogImage(control, catalog));
   body.PutBytes(DelayTable(&control).Image());
+  body.PutBytes(DeduplicationTable(&control).Image(clock.BootNs()));
 
   ImageWriter image;
   image.Put(kMagic);
@@ -206,6 +211,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
       state->id = id;
       state->partitions = partitions;
       state->retention_ms.Store(reader.Get<int64_t>());
+      state->deduplication_ms.Store(reader.Get<int64_t>());
       for (uint32_t p = 0; p < partitions; ++p) {
         PartitionState& partition = *state->partition(p);
         partition.next_offset.Store(reader.Get<uint64_t>());

@@ -46,6 +46,8 @@ struct Checkpoint {
   std::string catalog{};
   // What waits, read by RestoreDelays.
   std::string delays{};
+  // Which deduplication ids count, read by RestoreDeduplications.
+  std::string deduplications{};
 };
 
 // Reads the newer valid one of the two. Returns: nothing where none is.
@@ -54,7 +56,8 @@ std::optional<Checkpoint> ReadCheckpoint(Storage& storage,
 
 // Writes ctl's state over the older of the two. Everything it names is durable
 // already.
-absl::Status WriteCheckpoint(Storage& storage, const Control& control,
+absl::Status WriteCheckpoint(Storage& storage, const Clock& clock,
+                             const Control& control,
                              SegmentMap& segments, const Catalog& catalog);
 
 // Whether idx is the one that the checkpoint was written beside.

@@ -123,6 +123,18 @@ struct ControlHeader {
     Shared<uint32_t> changing;  // Somebody is, or died while.
   } delay;
 
+  // Which deduplication ids count, under `append`; deduplication_table.h.
+  struct alignas(kCacheLine) Deduplication {
+    Shared<uint64_t> first_block;  // 0 = none yet.
+    Shared<uint64_t> last_block;
+    Shared<uint64_t> buckets;  // Heads of chains, by key.
+    Shared<int64_t> next_look_ns;  // For what is over, not before; boot time.
+    Shared<uint32_t> free;     // Head of the free places.
+    Shared<uint32_t> free_count;
+    Shared<uint32_t> count;     // What is not free, though it may be over.
+    Shared<uint32_t> changing;  // Somebody is, or died while.
+  } deduplication;
+
   // Large bodies.
   struct alignas(kCacheLine) Bodies {
     LockWord lock;           // Makes and removes files of big/.
@@ -221,6 +233,8 @@ struct alignas(kCacheLine) QueueState {
   uint32_t partitions;
   // How long messages are kept at least; retirement asks for it.
   Shared<int64_t> retention_ms;
+  // How long a deduplication id counts; 0: it does not.
+  Shared<int64_t> deduplication_ms;
   // Who sleeps until something comes; a bit for each bell.
   alignas(kCacheLine) std::array<Shared<uint64_t>, kBellWords> sleepers;
 

@@ -111,7 +111,8 @@ absl::Status Delays::Load(const Delayed& delayed, Batch& batch) const {
       head = DelayHeadOf(header, record);
       const std::string_view fields = MessageFields(header, record);
       append.flags = CommitWord::Flags(header.commit) &
-                     static_cast<uint8_t>(~(kPayloadPending | kMore));
+                     static_cast<uint8_t>(
+                         ~(kPayloadPending | kMore | kDeduplicated));
       append.pieces[1] = fields;
       append.pieces[2] = {
           fields.data() + fields.size(),
@@ -277,34 +278,6 @@ absl::Status Delays::Cancel(const Queue& queue, const MessageId& id,
     if (!status.ok() || !disk) return status;
     return store_->log().WaitDurable(end, deadline);
   }
-}
-
-uint32_t Delays::Retirable(uint32_t first, uint32_t keep) const {
-  SegmentMap& segments = store_->segments();
-  const DelayTable table(&store_->control());
-  if (table.count() == 0) return keep;
-  // Often the first one is kept: then the others need not be looked at.
-  if (keep - first > 1 && Retirable(first, first + 1) == first) return first;
-  const uint64_t below = segments.entry(keep).base.Load();
-  std::vector<uint64_t> bytes(keep - first);
-  for (const Delayed& delayed : table.All(INT64_MAX, below)) {
-    for (uint32_t n = first; n != keep; ++n) {
-      const uint64_t base = segments.entry(n).base.Load();
-      if (delayed.position - base < segments.entry(n).capacity.Load()) {
-        bytes[n - first] += delayed.bytes;
-        break;
-      }
-    }
-  }
-  uint64_t spare = store_->log().SpareForRenewal();
-  for (uint32_t n = first; n != keep; ++n) {
-    const uint64_t again = bytes[n - first];
-    if (again > segments.entry(n).capacity.Load() / 4 || again > spare) {
-      return n;
-    }
-    spare -= again;
-  }
-  return keep;
 }
 
 absl::Status Delays::Renew(uint64_t position, TimePoint deadline) {

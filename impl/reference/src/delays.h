@@ -54,9 +54,6 @@ class Delays {
 
   // Appends what waits below `position` again. Errors: as an append's.
   absl::Status Renew(uint64_t position, TimePoint deadline);
-  // Returns: up to where the segments [first, keep) may be retired, as long as
-  // three quarters of each need not be appended again, and all of it has room.
-  uint32_t Retirable(uint32_t first, uint32_t keep) const;
 
  private:
   struct Batch;

@@ -68,6 +68,11 @@ void AddCapabilitiesOf(const Queue& queue, Capabilities& all) {
     all.Set(Capability::kReject, Support::kNative);
     all.Set(Capability::kDeadLetter, Support::kNative);
   }
+  if (queue.options.deduplication_window.count() > 0) {
+    all.Set(Capability::kDeduplication, Support::kNative);
+    all.mutable_limits().max_deduplication_window =
+        std::chrono::milliseconds(kMaxDeduplicationMs);
+  }
   if (queue.has_priorities()) {
     all.Set(Capability::kPriority, Support::kNative);
     // A partition has an order of offsets in each lane, and a key of which

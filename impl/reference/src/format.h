@@ -140,8 +140,9 @@ enum class RecordType : uint8_t {
   kSeek = 15,
   kCancel = 16,
   kDelayed = 17,
+  kDeduplication = 20,
 };
-inline constexpr uint8_t kLastRecordType = 17;
+inline constexpr uint8_t kLastRecordType = 20;
 
 // Record flags, 8 bits.
 inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
@@ -149,6 +150,8 @@ inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
 inline constexpr uint8_t kMore = 2;
 inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
 inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
+// Of MESSAGE and DELAYED: it came with a deduplication id, which counts.
+inline constexpr uint8_t kDeduplicated = 8;
 // Of GROUP: it is one consumer's own and ends with it.
 inline constexpr uint8_t kPrivateGroup = 16;
 // Of messages: no group gets them twice.

@@ -206,10 +206,10 @@ void Housekeeper::Complete(const Undurable& message,
               *message.queue);
     SendResult result;
     result.message_id =
-        MessageId(store_->uuid(), store_->control().header().epoch,
-                  message.sequence);
+        MessageId(store_->uuid(), message.epoch, message.sequence);
     result.partition = static_cast<int32_t>(message.partition);
     result.offset = static_cast<int64_t>(message.offset);
+    result.duplicate = message.duplicate;
     message.done->Sent(message.index, result);
   } else {
     message.done->Failed(message.index, status);

@@ -33,6 +33,8 @@ struct Undurable {
   uint64_t sequence = 0;
   uint64_t offset = 0;
   uint32_t partition = 0;  // As its sender knows it.
+  uint32_t epoch = 0;
+  bool duplicate = false;
   QueueState* queue = nullptr;
   driver::SendCompletion* done = nullptr;
   size_t index = 0;  // In `done`'s batch.

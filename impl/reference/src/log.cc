@@ -27,6 +27,10 @@ RecordHeader HeaderAt(const char* record) {
   return header;
 }
 
+uint32_t BytesOf(const RecordHeader& header) {
+  return static_cast<uint32_t>(PaddedBytes(CommitWord::Length(header.commit)));
+}
+
 // A chain word: checksum in the low half, the tail it belongs to in the high.
 uint64_t ChainWord(uint32_t chain, uint64_t tail) {
   return chain | (tail / kRecordAlignment) << 32;
@@ -89,6 +93,7 @@ Log::Log(Storage* storage, const Environment* environment,
                     environment->waiting),
       index_(control),
       delays_(control),
+      deduplications_(control),
       touch_due_bytes_(kTouchBytes) {}
 
 absl::Status Log::PoisonedError() const {
@@ -117,7 +122,7 @@ void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
   AppendHere(entries, store_ms, deadline);
   for (const Apart& one : apart) {
     one.entry->pieces[2] = {};  // It ends here.
-    if (one.entry->status.ok()) {
+    if (one.entry->status.ok() && !one.entry->duplicate) {
       bodies_->Keep(one.body);
     } else {
       bodies_->Withdraw(one.body);
@@ -270,6 +275,33 @@ absl::Status Log::CheckEntry(const Append& entry) const {
   return absl::OkStatus();
 }
 
+bool Log::IsKnown(const Deduplication& asked,
+                  std::span<const Append> earlier) const {
+  for (const Append& other : earlier) {
+    if (other.deduplication != nullptr &&
+        other.deduplication->fact.key == asked.fact.key) {
+      return true;
+    }
+  }
+  return deduplications_.Find(asked.fact.key, asked.now_ns).has_value();
+}
+
+bool Log::IsDuplicate(Append& entry) const {
+  if (entry.deduplication == nullptr) return false;
+  const Deduplication& asked = *entry.deduplication;
+  const auto first = deduplications_.Find(asked.fact.key, asked.now_ns);
+  if (!first) return false;
+  entry.duplicate = true;
+  entry.sequence = first->sequence;
+  entry.epoch = first->epoch;
+  entry.queue_partition = first->queue_partition;
+  entry.offset = first->offset;
+  entry.position = first->position;
+  // Whoever asks for durability waits for that record's.
+  entry.end = first->position + first->bytes;
+  return true;
+}
+
 bool Log::NeedsRepair() const {
   const ControlHeader::Append& append = control_->header().append;
   const SegmentEntry& entry = segments_->entry(append.current.Load());
@@ -295,6 +327,12 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     }
     if ((entries[n].flags & kMore) == 0 || n + 1 == entries.size()) break;
   }
+  if (IsDuplicate(entries[0])) {
+    // What was to be stored with it was stored with the other one.
+    count = UnitOf(entries);
+    for (Append& entry : entries.subspan(1, count - 1)) entry.duplicate = true;
+    return Step::kDone;
+  }
   if (const Step step = UseCurrent(); step != Step::kDone) return step;
   if (IsLaden(1)) {
     const ControlHeader& header = control_->header();
@@ -303,6 +341,9 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
         header.catalog.reserved_segment.Load() != end) {
       return Roll(purpose);
     }
+  }
+  if (entries[0].deduplication != nullptr) {
+    deduplications_.MakeRoom(entries[0].deduplication->now_ns);
   }
   const Claim claim = Fit(entries, Room(purpose));
   if (claim.count == 0) {
@@ -317,6 +358,7 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
   Claim whole;  // Up to the end of a unit.
   uint64_t spare = index_.Spare();
   uint32_t delayed = 0;
+  uint32_t remembered = 0;
   uint64_t total = 0;
   for (size_t n = 0; n < entries.size(); ++n) {
     const Append& entry = entries[n];
@@ -332,6 +374,14 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
     if (TakesPlace(entry) && delayed++ == delays_.spare()) {
       whole.lacking = Step::kNeedDelayRoom;
       break;
+    }
+    if (entry.deduplication != nullptr) {
+      assert(n == 0 || (entries[n - 1].flags & kMore) == 0);
+      if (remembered++ == deduplications_.spare()) {
+        whole.lacking = Step::kNeedDeduplicationRoom;
+        break;
+      }
+      if (IsKnown(*entry.deduplication, entries.first(n))) break;
     }
     if (entry.partition != nullptr) {
       // A new extent may be needed where the partition changes; and one more
@@ -501,7 +551,8 @@ void Log::Finish(uint64_t begin, uint64_t end,
         }
       }
     }
-    if (type != RecordType::kMessage) {
+    if (type != RecordType::kMessage ||
+        (CommitWord::Flags(header.commit) & kDeduplicated) != 0) {
       FinishOther(header, record, entries.empty() ? nullptr : &entries[n]);
     }
     if (chain_here) {
@@ -518,9 +569,34 @@ void Log::Finish(uint64_t begin, uint64_t end,
   control.append.intent_end.Store(0);
 }
 
+void Log::Remember(const RecordHeader& header, const char* record,
+                   const Append* entry) {
+  if ((CommitWord::Flags(header.commit) & kDeduplicated) == 0) return;
+  Deduplicated fact;
+  if (entry != nullptr) {
+    fact = entry->deduplication->fact;
+    fact.sequence = header.sequence;
+    fact.offset = header.offset;
+    fact.epoch = header.epoch;
+    fact.queue_partition = header.queue_partition;
+    fact.position = header.position;
+    fact.bytes = BytesOf(header);
+  } else {
+    const int64_t window_ms =
+        listener_->DeduplicationMs(QueueOf(header.queue_partition));
+    if (window_ms == 0) return;  // Its queue is gone.
+    fact = DeduplicatedOf(header, record, control_->header().uuid, window_ms,
+                          *environment_->clock);
+  }
+  deduplications_.Put(fact);
+}
+
 void Log::FinishOther(const RecordHeader& header, const char* record,
                       const Append* entry) {
   switch (CommitWord::Type(header.commit)) {
+    case RecordType::kMessage:
+      Remember(header, record, entry);
+      break;
     case RecordType::kQueue:
     case RecordType::kGroup:
       listener_->Publish(header);
@@ -536,6 +612,19 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
       break;
     case RecordType::kDelayed:
       delays_.Put(DelayedOf(header, record));
+      Remember(header, record, entry);
+      break;
+    case RecordType::kDeduplication:
+      ForEachDeduplicated(
+          header, record, [&](const DeduplicatedImage& image) {
+            Deduplicated fact;
+            fact.key = image.key;
+            fact.sequence = image.sequence;
+            fact.epoch = image.epoch;
+            fact.position = header.position;
+            fact.bytes = BytesOf(header);
+            deduplications_.Move(fact);
+          });
       break;
     case RecordType::kDue:
       delays_.Remove(DelayIdOf(DelayHeadOf(header, record), header));
@@ -549,8 +638,10 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
 }
 
 absl::Status Log::Repair() {
-  // It cannot fail, so it comes first: nobody would see that it is left to do.
+  // They cannot fail, so they come first: nobody would see that they are left to
+  // do.
   delays_.Mend();
+  deduplications_.Mend();
   ControlHeader& control = control_->header();
   ControlHeader::Append& append = control.append;
   auto mapped = segments_->ByOrdinal(append.current.Load());
@@ -629,6 +720,13 @@ absl::Status Log::AddDelayBlock(uint64_t block, TimePoint deadline) {
   return absl::OkStatus();
 }
 
+absl::Status Log::AddDeduplicationBlock(uint64_t block, TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  deduplications_.AddBlock(block);
+  append_lock_.Release();
+  return absl::OkStatus();
+}
+
 bool Log::AwaitAppends(TimePoint deadline) {
   const SlotLock::Result lock = append_lock_.Acquire(deadline);
   if (lock == SlotLock::Result::kTimeout) return false;
@@ -677,6 +775,8 @@ absl::Status Log::Provide(Step step, std::span<const Append> entries,
                             deadline);
     case Step::kNeedDelayRoom:
       return listener_->MakeDelayRoom(deadline);
+    case Step::kNeedDeduplicationRoom:
+      return listener_->MakeDeduplicationRoom(deadline);
     case Step::kNeedIndex:
       return GrowIndex(
           2 * std::max(unit.size(), std::min(entries.size(), kMaxClaim)),

@@ -18,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "control_file.h"
+#include "deduplication_table.h"
 #include "delay_table.h"
 #include "env/environment.h"
 #include "format.h"
@@ -52,6 +53,10 @@ struct Append {
   const Delayed* waiting = nullptr;
   // Takes room as a message does, though it has no offset.
   bool takes_room = false;
+  // Of a message whose id counts, which has the flag kDeduplicated: it is not
+  // appended where one with that id came within the window. Then the results
+  // are that one's. It begins its unit, of which nothing is appended then.
+  const Deduplication* deduplication = nullptr;
   // Of a DEAD record that names its source's large body: where the source is.
   uint64_t source_position = 0;
   // Fields, in two parts, then the body; or, with kBodyApart, a LargeBody.
@@ -63,6 +68,10 @@ struct Append {
   uint64_t end = 0;
   uint64_t sequence = 0;
   absl::Status status{};
+  // Of another message that came before with the same deduplication id, and of
+  // its life of the store.
+  bool duplicate = false;
+  uint32_t epoch = 0;
 
   // Filled in by the log unless it is pending.
   uint32_t payload_checksum = 0;
@@ -103,6 +112,12 @@ class LogListener {
 
   // Gives the table of delayed messages another block. With no lock held.
   virtual absl::Status MakeDelayRoom(TimePoint deadline) = 0;
+  // As above with the table of deduplication ids.
+  virtual absl::Status MakeDeduplicationRoom(TimePoint deadline) = 0;
+
+  // Returns: how long the deduplication ids of a queue count; 0: not at all.
+  // Under the append lock, by an heir only.
+  virtual int64_t DeduplicationMs(uint32_t queue) = 0;
 
   // As above where a large body has no room: gives back all that nothing needs.
   // With no lock held.
@@ -202,6 +217,8 @@ class Log {
                                                      TimePoint deadline);
   // Adds a block to the table of delayed messages; takes the append lock.
   absl::Status AddDelayBlock(uint64_t block, TimePoint deadline);
+  // Adds a block to the table of deduplication ids; takes the append lock.
+  absl::Status AddDeduplicationBlock(uint64_t block, TimePoint deadline);
 
   // Begins the next segment where records of the current one name large bodies,
   // which only a segment that is complete gives back.
@@ -246,7 +263,8 @@ class Log {
     kNeedSegment,
     kNeedIndex,
     kNeedMapping,
-    kNeedDelayRoom
+    kNeedDelayRoom,
+    kNeedDeduplicationRoom
   };
 
   // A body that went to a file, and the entry that names it.
@@ -281,6 +299,15 @@ class Log {
     return entry.waiting == nullptr || WaitsStill(entry);
   }
   bool WaitsStill(const Append& entry) const;
+  // Takes over the results of a message that came before with the same id.
+  // Returns: whether there is one.
+  bool IsDuplicate(Append& entry) const;
+  // Whether an id came before within the window, or in `earlier`.
+  bool IsKnown(const Deduplication& asked,
+               std::span<const Append> earlier) const;
+  // Remembers the id of a message.
+  void Remember(const RecordHeader& header, const char* record,
+                const Append* entry);
   // Publishes what is no plain message.
   void FinishOther(const RecordHeader& header, const char* record,
                    const Append* entry);
@@ -350,6 +377,7 @@ class Log {
   SlotLock prepare_lock_;
   IndexWriter index_;
   DelayTable delays_;
+  DeduplicationTable deduplications_;
 
   // The segment at the tail as of the last append here; under the append lock.
   std::shared_ptr<Segment> current_;

@@ -2,6 +2,7 @@
 
 #include "producer.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -45,6 +46,7 @@ struct FieldFacts {
   bool once = false;
   int priority = Message::kDefaultPriority;
   int64_t delay_ms = 0;
+  std::string_view deduplication_id{};
 };
 
 int64_t NumberIn(const internal::FieldSpan& field) {
@@ -66,6 +68,9 @@ FieldFacts LookOver(std::string_view fields) {
                    static_cast<Qos>(field->payload[0]) == Qos::kAtMostOnce;
     }
     if (field->type == Field::kDelay) facts.delay_ms = NumberIn(*field);
+    if (field->type == Field::kDeduplicationId) {
+      facts.deduplication_id = field->payload;
+    }
     if (field->type == Field::kPriority && !field->payload.empty()) {
       const int priority = static_cast<uint8_t>(field->payload[0]);
       if (priority >= 1 && priority <= static_cast<int>(kLanes)) {
@@ -103,16 +108,26 @@ struct ReferenceProducer::Scratch {
   std::vector<Append> appends{};
   std::vector<Item> items{};
   std::vector<Undurable> undurable{};
+  // Of the messages with an id that counts, and which entry is whose.
+  std::vector<Deduplication> deduplications{};
+  std::vector<size_t> deduplicated{};
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   bool in_use = false;
-  bool delayed = false;  // Something is, and its delay began then:
+  bool delayed = false;  // Something is.
+  // When delays and windows of this batch begin, however long it is; 0: none
+  // did.
   int64_t now_ns = 0;
   int64_t now_ms = 0;
 
   static Scratch& OfThread() {
     static thread_local Scratch scratch;
     return scratch;
+  }
+  void LookAtClock(const Clock& clock) {
+    if (now_ns != 0) return;
+    now_ns = clock.BootNs();
+    now_ms = clock.ExactWallMs();
   }
   std::string_view Keep(std::string text) {
     return *rebuilt.emplace_back(std::make_unique<std::string>(std::move(text)));
@@ -121,7 +136,10 @@ struct ReferenceProducer::Scratch {
     appends.clear();
     items.clear();
     undurable.clear();
+    deduplications.clear();
+    deduplicated.clear();
     delayed = false;
+    now_ns = 0;
     rebuilt.clear();
   }
 };
@@ -189,6 +207,13 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                       "\": the queue was created without priorities; expected "
                       "a message that sets none (priority)");
   }
+  if (!facts.deduplication_id.empty() &&
+      (*queue)->options.deduplication_window.count() == 0) {
+    return MakeStatus(Code::kUnsupported, "send to \"",
+                      std::string_view((*queue)->name),
+                      "\": the queue was created without a deduplication "
+                      "window; expected a message without an id (dedup)");
+  }
   const uint32_t partition = (*queue)->InLane(*shown, facts.priority);
 
   Append& append = scratch.appends.emplace_back();
@@ -222,11 +247,7 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   append.pieces = {std::string_view(), fields, message.body()};
   if (facts.delay_ms > 0) {
     const Clock& clock = *store_->environment().clock;
-    // The delays of a batch begin together, however long it is.
-    if (!scratch.delayed) {
-      scratch.now_ns = clock.BootNs();
-      scratch.now_ms = clock.ExactWallMs();
-    }
+    scratch.LookAtClock(clock);
     item.delay.store_ms = store_ms;
     item.delay.due_ns = scratch.now_ns + facts.delay_ms * 1'000'000;
     item.delay.due_ms = scratch.now_ms + facts.delay_ms + 1;
@@ -237,8 +258,25 @@ absl::Status ReferenceProducer::Plan(const Message& message,
     append.offset = UINT64_MAX;
     scratch.delayed = true;
   }
+  if (!facts.deduplication_id.empty()) {
+    append.flags |= kDeduplicated;
+    AddDeduplication(facts.deduplication_id, **queue, scratch);
+  }
   item.queue = *std::move(queue);
   return absl::OkStatus();
+}
+
+void ReferenceProducer::AddDeduplication(std::string_view id,
+                                         const Queue& queue, Scratch& scratch) {
+  scratch.LookAtClock(*store_->environment().clock);
+  Deduplication& asked = scratch.deduplications.emplace_back();
+  const int64_t window_ms =
+      queue.options.deduplication_window.count() + kClockStepMs;
+  asked.now_ns = scratch.now_ns;
+  asked.fact.key = DeduplicationKey(store_->uuid(), queue.id, id);
+  asked.fact.end_ns = scratch.now_ns + window_ms * 1'000'000;
+  asked.fact.end_ms = scratch.now_ms + window_ms;
+  scratch.deduplicated.push_back(scratch.appends.size() - 1);
 }
 
 void ReferenceProducer::Send(std::span<const Message> batch,
@@ -262,7 +300,11 @@ void ReferenceProducer::Send(std::span<const Message> batch,
     }
     scratch.items.back().index = i;
   }
-  // The items stand still from here on, so that views of them are good.
+  // What the entries refer to stands still from here on.
+  for (size_t n = 0; n < scratch.deduplications.size(); ++n) {
+    scratch.appends[scratch.deduplicated[n]].deduplication =
+        &scratch.deduplications[n];
+  }
   for (size_t n = 0; n < scratch.items.size(); ++n) {
     const Scratch::Item& item = scratch.items[n];
     // A field of origin stands before it; the order of fields is by number.
@@ -307,6 +349,8 @@ bool ReferenceProducer::HandOver(Scratch& scratch,
     scratch.undurable.push_back(
         {append.end, append.sequence, append.offset,
          scratch.items[n].queue->Shown(PartitionOf(append.queue_partition)),
+         append.duplicate ? append.epoch : store_->control().header().epoch,
+         append.duplicate,
          scratch.items[n].queue->state, &done, scratch.items[n].index, this});
   }
   return housekeeper->Take(scratch.undurable);
@@ -318,7 +362,7 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
   uint64_t disk_end = 0;
   for (const Append& append : scratch.appends) {
     if (append.status.ok() && (append.flags & kDisk) != 0) {
-      disk_end = append.end;
+      disk_end = std::max(disk_end, append.end);
     }
   }
   absl::Status flushed;
@@ -350,7 +394,10 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
     }
     SendResult result;
     result.message_id = MessageId(
-        store_->uuid(), store_->control().header().epoch, append.sequence);
+        store_->uuid(),
+        append.duplicate ? append.epoch : store_->control().header().epoch,
+        append.sequence);
+    result.duplicate = append.duplicate;
     result.partition = static_cast<int32_t>(
         item.queue->Shown(PartitionOf(append.queue_partition)));
     result.offset = static_cast<int64_t>(append.offset);

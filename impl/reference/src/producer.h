@@ -45,6 +45,9 @@ class ReferenceProducer final : public driver::Producer {
   // Hands what is not durable yet to the housekeeper. Returns: false if there
   // is none.
   bool HandOver(Scratch& scratch, driver::SendCompletion& done);
+  // Asks the log whether the id of the last entry counts.
+  void AddDeduplication(std::string_view id, const Queue& queue,
+                        Scratch& scratch);
   absl::StatusOr<uint32_t> PartitionFor(const Message& message,
                                         const Queue& queue,
                                         uint32_t key_hash);

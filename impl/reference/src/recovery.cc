@@ -237,6 +237,11 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
       !s.ok()) {
     return s;
   }
+  if (auto s = RestoreDeduplications(*control_, *environment_->clock,
+                                     checkpoint.deduplications);
+      !s.ok()) {
+    return s;
+  }
   if (!same_life) {
     open_path_ = OpenPath::kCold;
     return StartSegment(log);

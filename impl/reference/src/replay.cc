@@ -10,6 +10,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "cursor_image.h"
+#include "deduplication_table.h"
 #include "key_hash.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/key_value.h"
@@ -102,6 +103,12 @@ absl::Status Store::Replay(LogScan& scan) {
   IndexWriter index(control_.get());
   // What waits at the end.
   absl::flat_hash_map<uint64_t, Delayed> delayed;
+  // The newest message of each deduplication id.
+  absl::flat_hash_map<Hash128, Deduplicated> deduplicated;
+  const auto remember = [&](const Deduplicated& fact) {
+    Deduplicated& newest = deduplicated[fact.key];
+    if (newest.sequence <= fact.sequence) newest = fact;
+  };
   absl::flat_hash_set<std::string> bodies;
   absl::Status failure;
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
@@ -144,6 +151,25 @@ absl::Status Store::Replay(LogScan& scan) {
       delayed.erase(DelayIdOf(DelayHeadOf(header, record), header).sequence);
     } else if (type == RecordType::kCancel && payload_ok) {
       delayed.erase(CancelledOf(header, record).sequence);
+    }
+    if ((type == RecordType::kMessage || type == RecordType::kDelayed) &&
+        (CommitWord::Flags(header.commit) & kDeduplicated) != 0 &&
+        payload_ok) {
+      if (const int64_t window_ms =
+              DeduplicationMs(QueueOf(header.queue_partition));
+          window_ms != 0) {
+        remember(DeduplicatedOf(header, record, store_file_.uuid, window_ms,
+                                *environment_->clock));
+      }
+    } else if (type == RecordType::kDeduplication && payload_ok) {
+      ForEachDeduplicated(
+          header, record, [&](const DeduplicatedImage& image) {
+            Deduplicated fact = DeduplicatedOf(image, *environment_->clock);
+            fact.position = header.position;
+            fact.bytes = static_cast<uint32_t>(
+                PaddedBytes(CommitWord::Length(header.commit)));
+            remember(fact);
+          });
     }
     if (HoldsMessage(type)) {
       PartitionState* const partition = partition_of(header.queue_partition);
@@ -236,6 +262,15 @@ absl::Status Store::Replay(LogScan& scan) {
     // Its queue was deleted.
     if (partition_of(waits.queue_partition) == nullptr) continue;
     auto s = DelayTable(control_.get()).Restore(*control_, waits);
+    if (!s.ok()) return s;
+  }
+  const int64_t now_ns = environment_->clock->BootNs();
+  for (const auto& [key, fact] : deduplicated) {
+    if (fact.end_ns <= now_ns ||
+        partition_of(fact.queue_partition) == nullptr) {
+      continue;
+    }
+    auto s = DeduplicationTable(control_.get()).Restore(*control_, fact);
     if (!s.ok()) return s;
   }
   const auto groups = catalog_->Groups(TimePoint::max());

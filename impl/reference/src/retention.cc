@@ -9,6 +9,8 @@
 #include <string>
 
 #include "cursor_image.h"
+#include "deduplication_table.h"
+#include "delay_table.h"
 #include "index.h"
 #include "openmessaging/key_value.h"
 #include "store_time.h"
@@ -18,6 +20,8 @@ namespace openmessaging::reference {
 namespace {
 
 constexpr std::chrono::seconds kPatience{2};
+// Of one DEDUPLICATION record.
+constexpr size_t kRenewedBytes = 32 * sizeof(DeduplicatedImage);
 // How often the housekeepers of all processes together look.
 constexpr int64_t kIdleLookNs = 900'000'000;
 
@@ -106,6 +110,65 @@ std::vector<Store::RetiredTo> Store::FirstOffsetsFrom(uint64_t boundary) {
   return firsts;
 }
 
+uint32_t Store::Retirable(uint32_t first, uint32_t keep) {
+  const DelayTable delays(control_.get());
+  const DeduplicationTable deduplications(control_.get());
+  if (delays.count() == 0 && deduplications.count() == 0) return keep;
+  // Often the first one is kept: then the others need not be looked at.
+  if (keep - first > 1 && Retirable(first, first + 1) == first) return first;
+  const uint64_t below = segments_->entry(keep).base.Load();
+  std::vector<uint64_t> bytes(keep - first);
+  const auto add = [&](uint64_t position, uint64_t renewed) {
+    for (uint32_t n = first; n != keep; ++n) {
+      const uint64_t base = segments_->entry(n).base.Load();
+      if (position - base < segments_->entry(n).capacity.Load()) {
+        bytes[n - first] += renewed;
+        break;
+      }
+    }
+  };
+  for (const Delayed& delayed : delays.All(INT64_MAX, below)) {
+    add(delayed.position, delayed.bytes);
+  }
+  for (const Deduplicated& fact :
+       deduplications.All(environment_->clock->BootNs(), below)) {
+    add(fact.position, sizeof(DeduplicatedImage));
+  }
+  uint64_t spare = log_->SpareForRenewal();
+  for (uint32_t n = first; n != keep; ++n) {
+    const uint64_t again = bytes[n - first];
+    if (again > segments_->entry(n).capacity.Load() / 4 || again > spare) {
+      return n;
+    }
+    spare -= again;
+  }
+  return keep;
+}
+
+absl::Status Store::RenewDeduplications(uint64_t position, TimePoint deadline) {
+  const std::vector<Deduplicated> all =
+      DeduplicationTable(control_.get())
+          .All(environment_->clock->BootNs(), position);
+  std::string body;
+  for (size_t n = 0; n < all.size(); ++n) {
+    // What is of a queue that is gone, nobody will ask for.
+    if (catalog_->FindLiveQueue(QueueOf(all[n].queue_partition)) != nullptr) {
+      const DeduplicatedImage image =
+          ImageOf(all[n], control_->header().boot_hash);
+      body.append(reinterpret_cast<const char*>(&image), sizeof(image));
+    }
+    const bool full = body.size() >= kRenewedBytes || n + 1 == all.size();
+    if (!full || body.empty()) continue;
+    Append record;
+    record.type = RecordType::kDeduplication;
+    record.pieces[2] = body;
+    log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
+    if (!record.status.ok()) return record.status;
+    body.clear();
+  }
+  return absl::OkStatus();
+}
+
 void Store::Retire() {
   ControlHeader::Catalog& catalog = control_->header().catalog;
   // A flush leader that needs a segment comes here too; it could not make a
@@ -126,7 +189,7 @@ void Store::Retire() {
       LowestNeeded(segments_->entry(current).base.Load());
   uint32_t keep = first;
   while (keep != current && end_of(keep) <= lowest) ++keep;
-  if (keep != first) keep = delays_->Retirable(first, keep);
+  if (keep != first) keep = Retirable(first, keep);
   if (keep == first) return;
 
   SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
@@ -138,6 +201,7 @@ void Store::Retire() {
     if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;
     if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = delays_->Renew(boundary, deadline); !s.ok()) return s;
+    if (auto s = RenewDeduplications(boundary, deadline); !s.ok()) return s;
     if (auto s = LogCursors(true, deadline); !s.ok()) return s;
     ImageWriter offsets;
     for (const RetiredTo& to : firsts) {

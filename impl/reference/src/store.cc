@@ -318,7 +318,8 @@ absl::Status Store::Close(TimePoint deadline) {
     // before it gave its queue one.
     if (status.ok()) status = catalog_->Queues(deadline).status();
     if (status.ok()) {
-      status = WriteCheckpoint(*storage_, *control_, *segments_, *catalog_);
+      status = WriteCheckpoint(*storage_, *environment_->clock, *control_,
+                               *segments_, *catalog_);
     }
     if (status.ok()) {
       control_->header().state.Store(
@@ -378,6 +379,17 @@ void Store::BeforePrepare() { Retire(); }
 
 absl::Status Store::MakeDelayRoom(TimePoint deadline) {
   return catalog_->MakeDelayRoom(deadline);
+}
+
+absl::Status Store::MakeDeduplicationRoom(TimePoint deadline) {
+  return catalog_->MakeDeduplicationRoom(deadline);
+}
+
+int64_t Store::DeduplicationMs(uint32_t queue) {
+  const CatalogEntry* const entry = catalog_->FindLiveQueue(queue);
+  if (entry == nullptr) return 0;
+  return control_->Get<QueueState>(entry->state.Load())
+      ->deduplication_ms.Load();
 }
 
 bool Store::WorkIsAhead() {

@@ -99,6 +99,9 @@ class Store final : public LogListener {
   // As above where nobody sends, and takes the reserve back; one process of all
   // does it in each second. Lets go of what others removed.
   void RetireInIdleness();
+  // Returns: up to where the segments [first, keep) may be retired, as long as
+  // three quarters of each need not be appended again, and all of it has room.
+  uint32_t Retirable(uint32_t first, uint32_t keep);
 
   // LogListener
   void Publish(const RecordHeader& header) override;
@@ -109,6 +112,8 @@ class Store final : public LogListener {
   void BeforeFlush() override;
   void BeforePrepare() override;
   absl::Status MakeDelayRoom(TimePoint deadline) override;
+  absl::Status MakeDeduplicationRoom(TimePoint deadline) override;
+  int64_t DeduplicationMs(uint32_t queue) override;
 
   void MakeRoom(TimePoint deadline) override;
   bool WorkIsAhead() override;
@@ -187,6 +192,9 @@ class Store final : public LogListener {
     std::vector<uint64_t> settled{};  // By all, of each partition.
   };
   absl::flat_hash_map<uint32_t, Floors> FloorsByQueue();
+  // Appends the deduplication ids that are remembered from below `position`
+  // again.
+  absl::Status RenewDeduplications(uint64_t position, TimePoint deadline);
   // Returns: the lowest position below `end` that something needs; `end` if
   // nothing does.
   uint64_t LowestNeeded(uint64_t end);

@@ -330,19 +330,18 @@ TEST_CASE("retirement leaves the last of the reserve to what must be said") {
     }
   }
   REQUIRE(table.count() == 3);
-  const Delays& delays = house.store->delays();
-  CHECK(delays.Retirable(1, 4) == 4);
+  CHECK(house.store->Retirable(1, 4) == 4);
 
   // What is appended from here on lies in the reserve: a quarter of it is for
   // these, which is enough for two.
   header.catalog.reserved_segment.Store(header.append.current.Load() + 1);
 
-  CHECK(delays.Retirable(1, 4) == 3);
+  CHECK(house.store->Retirable(1, 4) == 3);
   header.catalog.reserved_segment.Store(0);
-  CHECK(delays.Retirable(1, 4) == 4);
+  CHECK(house.store->Retirable(1, 4) == 4);
   // And where it is missing.
   std::filesystem::remove(house.directory.path() + "/reserve");
-  CHECK(delays.Retirable(1, 4) == 3);
+  CHECK(house.store->Retirable(1, 4) == 3);
 }
 
 // A small file system, as long as this object lives.
