@@ -70,6 +70,7 @@ std::vector<Limit> LimitsOf(const CapabilityLimits& limits) {
   add_number("max_partitions", limits.max_partitions);
   add_number("priority_levels", limits.priority_levels);
   add_time("max_delay_ms", limits.max_delay);
+  add_time("max_deduplication_window_ms", limits.max_deduplication_window);
   add_time("min_lease_ms", limits.min_lease);
   add_time("max_lease_ms", limits.max_lease);
   return named;

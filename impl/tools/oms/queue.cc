@@ -91,6 +91,7 @@ std::string InfoAsJson(const QueueInfo& info,
   object["max_redelivery_delay_ms"] = options.max_redelivery_delay.count();
   object["retention_ms"] = options.retention.count();
   object["priorities"] = options.priorities;
+  object["deduplication_window_ms"] = options.deduplication_window.count();
   if (!ranges.empty()) object["offsets"] = nlohmann::ordered_json::array();
   for (const StreamRange& range : ranges) {
     object["offsets"].push_back({{"first", range.first}, {"end", range.end}});
@@ -114,6 +115,10 @@ std::string InfoAsText(const QueueInfo& info,
   table.Add({"max redelivery delay", FormatTime(options.max_redelivery_delay)});
   table.Add({"retention", FormatTime(options.retention)});
   table.Add({"priorities", options.priorities ? "yes" : "no"});
+  table.Add({"deduplication window",
+             options.deduplication_window.count() == 0
+                 ? "none"
+                 : FormatTime(options.deduplication_window)});
   for (size_t p = 0; p < ranges.size(); ++p) {
     table.Add({Concat("partition ", p),
                Concat("offsets ", ranges[p].first, " to ", ranges[p].end)});
@@ -209,6 +214,9 @@ void AddCreate(CLI::App& command,
   create->add_flag("--priorities", options.priorities,
                    "deliver by priority, 10 first; such a queue\n"
                    "has no streams and is not sought");
+  AddTime(*create, "--dedup-window", options.deduplication_window,
+          "how long a deduplication id counts: what has one\n"
+          "that came before is not stored again (0: not)");
   create->footer(
       R"(Examples:
   oms queue create oms:file:/tmp/shop orders --partitions 4

@@ -53,6 +53,7 @@ struct SendOptions {
   std::string key;
   KeyValue properties{};
   int64_t priority = 0;  // 0: it is not set.
+  std::string deduplication_id;
   size_t durability = 0;  // As in the enumeration.
   std::chrono::milliseconds delay{0};
   std::chrono::milliseconds expire{0};
@@ -127,6 +128,9 @@ class Sender {
     if (options_.priority != 0) {
       message.SetPriority(static_cast<int>(options_.priority));
     }
+    if (!options_.deduplication_id.empty()) {
+      message.SetDeduplicationId(options_.deduplication_id);
+    }
     message.SetDurability(static_cast<Durability>(options_.durability));
     if (options_.delay.count() > 0) message.SetDelay(options_.delay);
     if (options_.expire.count() > 0) ExpireAfter(message, options_.expire);
@@ -184,6 +188,7 @@ class Sender {
       object["queue"] = options_.queue;
       object["partition"] = result.partition;
       object["offset"] = result.offset;
+      if (result.duplicate) object["duplicate"] = true;
       lines += JsonLine(object);
     }
   }
@@ -306,6 +311,12 @@ void AddSendCommand(CLI::App& app, Work& work) {
   AddNumber(*command, "--priority", options->priority, 1, 10,
             "10 is delivered first (5); the queue must have\n"
             "been created with priorities");
+  command
+      ->add_option("--dedup-id", options->deduplication_id,
+                   "a message with an id that came before within the\n"
+                   "queue's window is not stored again; the id of the\n"
+                   "first one is printed")
+      ->type_name("ID");
   AddChoice(*command, "--durability", "HOW", options->durability,
             {"default", "volatile", "process", "disk"},
             "disk (survives a power loss), process (kill -9),\n"

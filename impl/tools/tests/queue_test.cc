@@ -52,7 +52,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
 
   CHECK(text.code == 0);
   const Lines lines = SplitLines(text.out);
-  REQUIRE(lines.size() >= 8);
+  REQUIRE(lines.size() >= 9);
   CHECK(lines[0] == "queue                 orders");
   CHECK(lines[1] == "partitions            4");
   CHECK(lines[2] == "max deliveries        no limit");
@@ -61,6 +61,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(lines[5] == "max redelivery delay  1m");
   CHECK(lines[6] == "retention             0");
   CHECK(lines[7] == "priorities            no");
+  CHECK(lines[8] == "deduplication window  none");
   CHECK(json.code == 0);
   CHECK(SplitLines(json.out).size() == 1);
   const auto object = nlohmann::json::parse(json.out, nullptr, false);
@@ -73,11 +74,12 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(object["max_redelivery_delay_ms"] == 60000);
   CHECK(object["retention_ms"] == 0);
   CHECK(object["priorities"] == false);
+  CHECK(object["deduplication_window_ms"] == 0);
   REQUIRE(object["offsets"].size() == 4);
   CHECK(object["offsets"][3]["first"] == 0);
   CHECK(object["offsets"][3]["end"] == 0);
-  REQUIRE(lines.size() == 12);
-  CHECK(lines[8] == "partition 0           offsets 0 to 0");
+  REQUIRE(lines.size() == 13);
+  CHECK(lines[9] == "partition 0           offsets 0 to 0");
   CheckFailed(Oms({"queue", "describe", store.url(), "nowhere"}), 1, 1404,
               "oms queue create " + store.url() + " nowhere");
 }
@@ -138,6 +140,31 @@ TEST_CASE("OMS-CLI-008: a queue with priorities takes and delivers them") {
   CheckFailed(Oms({"queue", "create", store.url(), "wide", "--priorities",
                    "--partitions", "103"}),
               1, 1415, "1 to 102");
+}
+
+TEST_CASE("OMS-CLI-008: a queue with a window stores an id once") {
+  const Store store;
+  REQUIRE(Oms({"queue", "create", store.url(), "jobs", "--dedup-window", "10m"})
+              .code == 0);
+  CHECK(Oms({"queue", "describe", store.url(), "jobs"})
+            .out.find("deduplication window  10m\n") != std::string::npos);
+
+  const Ended first =
+      Oms({"send", store.url(), "jobs", "one", "--dedup-id", "a"});
+  const Ended again =
+      Oms({"send", store.url(), "jobs", "two", "--dedup-id", "a", "--json"});
+
+  CHECK(first.code == 0);
+  const auto object = nlohmann::json::parse(again.out, nullptr, false);
+  REQUIRE(object.is_object());
+  CHECK(object["duplicate"] == true);
+  CHECK(object["message_id"].get<std::string>() + "\n" == first.out);
+  CHECK(Oms({"receive", store.url(), "jobs", "--timeout", "0", "--max", "5"})
+            .out == "one\n");
+  CheckFailed(store.Send({"x", "--dedup-id", "a"}), 1, 1600, "dedup");
+  CheckFailed(Oms({"queue", "create", store.url(), "q", "--dedup-window",
+                   "200h"}),
+              1, 1418, "deduplication_window");
 }
 
 }  // namespace openmessaging::tools
