@@ -199,7 +199,9 @@ void Storm(const char* attributes, bool rob_ctl) {
               ledger.received.size(), ledger.cancelled.size(),
               ledger.kept.size());
   CHECK(ledger.IsComplete());
-  for (const auto& [id, places] : ledger.received) {
+  for (const auto& one : ledger.received) {
+    const auto& id = one.first;
+    const auto& places = one.second;
     CAPTURE(id);
     CHECK(places.size() == 1);
   }
