@@ -131,7 +131,8 @@ int List(const DeadLetterArguments& arguments) {
 }
 
 // Returns: the message as it goes back: what tells of its death is not part of
-// it any more, its origin is.
+// it any more, its origin is. Nor is its deduplication id, by which it would
+// count as the message that it was.
 Message Revived(const Message& letter, std::string_view to) {
   Message message(letter);
   message.SetDestination(to);
@@ -141,6 +142,7 @@ Message Revived(const Message& letter, std::string_view to) {
     properties.Put(key, value).IgnoreError();  // It was one before.
   }
   message.SetProperties(properties);
+  message.SetDeduplicationId({});
   return message;
 }
 
@@ -152,7 +154,7 @@ struct Outcome {
   int64_t homeless = 0;
 };
 
-std::string TextOf(const Outcome& outcome) {
+std::string Summary(const Outcome& outcome) {
   std::string text;
   for (const auto& [queue, count] : outcome.moved) {
     text += Concat("moved ",
@@ -206,7 +208,7 @@ int RequeueAll(const DeadLetterArguments& arguments) {
       TakeAll(arguments, *consumer, [&](Delivery& delivery) {
         return Requeue(arguments, *producer, delivery, outcome);
       });
-  const int code = PrintResult(TextOf(outcome));
+  const int code = PrintResult(Summary(outcome));
   if (!status.ok()) return Fail(status);
   if (outcome.homeless > 0) {
     return Fail(MakeStatus(

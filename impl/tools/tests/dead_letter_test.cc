@@ -111,6 +111,24 @@ TEST_CASE("OMS-CLI-017: one message may go to a queue of the user's choice") {
   CHECK(SplitLines(store.DeadLetter("list").out).size() == 3);
 }
 
+TEST_CASE("OMS-CLI-017: a requeued message is no duplicate of itself") {
+  const DeadStore store;
+  REQUIRE(Oms({"queue", "create", store.url(), "window", "--dead-letter",
+               "work.dead", "--max-deliveries", "1", "--dedup-window", "1h"})
+              .code == 0);
+  REQUIRE(Oms({"send", store.url(), "window", "apples", "--dedup-id", "7"})
+              .code == 0);
+  const Arguments take = {"receive",  store.url(), "window",
+                          "--no-ack", "--timeout", "500ms"};
+  REQUIRE(Oms(take).out == "apples\n");
+  REQUIRE(Oms(take).out.empty());
+
+  CHECK(store.DeadLetter("requeue").out == "moved 1 message to window\n");
+
+  CHECK(Parsed(store.Take("window").out)["body"] == "apples");
+  CHECK(store.DeadLetter("list").out.empty());
+}
+
 TEST_CASE("OMS-CLI-017: what cannot be requeued stays and is told") {
   const DeadStore store;
   REQUIRE(Oms({"send", store.url(), "work.dead", "never lived"}).code == 0);
