@@ -12,12 +12,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "body_codec.h"
@@ -62,29 +64,22 @@ struct Claim {
 };
 
 std::string Hex(uint64_t number) {
-  std::string text;
-  do {
-    text.insert(text.begin(), "0123456789abcdef"[number & 15]);
-    number >>= 4;
-  } while (number != 0);
-  return text;
+  std::array<char, 16> digits{};
+  const auto end =
+      std::to_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  return {digits.data(), end.ptr};
 }
 
-std::optional<uint64_t> FromHex(std::string_view text) {
-  if (text.empty() || text.size() > 16) return std::nullopt;
-  uint64_t number = 0;
-  for (const char c : text) {
-    const bool digit = c >= '0' && c <= '9';
-    if (!digit && (c < 'a' || c > 'f')) return std::nullopt;
-    number = number << 4 |
-             static_cast<uint64_t>(digit ? c - '0' : c - 'a' + 10);
-  }
-  return number;
+template <typename Number>
+bool ParseHexNumber(std::string_view text, Number& number) {
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number, 16);
+  return parsed.ec == std::errc() && parsed.ptr == end;
 }
 
 bool IsName(std::string_view text) {
-  return text.size() == 2 * kNameBytes && FromHex(text.substr(0, 16)) &&
-         FromHex(text.substr(16));
+  return text.size() == 2 * kNameBytes &&
+         text.find_first_not_of(internal::kHexDigits) == text.npos;
 }
 
 std::string TextOf(const Claim& claim) {
@@ -98,13 +93,13 @@ std::optional<Claim> ParseClaim(std::string_view text) {
   const size_t first = text.find(' ');
   const size_t last = text.rfind(' ');
   if (first == std::string_view::npos || last == first) return std::nullopt;
-  const std::string_view name = text.substr(0, first);
-  const auto bytes = FromHex(text.substr(first + 1, last - first - 1));
-  const auto checksum = FromHex(text.substr(last + 1));
-  if (!IsName(name) || !bytes || !checksum || *checksum > UINT32_MAX) {
+  Claim claim{std::string(text.substr(0, first))};
+  if (!IsName(claim.name) ||
+      !ParseHexNumber(text.substr(first + 1, last - first - 1), claim.bytes) ||
+      !ParseHexNumber(text.substr(last + 1), claim.checksum)) {
     return std::nullopt;
   }
-  return Claim{std::string(name), *bytes, static_cast<uint32_t>(*checksum)};
+  return claim;
 }
 
 uint32_t ChecksumOf(std::string_view bytes) {
@@ -121,17 +116,14 @@ uint32_t ChecksumOf(std::string_view bytes) {
 }
 
 absl::StatusOr<std::string> NewName() {
-  std::array<uint64_t, kNameBytes / sizeof(uint64_t)> random{};
+  std::array<char, kNameBytes> random{};
   if (getrandom(random.data(), kNameBytes, 0) !=
       static_cast<ssize_t>(kNameBytes)) {
     return MakeStatus(Code::kStorageError,
                       "claim body: there are no random numbers");
   }
   std::string name;
-  for (const uint64_t half : random) {
-    const std::string text = Hex(half);
-    name += std::string(16 - text.size(), '0') + text;
-  }
+  internal::AppendHex(name, {random.data(), random.size()});
   return name;
 }
 
