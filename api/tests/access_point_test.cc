@@ -51,7 +51,7 @@ TEST_CASE("OMS-MAP-001: connecting finds the driver and calls no broker") {
   CHECK(world.broker->counts().capability_calls == 0);
 }
 
-TEST_CASE("OMS-MAP-001: what is not a URL or has no driver is refused") {
+TEST_CASE("OMS-MAP-016: what is not a URL or has no driver is refused") {
   World world;
 
   const auto bad =

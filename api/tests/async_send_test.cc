@@ -101,7 +101,7 @@ TEST_CASE("OMS-PROD-022: sends of one thread keep their order") {
   }
 }
 
-TEST_CASE("OMS-PROD-022: a failed asynchronous send is not sent again") {
+TEST_CASE("OMS-PROD-037: a failed asynchronous send is not sent again") {
   World world;
   world.broker->Set([](Script& script) { script.send_failures = {Busy()}; });
   Producer producer = world.MakeProducer();
@@ -113,7 +113,7 @@ TEST_CASE("OMS-PROD-022: a failed asynchronous send is not sent again") {
   CHECK(world.broker->counts().sends == 1);
 }
 
-TEST_CASE("OMS-PROD-022: to drop a future does not cancel the send") {
+TEST_CASE("OMS-PROD-038: to drop a future does not cancel the send") {
   World world;
   Producer producer = world.MakeProducer();
   Answers(world, Answer::kHeld);
@@ -301,7 +301,7 @@ TEST_CASE("OMS-PROD-025: a one-way send arrives before stop ends") {
   CHECK(OmsCode(producer.SendOneway(Message("orders", "x"))) == Code::kClosed);
 }
 
-TEST_CASE("OMS-PROD-025: a one-way send refuses what is wrong at once") {
+TEST_CASE("OMS-PROD-039: a one-way send refuses what is wrong at once") {
   World world;
   Producer producer = world.MakeProducer({.max_body_bytes = 10,
                                           .max_in_flight_messages = 1});

@@ -110,7 +110,7 @@ TEST_CASE("OMS-PROD-002: a message needs the name of a queue") {
   CHECK(world.broker->counts().sends == 0);
 }
 
-TEST_CASE("OMS-PROD-002: a missing queue is the driver's answer") {
+TEST_CASE("OMS-PROD-032: a missing queue is the driver's answer") {
   World world;
   Producer producer = world.MakeProducer();
 
@@ -139,7 +139,7 @@ TEST_CASE("OMS-PROD-003: a batch has a result for each message in its order") {
   CHECK(world.broker->batch_sizes() == std::vector<size_t>{3});
 }
 
-TEST_CASE("OMS-PROD-004: an empty batch does nothing") {
+TEST_CASE("OMS-PROD-033: an empty batch does nothing") {
   World world;
   Producer producer = world.MakeProducer();
 
@@ -748,7 +748,7 @@ TEST_CASE("OMS-PROD-015: the driver learns when a message was born") {
   CHECK(context.deadline < steady_clock::now() + milliseconds(3100));
 }
 
-TEST_CASE("OMS-PROD-015: fields that only drivers set do not reach them") {
+TEST_CASE("OMS-PROD-036: fields that only drivers set do not reach them") {
   using internal::Field;
   World world;
   Producer producer = world.MakeProducer();

@@ -108,7 +108,7 @@ TEST_CASE("OMS-CONS-026: a binding keeps its filter until it ends") {
   CHECK(world.broker->last_bind().filter == "a = 2");
 }
 
-TEST_CASE("OMS-CONS-001: binding what is missing or misnamed fails") {
+TEST_CASE("OMS-CONS-032: binding what is missing or misnamed fails") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
 
@@ -119,7 +119,7 @@ TEST_CASE("OMS-CONS-001: binding what is missing or misnamed fails") {
   CHECK(consumer.bound_queues() == std::vector<std::string>{"orders"});
 }
 
-TEST_CASE("OMS-CONS-001: a lease must suit the queue") {
+TEST_CASE("OMS-CONS-033: a lease must suit the queue") {
   World world;
   Capabilities capabilities = AllBut({});
   capabilities.mutable_limits().min_lease = milliseconds(1000);
@@ -228,7 +228,7 @@ TEST_CASE("OMS-CONS-003: receive with zero does not wait for another one") {
   blocked.join();
 }
 
-TEST_CASE("OMS-CONS-003: a message that comes ends the wait") {
+TEST_CASE("OMS-CONS-037: a message that comes ends the wait") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
   std::thread sender([&] {
@@ -896,7 +896,7 @@ TEST_CASE("OMS-CONS-021: the application may stop from a body that ends") {
   CHECK(OmsCode(received.status()) == Code::kClosed);
 }
 
-TEST_CASE("OMS-CONS-003: a stop token ends a receive and no message is lost") {
+TEST_CASE("OMS-CONS-034: a stop token ends a receive and no message is lost") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
   std::vector<Delivery> into(4);

@@ -127,7 +127,7 @@ TEST_CASE("OMS-PUSH-001: each message reaches the listener of its queue") {
   CHECK(other.bodies() == std::vector<std::string>{"0", "1"});
 }
 
-TEST_CASE("OMS-PUSH-001: a queue has one listener") {
+TEST_CASE("OMS-PUSH-018: a queue has one listener") {
   World world;
   PushConsumer consumer = world.MakePushConsumer();
   const auto listener = [](const Message&) { return Ack(); };
@@ -147,7 +147,8 @@ TEST_CASE("OMS-PUSH-001: a queue has one listener") {
   CHECK(consumer.Bind("orders", listener).ok());
 }
 
-TEST_CASE("OMS-PUSH-001: the driver gets the options and wrong ones are refused") {
+TEST_CASE(
+    "OMS-PUSH-001: the driver gets the options and wrong ones are refused") {
   World world;
   PushConsumer consumer = world.MakePushConsumer(
       {.group = "billing",
@@ -274,7 +275,7 @@ TEST_CASE("OMS-PUSH-003: a listener may own its delivery") {
   CHECK(world.broker->unsettled("orders") == 0);
 }
 
-TEST_CASE("OMS-PUSH-003: batch listeners get up to the limit and settle each") {
+TEST_CASE("OMS-PUSH-019: batch listeners get up to the limit and settle each") {
   World world;
   SendSome(world, 25);
   PushConsumer consumer = world.MakePushConsumer({.max_batch_messages = 10});
@@ -320,7 +321,7 @@ TEST_CASE("OMS-PUSH-003: batch listeners may own their deliveries") {
   CHECK(count == 25);
 }
 
-TEST_CASE("OMS-PUSH-003: a listener that throws has said nack") {
+TEST_CASE("OMS-PUSH-020: a listener that throws has said nack") {
   using Listen = std::function<absl::Status(PushConsumer&, Seen&)>;
   const auto fail_first = [](Seen& seen, const Message& message) {
     seen.Add(message.body());
@@ -717,7 +718,7 @@ TEST_CASE("OMS-PUSH-008: no listener call begins while suspended") {
   CHECK(seen.size() == 20);
 }
 
-TEST_CASE("OMS-PUSH-008: a listener may suspend its own consumer") {
+TEST_CASE("OMS-PUSH-021: a listener may suspend its own consumer") {
   World world;
   SendSome(world, 3);
   PushConsumer consumer = world.MakePushConsumer();
@@ -765,7 +766,7 @@ TEST_CASE("OMS-PUSH-009: with concurrency one calls never overlap") {
   }
 }
 
-TEST_CASE("OMS-PUSH-009: with more calls run at once and not too many") {
+TEST_CASE("OMS-PUSH-022: with more calls run at once and not too many") {
   World world;
   SendSome(world, 12);
   PushConsumer consumer = world.MakePushConsumer({.concurrency = 3});

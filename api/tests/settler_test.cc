@@ -232,7 +232,7 @@ TEST_CASE("OMS-CONS-023: stop completes settlements that are not answered") {
   }
 }
 
-TEST_CASE("OMS-CONS-008: durations that mean nothing are refused") {
+TEST_CASE("OMS-SET-016: durations that mean nothing are refused") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
   SendSome(world, 1);
@@ -254,7 +254,7 @@ TEST_CASE("OMS-CONS-008: durations that mean nothing are refused") {
   CHECK(delivery.Nack(milliseconds(0)).ok());
 }
 
-TEST_CASE("OMS-CONS-027: acknowledging the third may settle all three") {
+TEST_CASE("OMS-SET-009: acknowledging the third may settle all three") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
   SendSome(world, 4);
@@ -289,7 +289,7 @@ TEST_CASE("OMS-CONS-014: verbs without support are refused in a batch too") {
   CHECK(world.broker->counts().settles == 0);
 }
 
-TEST_CASE("OMS-CONS-025: a receipt that extend replaced stays good") {
+TEST_CASE("OMS-SET-020: a receipt that extend replaced stays good") {
   World world;
   world.broker->Set([](Script& script) { script.new_receipts = true; });
   PullConsumer consumer = world.MakeConsumer();
@@ -315,7 +315,7 @@ TEST_CASE("OMS-CONS-025: a receipt that extend replaced stays good") {
   CHECK(world.broker->unsettled("orders") == 0);
 }
 
-TEST_CASE("OMS-CONS-025: the list of replaced receipts does not grow for ever") {
+TEST_CASE("OMS-SET-020: the list of replaced receipts does not grow for ever") {
   internal::RenewedReceipts renewed;
   for (uint64_t i = 0; i < 20000; ++i) {
     renewed.Add(Receipt(i, "old"), Receipt(i, "new"));
@@ -330,7 +330,7 @@ TEST_CASE("OMS-CONS-025: the list of replaced receipts does not grow for ever") 
   CHECK(renewed.Latest(Receipt(8, "a")).source() == 8);
 }
 
-TEST_CASE("OMS-CONS-026: threads may settle without waiting while one stops") {
+TEST_CASE("OMS-SET-024: threads may settle without waiting while one stops") {
   World world;
   PullConsumer consumer = world.MakeConsumer();
   world.broker->Set(

@@ -110,7 +110,7 @@ TEST_CASE("OMS-PROD-016: the count sees an allocation") {
         kRounds);
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-016: send and receive and ack allocate nothing",
+TEST_CASE_TEMPLATE("OMS-REF-022: send and receive and ack allocate nothing",
                    Place, MemoryPlace, FilePlace) {
   Line<Place> line;
   const Message message = MakeMessage(Durability::kVolatile);
@@ -127,7 +127,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-016: nor with a message that is built each time",
         }) == 0);
 }
 
-TEST_CASE("OMS-PROD-016: nor where the file must survive its processes") {
+TEST_CASE("OMS-REF-022: nor where the file must survive its processes") {
   Line<FilePlace> line;
   const Message message = MakeMessage(Durability::kProcess);
 
@@ -137,7 +137,7 @@ TEST_CASE("OMS-PROD-016: nor where the file must survive its processes") {
         }) == 0);
 }
 
-TEST_CASE("OMS-PROD-016: nor where each message is flushed to the disk") {
+TEST_CASE("OMS-REF-022: nor where each message is flushed to the disk") {
   Line<FilePlace> line;
   const Message message = MakeMessage(Durability::kDisk);
 

@@ -101,7 +101,7 @@ TEST_CASE("OMS-MAP-001: what is not a URL of these drivers is refused") {
   }
 }
 
-TEST_CASE("OMS-MAP-001: an unknown driver is named beside the known ones") {
+TEST_CASE("OMS-MAP-016: an unknown driver is named beside the known ones") {
   const absl::Status status = ConnectStatus("oms:nosuch://broker");
 
   CheckRefused(status, Code::kCannotConstruct,
@@ -129,7 +129,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-003: bad attributes are refused and make nothing",
   }
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-002: a missing queue is 1404 and is not made",
+TEST_CASE_TEMPLATE("OMS-PROD-032: a missing queue is 1404 and is not made",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -264,7 +264,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-009: another queue's receipt is 1603", Place,
   CHECK(delivery.Ack().ok());
 }
 
-TEST_CASE("OMS-MAP-001: a file is not a store") {
+TEST_CASE("OMS-REF-010: a file is not a store") {
   const TemporaryDirectory parent;
   const std::string path = parent.path() + "/file";
   WriteBytes(path, "precious");
@@ -278,7 +278,7 @@ TEST_CASE("OMS-MAP-001: a file is not a store") {
   CHECK(SnapshotOf(parent.path()) == before);
 }
 
-TEST_CASE("OMS-MAP-001: only the last directory of a path is made") {
+TEST_CASE("OMS-REF-010: only the last directory of a path is made") {
   const TemporaryDirectory parent;
 
   CheckRefused(ConnectStatus("oms:file://" + parent.path() + "/a/b"),
@@ -298,7 +298,7 @@ TEST_CASE("OMS-MAP-001: a name too long for the file system is 1418") {
   CHECK(SnapshotOf(parent.path()).empty());
 }
 
-TEST_CASE("OMS-MAP-001: a directory of something else is left alone") {
+TEST_CASE("OMS-REF-010: a directory of something else is left alone") {
   const TemporaryDirectory foreign;
   WriteBytes(foreign.path() + "/thesis.txt", "precious");
   const Snapshot before = SnapshotOf(foreign.path());
@@ -309,7 +309,7 @@ TEST_CASE("OMS-MAP-001: a directory of something else is left alone") {
   CHECK(SnapshotOf(foreign.path()) == before);
 }
 
-TEST_CASE("OMS-MAP-001: a STORE of something else is left alone") {
+TEST_CASE("OMS-REF-010: a STORE of something else is left alone") {
   const TemporaryDirectory foreign;
   for (const std::string& bytes :
        {std::string(), std::string("mine"), std::string(200, 'm')}) {
@@ -331,7 +331,7 @@ TEST_CASE("OMS-MAP-001: an empty directory becomes a store") {
   CHECK(SendOne(bus, Message("orders", "x")).offset == 0);
 }
 
-TEST_CASE("OMS-MAP-001: links in place of files are refused with 1403") {
+TEST_CASE("OMS-REF-010: links in place of files are refused with 1403") {
   for (const char* const name : {"LOCK", "STORE"}) {
     INFO(name);
     const ClosedStore store;
@@ -350,7 +350,7 @@ TEST_CASE("OMS-MAP-001: links in place of files are refused with 1403") {
   }
 }
 
-TEST_CASE("OMS-MAP-001: a link to nowhere does not make its target") {
+TEST_CASE("OMS-REF-010: a link to nowhere does not make its target") {
   for (const char* const name : {"LOCK", "STORE"}) {
     INFO(name);
     const TemporaryDirectory directory;
@@ -366,7 +366,7 @@ TEST_CASE("OMS-MAP-001: a link to nowhere does not make its target") {
   }
 }
 
-TEST_CASE("OMS-MAP-001: a second name of STORE is refused with 1403") {
+TEST_CASE("OMS-REF-010: a second name of STORE is refused with 1403") {
   const ClosedStore store;
   const TemporaryDirectory elsewhere;
   fs::create_hard_link(store.file("STORE"), elsewhere.path() + "/STORE");
@@ -375,7 +375,7 @@ TEST_CASE("OMS-MAP-001: a second name of STORE is refused with 1403") {
                absl::StatusCode::kPermissionDenied);
 }
 
-TEST_CASE("OMS-MAP-001: a directory that others may write is refused") {
+TEST_CASE("OMS-REF-010: a directory that others may write is refused") {
   for (const mode_t mode : {0777, 0770, 0702}) {
     INFO(mode);
     const TemporaryDirectory directory;
@@ -397,7 +397,7 @@ void ChangeStoreFile(const ClosedStore& store, size_t at) {
   WriteBytes(store.file("STORE"), bytes);
 }
 
-TEST_CASE("OMS-MAP-002: another format is 10003 and is not touched") {
+TEST_CASE("OMS-REF-009: another format is 10003 and is not touched") {
   constexpr size_t kMajor = 8;
   constexpr size_t kIncompatible = 16;
   for (const size_t at : {kMajor, kIncompatible}) {
@@ -415,7 +415,7 @@ TEST_CASE("OMS-MAP-002: another format is 10003 and is not touched") {
   }
 }
 
-TEST_CASE("OMS-MAP-001: a damaged STORE is 1609 and is not touched") {
+TEST_CASE("OMS-REF-005: a damaged STORE is 1609 and is not touched") {
   constexpr size_t kUuid = 24;
   constexpr size_t kChecksum = 100;
   for (const size_t at : {kUuid, kChecksum}) {
@@ -436,7 +436,7 @@ TEST_CASE("OMS-MAP-001: a damaged STORE is 1609 and is not touched") {
   }
 }
 
-TEST_CASE("OMS-MAP-001: a STORE that was cut is 1609") {
+TEST_CASE("OMS-REF-005: a STORE that was cut is 1609") {
   const ClosedStore store;
   WriteBytes(store.file("STORE"), ReadBytes(store.file("STORE")).substr(0, 50));
 

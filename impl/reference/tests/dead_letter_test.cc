@@ -33,7 +33,7 @@ T PropertyOf(const Delivery& delivery, std::string_view key, T fallback) {
   return delivery->properties().GetOr<T>(key, fallback);
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: after its last delivery a message moves",
+TEST_CASE_TEMPLATE("OMS-SET-025: after its last delivery a message moves",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url(), 3);
@@ -77,7 +77,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: after its last delivery a message moves",
   CHECK(NothingComes(undertaker));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: a rejected message moves at once", Place,
+TEST_CASE_TEMPLATE("OMS-SET-006: a rejected message moves at once", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url(), 0, 2, 3);
@@ -120,7 +120,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-014: who asked before a queue was made can reject",
   Must(Take(consumer).Reject());
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: a stale receipt rejects nothing", Place,
+TEST_CASE_TEMPLATE("OMS-SET-018: a stale receipt rejects nothing", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url(), 0);
@@ -139,7 +139,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: a stale receipt rejects nothing", Place,
   CHECK(NothingComes(undertaker));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-014: without a dead-letter queue nothing is "
+TEST_CASE_TEMPLATE("OMS-SET-030: without a dead-letter queue nothing is "
                    "rejected or lost",
                    Place, MemoryPlace, FilePlace) {
   Place place;
@@ -172,7 +172,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-014: without a dead-letter queue nothing is "
   Must(delivery.Ack());
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: a dead letter is a message like any other",
+TEST_CASE_TEMPLATE("OMS-SET-027: a dead letter is a message like any other",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "grave");
@@ -220,7 +220,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: a dead letter is a message like any other",
   CHECK(NothingComes(last));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: each group has its own deaths", Place,
+TEST_CASE_TEMPLATE("OMS-SET-028: each group has its own deaths", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url(), 0);
@@ -238,7 +238,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: each group has its own deaths", Place,
   CHECK(NothingComes(undertaker));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: a lease that runs out counts as a delivery",
+TEST_CASE_TEMPLATE("OMS-SET-025: a lease that runs out counts as a delivery",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url(), 2);
@@ -257,7 +257,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-013: a lease that runs out counts as a delivery",
   CHECK(second.Ack().ok());
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-013: a thousand dead letters keep their order",
+TEST_CASE_TEMPLATE("OMS-SET-025: a thousand dead letters keep their order",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url("?max-segment=64KiB&"
@@ -287,7 +287,7 @@ void Reopen(const FilePlace& place, std::string_view way) {
   }
 }
 
-TEST_CASE("OMS-CONS-013: moves and counts outlive a reopening") {
+TEST_CASE("OMS-SET-029: moves and counts outlive a reopening") {
   for (const char* const way : {"clean", "cold"}) {
     CAPTURE(way);
     FilePlace place;

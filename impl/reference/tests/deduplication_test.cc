@@ -117,7 +117,7 @@ TEST_CASE_TEMPLATE("OMS-DEDUP-002: an id outside of the window is delivered twic
   CheckSame(SendOne(bus, WithId("a", "3")), second);
 }
 
-TEST_CASE_TEMPLATE("OMS-DEDUP-001: ids are those of one queue", Place,
+TEST_CASE_TEMPLATE("OMS-DEDUP-005: ids are those of one queue", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithWindow(place.Url());
@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("OMS-DEDUP-001: an asynchronous send is answered the same",
   CHECK(DrainBodies(consumer).size() == 50);
 }
 
-TEST_CASE_TEMPLATE("OMS-DEDUP-001: of many that send an id at once one is stored",
+TEST_CASE_TEMPLATE("OMS-DEDUP-004: of many that send an id at once one is stored",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithWindow(place.Url());
@@ -464,7 +464,8 @@ TEST_CASE_TEMPLATE("OMS-MAP-011: a window is neither negative nor over 7 days",
         longest);
 }
 
-TEST_CASE("OMS-DEDUP-001: who tries again after an unknown outcome is stored once") {
+TEST_CASE(
+    "OMS-DEDUP-001: who tries again after an unknown outcome is stored once") {
   const MemoryPlace place;
   const auto truth = ConnectWithWindow(place.Url());
   const auto faulty = Connect(place.Url(
@@ -512,7 +513,8 @@ OMS_ROLE(stubborn_sender) {
   (void)role.Hear();
 }
 
-TEST_CASE("OMS-DEDUP-003: senders that are killed and begin anew are stored once") {
+TEST_CASE(
+    "OMS-DEDUP-003: senders that are killed and begin anew are stored once") {
   FilePlace place;
   const std::string url =
       place.Url("?first-segment=64KiB&max-segment=64KiB&window=64");

@@ -82,7 +82,9 @@ struct TightHouse {
   std::shared_ptr<Store> store;
 };
 
-TEST_CASE("on a full disk messages are refused until others are settled") {
+TEST_CASE(
+    "OMS-REF-008: on a full disk messages are refused until others are "
+    "settled") {
   TightHouse house;
   Member member(house.store, "g");
   size_t next = 0;
@@ -185,7 +187,7 @@ TEST_CASE("a store that a crash left on a full disk is opened") {
   CHECK(copy.storage->Has("reserve"));
 }
 
-TEST_CASE("max-bytes bounds the log as a disk does") {
+TEST_CASE("OMS-REF-008: max-bytes bounds the log as a disk does") {
   StoreOptions options = TightStore();
   options.max_bytes = 100'000;
   TightHouse house(options);

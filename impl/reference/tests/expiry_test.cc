@@ -94,7 +94,7 @@ TEST_CASE_TEMPLATE("OMS-TIME-006: what expires while it is out does not come bac
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-TIME-006: an expired message moves once", Place,
+TEST_CASE_TEMPLATE("OMS-TIME-010: an expired message moves once", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWithDead(place.Url());

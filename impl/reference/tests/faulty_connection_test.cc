@@ -295,7 +295,7 @@ TEST_CASE("settlements fail as they say") {
   CHECK(left < 60 - acked);
 }
 
-TEST_CASE("the same seed and calls have the same faults") {
+TEST_CASE("OMS-REF-021: the same seed and calls have the same faults") {
   const auto failures = [](int seed) {
     World world("error:0.2,drop:0.2", seed);
     std::string out;

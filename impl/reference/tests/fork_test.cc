@@ -141,7 +141,9 @@ void LeaseComesBack(Child& forker, Orphan& orphan,
   CHECK(orphan.Lives());
 }
 
-TEST_CASE("a forked child's handle answers 1601 and dies with its owner") {
+TEST_CASE(
+    "OMS-REF-014: a forked child's handle answers 1601 and dies with its "
+    "owner") {
   FilePlace place;
   const auto bus = ConnectWith(place.Url(), kQueue);
   Must(bus.resource_manager().CreateQueue("side"));

@@ -197,7 +197,7 @@ TEST_CASE("a flush that does not end in time answers 1410") {
   CHECK(OmsCode(flushed) == Code::kTimeout);
 }
 
-TEST_CASE("a flush that fails fails the sends with 1501") {
+TEST_CASE("OMS-REF-007: a flush that fails fails the sends with 1501") {
   House house;
   house.door.Break();
 

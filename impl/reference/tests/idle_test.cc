@@ -80,7 +80,7 @@ Message Cheap(std::string_view body) {
   return message;
 }
 
-TEST_CASE("an idle receiver uses next to no processor time") {
+TEST_CASE("OMS-REF-017: an idle receiver uses next to no processor time") {
   FilePlace place;
   const auto bus = ConnectWith(place.Url(), kQueue);
   Child waiter("waiter", {place.Url()});
@@ -100,7 +100,7 @@ TEST_CASE("an idle receiver uses next to no processor time") {
   CHECK(percent < 10);
 }
 
-TEST_CASE("an idle housekeeper uses next to no processor time") {
+TEST_CASE("OMS-REF-017: an idle housekeeper uses next to no processor time") {
   FilePlace place;
   const auto bus = ConnectWith(place.Url(), kQueue);
   Child idler("idler", {place.Url()});

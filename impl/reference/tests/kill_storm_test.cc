@@ -453,7 +453,9 @@ class Storm {
   size_t repeats_ = 0;
 };
 
-TEST_CASE("a sender killed at a random instant loses and alters nothing") {
+TEST_CASE(
+    "OMS-REF-001: a sender killed at a random instant loses and alters "
+    "nothing") {
   Storm storm;
   const auto bus = Connect(storm.url());
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
@@ -495,7 +497,8 @@ TEST_CASE("a sender killed at a random instant loses and alters nothing") {
   CheckSound(storm.path());
 }
 
-TEST_CASE("nothing that completed is lost when its sender is killed") {
+TEST_CASE(
+    "OMS-REF-001: nothing that completed is lost when its sender is killed") {
   Storm storm;
   const auto bus = Connect(storm.url());
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
@@ -592,7 +595,9 @@ void KillAll(Storm& storm, uint64_t rounds, const char* removed) {
   CheckNothingLeft(storm);
 }
 
-TEST_CASE("killing all processes forgets nothing that was acknowledged") {
+TEST_CASE(
+    "OMS-REF-001: killing all processes forgets nothing that was "
+    "acknowledged") {
   Storm storm;
 
   KillAll(storm, Rounds(140), nullptr);
@@ -607,13 +612,13 @@ TEST_CASE("killing all processes loses and leaves no large body") {
   KillAll(storm, Rounds(30), "ctl");
 }
 
-TEST_CASE("a store killed and robbed of ctl loses nothing") {
+TEST_CASE("OMS-REF-012: a store killed and robbed of ctl loses nothing") {
   Storm storm;
 
   KillAll(storm, Rounds(80), "ctl");
 }
 
-TEST_CASE("a store killed and robbed of idx loses nothing") {
+TEST_CASE("OMS-REF-012: a store killed and robbed of idx loses nothing") {
   Storm storm;
 
   KillAll(storm, Rounds(80), "idx");

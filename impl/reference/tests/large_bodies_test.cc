@@ -157,7 +157,9 @@ TEST_CASE("the flush leader completes a body whose sender did not wait") {
   CHECK(IsSound(house.path()));
 }
 
-TEST_CASE("bodies are written while somebody else holds the append lock") {
+TEST_CASE(
+    "OMS-REF-020: bodies are written while somebody else holds the append "
+    "lock") {
   House house;
   Handle other = house.Another();
   LockWord& lock = house.handle.store->control().header().append.lock;
@@ -428,7 +430,8 @@ class PowerStorage {
   std::set<std::string> named_ ABSL_GUARDED_BY(mutex_);
 };
 
-TEST_CASE("after a power loss nothing that was durable lacks its body") {
+TEST_CASE(
+    "OMS-REF-002: after a power loss nothing that was durable lacks its body") {
   TestMachine machine;
   TempDirectory directory;
   PowerStorage power(directory.path());

@@ -54,7 +54,7 @@ driver::ConsumerOptions Broadcast(
   return options;
 }
 
-TEST_CASE("OMS-CONS-003: an exclusive consumer is the only one of its group") {
+TEST_CASE("OMS-GRP-016: an exclusive consumer is the only one of its group") {
   Fixture fixture;
   Handle other = fixture.Open();
   auto first = fixture.Join(fixture.handle, Exclusive());
@@ -88,7 +88,7 @@ TEST_CASE("OMS-CONS-003: an exclusive consumer is the only one of its group") {
   CHECK(second->Take().size() == 1);
 }
 
-TEST_CASE("OMS-CONS-003: nobody is alone where others are") {
+TEST_CASE("OMS-GRP-016: nobody is alone where others are") {
   Fixture fixture;
   Handle other = fixture.Open();
   driver::ConsumerOptions plain;
@@ -140,7 +140,7 @@ TEST_CASE("OMS-CONS-003: nobody is alone where others are") {
   CHECK(fixture.Join(other, plain)->Bind().ok());
 }
 
-TEST_CASE("OMS-CONS-003: of those who come at once one is alone or none") {
+TEST_CASE("OMS-GRP-017: of those who come at once one is alone or none") {
   Fixture fixture;
   std::vector<Handle> handles;
   for (int n = 0; n < 3; ++n) handles.push_back(fixture.Open());
@@ -170,7 +170,7 @@ TEST_CASE("OMS-CONS-003: of those who come at once one is alone or none") {
   }
 }
 
-TEST_CASE("OMS-CONS-003: everybody who listens alone gets everything") {
+TEST_CASE("OMS-GRP-008: everybody who listens alone gets everything") {
   Fixture fixture;
   Handle other = fixture.Open();
   SendOne(fixture.handle.store, "before");
@@ -214,7 +214,7 @@ void Churn(const Handle& handle) {
   member.Close();
 }
 
-TEST_CASE("OMS-CONS-003: nothing is kept for a listener that is gone") {
+TEST_CASE("OMS-GRP-009: nothing is kept for a listener that is gone") {
   Fixture fixture;
   Handle other = fixture.Open();
   auto listener = fixture.Join(other, Broadcast());
@@ -319,7 +319,7 @@ TEST_CASE("a receiver tells of a stopped process, and not of a busy one") {
   CHECK(consumer.Close(Soon()).ok());
 }
 
-TEST_CASE("OMS-CONS-020: with ack.sync no power loss takes an ack back") {
+TEST_CASE("OMS-REF-015: with ack.sync no power loss takes an ack back") {
   for (const bool ack_sync : {true, false}) {
     CAPTURE(ack_sync);
     Fixture fixture;

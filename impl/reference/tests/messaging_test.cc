@@ -34,7 +34,7 @@ std::string AllBytes() {
   return bytes;
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: bodies arrive byte by byte", Place,
+TEST_CASE_TEMPLATE("OMS-CONS-030: bodies arrive byte by byte", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -102,7 +102,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: what a sender sets arrives", Place,
   CHECK_FALSE(got.receipt().empty());
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: properties keep their types", Place,
+TEST_CASE_TEMPLATE("OMS-MSG-022: properties keep their types", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -180,7 +180,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: ids are unique and equal at the receiver",
   CHECK(equal == size_t{kThreads} * kEach);
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-015: a message that is sent on gets a new id",
+TEST_CASE_TEMPLATE("OMS-PROD-036: a message that is sent on gets a new id",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -228,7 +228,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-015: times lie between call and return", Place,
   }
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-006: what is changed after Send is not sent",
+TEST_CASE_TEMPLATE("OMS-PROD-035: what is changed after Send is not sent",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -278,7 +278,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-004: a batch delivers each to its own queue",
   CHECK(producer.Send(std::span<const Message>()).empty());
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-003: what is wrong in a batch fails alone", Place,
+TEST_CASE_TEMPLATE("OMS-PROD-046: what is wrong in a batch fails alone", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 2);
@@ -308,7 +308,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-003: what is wrong in a batch fails alone", Place,
   CHECK(bodies == std::vector<std::string>{"0", "5"});
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-001: keys choose partitions and use them all",
+TEST_CASE_TEMPLATE("OMS-ORDER-008: keys choose partitions and use them all",
                    Place, MemoryPlace, FilePlace) {
   constexpr int kPartitions = 16;
   constexpr int kKeys = 1000;
@@ -338,7 +338,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: keys choose partitions and use them all",
   CHECK(*used.rbegin() == kPartitions - 1);
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-001: an explicit partition is obeyed", Place,
+TEST_CASE_TEMPLATE("OMS-ORDER-010: an explicit partition is obeyed", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 3);
@@ -362,7 +362,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-001: an explicit partition is obeyed", Place,
   }
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-018: each of four senders keeps its order", Place,
+TEST_CASE_TEMPLATE("OMS-ORDER-007: each of four senders keeps its order", Place,
                    MemoryPlace, FilePlace) {
   constexpr int kThreads = 4;
   constexpr int kEach = 500;
@@ -407,7 +407,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-018: each of four senders keeps its order", Place,
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: each group gets all and members share", Place,
+TEST_CASE_TEMPLATE("OMS-GRP-007: each group gets all and members share", Place,
                    MemoryPlace, FilePlace) {
   constexpr int kMessages = 200;
   Place place;
@@ -440,7 +440,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: each group gets all and members share", Place,
   CHECK(NothingComes(second));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: members come and go and nothing is lost",
+TEST_CASE_TEMPLATE("OMS-GRP-011: members come and go and nothing is lost",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 2);
@@ -549,7 +549,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-005: four threads on one consumer share", Place,
   CHECK(all == std::multiset<std::string>(expected.begin(), expected.end()));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-001: a group starts where it says", Place,
+TEST_CASE_TEMPLATE("OMS-GRP-014: a group starts where it says", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 2);
@@ -573,7 +573,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-001: a group starts where it says", Place,
   CHECK(DrainBodies(again) == Numbers(13, 13));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-001: several queues are received from in turn",
+TEST_CASE_TEMPLATE("OMS-CONS-031: several queues are received from in turn",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "a");
@@ -614,7 +614,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-003: receive waits its timeout and no longer",
   }
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-003: a message from elsewhere ends the wait",
+TEST_CASE_TEMPLATE("OMS-CONS-037: a message from elsewhere ends the wait",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 4);

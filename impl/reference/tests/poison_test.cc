@@ -75,7 +75,9 @@ void CheckBuried(const FilePlace& place) {
   CHECK(NothingComes(undertaker));
 }
 
-TEST_CASE("a message that kills every consumer reaches the dead-letter queue") {
+TEST_CASE(
+    "OMS-REF-024: a message that kills every consumer reaches the "
+    "dead-letter queue") {
   FilePlace place;
   std::optional<MessagingAccessPoint> bus =
       ConnectWithDead(place.Url(), kMaxDeliveries);

@@ -87,7 +87,9 @@ OMS_ROLE(waiter) {
   }
 }
 
-TEST_CASE("messages of a killed receiver reach another one within 200 ms") {
+TEST_CASE(
+    "OMS-REF-003: messages of a killed receiver reach another one within 200 "
+    "ms") {
   constexpr int kCount = 50;
   double slowest_ms = 0;
   for (int round = 0; round < 5; ++round) {
@@ -306,7 +308,9 @@ OMS_ROLE(crowd_receiver) {
   }
 }
 
-TEST_CASE("eight processes exchange 20000 messages and each arrives once") {
+TEST_CASE(
+    "OMS-REF-013: eight processes exchange 20000 messages and each arrives "
+    "once") {
   constexpr int kSenders = 4;
   constexpr int kEach = 5000;
   FilePlace place;
@@ -411,7 +415,9 @@ TEST_CASE("a copy of a store in use opens and holds a prefix") {
   CHECK(counter.Finish());
 }
 
-TEST_CASE("a check of a store in use disturbs nobody and finds it sound") {
+TEST_CASE(
+    "OMS-REF-018: a check of a store in use disturbs nobody and finds it "
+    "sound") {
   FilePlace place;
   const std::string url = place.Url("?first-segment=16KiB&max-segment=16KiB");
   const auto bus = ConnectWith(url, kQueue, 4);
@@ -539,7 +545,7 @@ class ClosedStore {
   std::vector<Place> messages_;
 };
 
-TEST_CASE("a changed byte is found and costs one message only") {
+TEST_CASE("OMS-REF-005: a changed byte is found and costs one message only") {
   auto random = RandomOf(3);
   const auto any = [&](size_t least, size_t most) {
     return std::uniform_int_distribution<size_t>(least, most)(random);

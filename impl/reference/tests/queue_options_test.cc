@@ -131,7 +131,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-011: a dead-letter queue must exist and stay",
   Must(manager.DeleteQueue("dead"));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a plain nack waits as long as its queue says",
+TEST_CASE_TEMPLATE("OMS-SET-017: a plain nack waits as long as its queue says",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = Connect(place.Url());

@@ -127,7 +127,8 @@ void CheckDenseSequences(const std::string& path) {
 }
 
 TEST_CASE(
-    "an append that died at any step is finished or erased by a warm open") {
+    "OMS-REF-004: an append that died at any step is finished or erased by a "
+    "warm open") {
   for (const size_t count : {size_t{1}, size_t{3}}) {
     for (int step = 0; step < kAppendSteps; ++step) {
       if (count == 1 && (step == 2 || step == 4)) continue;  // Of batches only.
@@ -266,7 +267,9 @@ struct Recorder {
   int acknowledged = -1;  // -1: nor is the queue.
 };
 
-TEST_CASE("a kill after any change of a file loses nothing acknowledged") {
+TEST_CASE(
+    "OMS-REF-004: a kill after any change of a file loses nothing "
+    "acknowledged") {
   TestMachine machine;
   TempDirectory directory;
   Recorder recorder;
@@ -361,7 +364,7 @@ void RecoverAtAnyKill(const std::string& image, const TestMachine& machine,
   }
 }
 
-TEST_CASE("recovery may be killed at any change, three deep") {
+TEST_CASE("OMS-REF-004: recovery may be killed at any change, three deep") {
   TestMachine machine;
   TempDirectory directory;
   std::vector<std::string> expected;
@@ -391,7 +394,8 @@ TEST_CASE("recovery may be killed at any change, three deep") {
 }
 
 TEST_CASE(
-    "ids are never used again and offsets stay dense through recoveries") {
+    "OMS-REF-023: ids are never used again and offsets stay dense through "
+    "recoveries") {
   TestMachine machine;
   TempDirectory directory;
   std::set<std::string> ids;
@@ -462,7 +466,7 @@ TEST_CASE("queue ids are not used again after a deletion and a recovery") {
   handle.Close();
 }
 
-TEST_CASE("an ack survives the death of every process") {
+TEST_CASE("OMS-REF-001: an ack survives the death of every process") {
   TestMachine machine;
   TempDirectory directory;
   Handle handle = OpenStore(directory.path(), machine);
@@ -509,7 +513,7 @@ TEST_CASE("an ack that a flush has logged survives a power loss") {
         std::vector<std::string>{Body(1, 50), Body(3, 50), "leads a flush"});
 }
 
-TEST_CASE("a torn message takes what was logged behind it along") {
+TEST_CASE("OMS-REF-006: a torn message takes what was logged behind it along") {
   TestMachine machine;
   TempDirectory directory;
   Handle handle = OpenStore(directory.path(), machine);

@@ -78,7 +78,8 @@ std::vector<std::string> Without(std::vector<std::string> all,
 }
 
 TEST_CASE(
-    "a last record cut at any 32 bytes leaves the prefix, and it is sound") {
+    "OMS-REF-006: a last record cut at any 32 bytes leaves the prefix, and "
+    "it is sound") {
   const Image image(6, 300);
   const RecordPlace& last = image.records.back();
   const std::string original =
@@ -106,7 +107,9 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a flipped body below the witness is damage at its position only") {
+TEST_CASE(
+    "OMS-REF-005: a flipped body below the witness is damage at its position "
+    "only") {
   const Image image(6, 300);
   const RecordPlace& hit = image.records[2];
   for (const uint64_t at : {uint64_t{64}, uint64_t{200}, hit.bytes() - 1}) {

@@ -80,7 +80,7 @@ TEST_CASE("a flush that fails fails what it was for") {
   CHECK(counts.settled == 0);
 }
 
-TEST_CASE("OMS-CONS-020: with ack.sync a caller that does not wait is told") {
+TEST_CASE("OMS-REF-015: with ack.sync a caller that does not wait is told") {
   TempDirectory directory;
   TestMachine machine;
   Handle handle = OpenStore(directory.path(), machine);

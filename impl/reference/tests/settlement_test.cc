@@ -49,7 +49,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: what is acknowledged does not come again",
   CHECK(NothingComes(next));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a nack with a delay is obeyed", Place,
+TEST_CASE_TEMPLATE("OMS-SET-003: a nack with a delay is obeyed", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -71,7 +71,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a nack with a delay is obeyed", Place,
   }
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a nack of no delay returns at once", Place,
+TEST_CASE_TEMPLATE("OMS-SET-004: a nack of no delay returns at once", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -91,7 +91,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a nack of no delay returns at once", Place,
   CheckComesAgain(consumer, "2", 1);
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a plain nack backs off for a second", Place,
+TEST_CASE_TEMPLATE("OMS-SET-017: a plain nack backs off for a second", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -109,7 +109,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a plain nack backs off for a second", Place,
   CHECK(waited < std::chrono::seconds(5));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a negative delay is refused", Place,
+TEST_CASE_TEMPLATE("OMS-SET-016: a negative delay is refused", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a negative delay is refused", Place,
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-009: a stale receipt is 1604 and settles nothing",
+TEST_CASE_TEMPLATE("OMS-SET-018: a stale receipt is 1604 and settles nothing",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -148,7 +148,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-009: a stale receipt is 1604 and settles nothing",
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-009: a receipt is stale after a nack", Place,
+TEST_CASE_TEMPLATE("OMS-SET-018: a receipt is stale after a nack", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -163,7 +163,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-009: a receipt is stale after a nack", Place,
   CheckComesAgain(consumer, "x", 2);
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-009: an ack before the redelivery counts", Place,
+TEST_CASE_TEMPLATE("OMS-SET-018: an ack before the redelivery counts", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -179,7 +179,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-009: an ack before the redelivery counts", Place,
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-009: receipts are shared within a group", Place,
+TEST_CASE_TEMPLATE("OMS-SET-019: receipts are shared within a group", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 2);
@@ -225,7 +225,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-015: settling many reports on each", Place,
   CheckComesAgain(consumer, "2", 2);
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a lease that ends gives to another", Place,
+TEST_CASE_TEMPLATE("OMS-SET-001: a lease that ends gives to another", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -291,7 +291,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-010: the end of a consumer gives back at once",
   CHECK(steady_clock::now() - begin < std::chrono::seconds(5));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: what one holds does not stall the others",
+TEST_CASE_TEMPLATE("OMS-SET-014: what one holds does not stall the others",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url("?window=16"), "orders");
@@ -319,7 +319,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: what one holds does not stall the others",
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: too much unsettled stalls and goes on", Place,
+TEST_CASE_TEMPLATE("OMS-SET-014: too much unsettled stalls and goes on", Place,
                    MemoryPlace, FilePlace) {
   constexpr size_t kWindow = 16;
   constexpr int kMessages = 200;
@@ -346,7 +346,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: too much unsettled stalls and goes on", Place,
   CHECK(DrainBodies(consumer) == Numbers(2 * kWindow + 2, kMessages));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-002: a window may hold one message back and go on",
+TEST_CASE_TEMPLATE("OMS-SET-014: a window may hold one message back and go on",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url("?window=16"), "orders");
@@ -371,7 +371,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: a window may hold one message back and go on",
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack settles what came before",
+TEST_CASE_TEMPLATE("OMS-SET-009: a cumulative ack settles what came before",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders", 2);
@@ -412,7 +412,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack settles what came before",
   CHECK(back == expected);
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack leaves others' alone", Place,
+TEST_CASE_TEMPLATE("OMS-SET-010: a cumulative ack leaves others' alone", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -433,7 +433,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-008: a cumulative ack leaves others' alone", Place,
   CHECK(NothingComes(consumer));
 }
 
-TEST_CASE_TEMPLATE("OMS-CONS-008: an extended lease ends when it says", Place,
+TEST_CASE_TEMPLATE("OMS-SET-012: an extended lease ends when it says", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -488,7 +488,7 @@ struct Prefetched {
   PushConsumer consumer;
 };
 
-TEST_CASE_TEMPLATE("OMS-PUSH-006: stop gives back uncounted what nobody saw",
+TEST_CASE_TEMPLATE("OMS-SET-015: stop gives back uncounted what nobody saw",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");
@@ -505,7 +505,7 @@ TEST_CASE_TEMPLATE("OMS-PUSH-006: stop gives back uncounted what nobody saw",
   CHECK(steady_clock::now() - begin < std::chrono::seconds(5));
 }
 
-TEST_CASE_TEMPLATE("OMS-PUSH-004: unbind gives back uncounted what nobody saw",
+TEST_CASE_TEMPLATE("OMS-SET-015: unbind gives back uncounted what nobody saw",
                    Place, MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(place.Url(), "orders");

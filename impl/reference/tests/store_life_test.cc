@@ -108,7 +108,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-007: access points send and receive together",
   CHECK(bodies == std::multiset<std::string>(expected.begin(), expected.end()));
 }
 
-TEST_CASE("OMS-MAP-001: a memory store ends with its last access point") {
+TEST_CASE("OMS-REF-019: a memory store ends with its last access point") {
   const MemoryPlace place;
   {
     const auto bus = ConnectWith(place.Url(), "orders");
@@ -118,7 +118,7 @@ TEST_CASE("OMS-MAP-001: a memory store ends with its last access point") {
   CHECK(Must(Connect(place.Url()).resource_manager().ListQueues()).empty());
 }
 
-TEST_CASE("OMS-MAP-001: a file store keeps everything when it is closed") {
+TEST_CASE("OMS-REF-019: a file store keeps everything when it is closed") {
   FilePlace place;
   std::string held_id;
   std::string last_id;
@@ -273,7 +273,7 @@ TEST_CASE_TEMPLATE("OMS-CONS-002: one message may be larger than a segment",
   if constexpr (Place::kIsFile) CheckSound(place.path());
 }
 
-TEST_CASE("OMS-CONS-002: what everybody settled frees the disk") {
+TEST_CASE("OMS-REF-016: what everybody settled frees the disk") {
   constexpr int kRound = 500;
   constexpr int kRounds = 10;
   FilePlace place;
@@ -383,7 +383,7 @@ TEST_CASE("OMS-MAP-012: deleting a queue frees its disk") {
   CheckSound(place.path());
 }
 
-TEST_CASE_TEMPLATE("OMS-PROD-001: a full store refuses and recovers", Place,
+TEST_CASE_TEMPLATE("OMS-REF-008: a full store refuses and recovers", Place,
                    MemoryPlace, FilePlace) {
   Place place;
   const auto bus = ConnectWith(

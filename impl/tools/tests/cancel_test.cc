@@ -15,7 +15,7 @@ std::string IdOf(const Ended& sent) {
   return SplitLines(sent.out).at(0);
 }
 
-TEST_CASE("OMS-CLI-011: a delayed message can be cancelled until it is due") {
+TEST_CASE("OMS-CLI-018: a delayed message can be cancelled until it is due") {
   const Store store;
   const std::string withdrawn =
       IdOf(store.Send({"withdrawn", "--delay", "1500ms"}));
@@ -33,7 +33,7 @@ TEST_CASE("OMS-CLI-011: a delayed message can be cancelled until it is due") {
   }
 }
 
-TEST_CASE("OMS-CLI-011: nonsense is not cancelled") {
+TEST_CASE("OMS-CLI-018: nonsense is not cancelled") {
   const Store store;
   const std::string id = IdOf(store.Send({"later", "--delay", "1h"}));
 

@@ -17,7 +17,7 @@ constexpr const char* kMessage =
 
 }  // namespace
 
-TEST_CASE("OMS-CLI-015: filter prints the truth and ends with it") {
+TEST_CASE("OMS-CLI-019: filter prints the truth and ends with it") {
   const Ended yes = Oms({"filter", "price * 2 > 100", "-"}, kMessage);
   const Ended no = Oms({"filter", "kind LIKE 'b%'", "-"}, kMessage);
   const Ended unknown = Oms({"filter", "city = 'Berlin'", "-"}, kMessage);
@@ -31,7 +31,7 @@ TEST_CASE("OMS-CLI-015: filter prints the truth and ends with it") {
   CHECK((yes.err + no.err + unknown.err).empty());
 }
 
-TEST_CASE("OMS-CLI-015: filter reads a file and what receive prints") {
+TEST_CASE("OMS-CLI-019: filter reads a file and what receive prints") {
   const Store store;
   const std::string file = (store.folder() / "message.json").string();
   std::ofstream(file) << kMessage << '\n';
@@ -46,7 +46,7 @@ TEST_CASE("OMS-CLI-015: filter reads a file and what receive prints") {
             .code == 0);
 }
 
-TEST_CASE("OMS-CLI-015: filter points at what is wrong in an expression") {
+TEST_CASE("OMS-CLI-019: filter points at what is wrong in an expression") {
   const Ended end = Oms({"filter", "price >", "-"}, kMessage);
   const Ended lines = Oms(
       {"filter", "kind = '\xC3\xA4' AND\n\tprice + 'a' > 3", "-"}, kMessage);
@@ -70,7 +70,7 @@ TEST_CASE("OMS-CLI-015: filter points at what is wrong in an expression") {
                           std::string(59, ' ') + "^\n"));
 }
 
-TEST_CASE("OMS-CLI-015: filter fails with 2 where there is no message") {
+TEST_CASE("OMS-CLI-019: filter fails with 2 where there is no message") {
   CheckFailed(Oms({"filter", "a = 1", "-"}, "{"), 2, 1418, "not JSON");
   CheckFailed(Oms({"filter", "a = 1", "/no/such/file"}), 2, 1418,
               "No such file or directory");
