@@ -30,8 +30,8 @@ inline namespace v0 {
 //   qos              0, 1 or 2
 //   durability       "volatile", "process" or "disk"
 //   partition        of a delivered message where it lay, else where it shall
-//   go properties       an object: true and false, strings, integers (int64)
-//   and
+//                    go
+//   properties       an object: true and false, strings, integers (int64) and
 //                    numbers with a fraction or an exponent (double); every
 //                    other type, and a double that is no finite number, as
 //                    {"type":"int32","value":7}: int16, int32, float, double,
