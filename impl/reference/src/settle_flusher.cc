@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "openmessaging/internal/thread_start.h"
 #include "openmessaging/receipt.h"
 
 namespace openmessaging::reference {
@@ -27,7 +28,8 @@ void SettleFlusher::Add(SettledBatch batch) {
   batches_.push_back(std::move(batch));
   if (thread_ == nullptr) {
     process_ = ::getpid();
-    thread_ = std::make_unique<std::thread>([this] { Run(); });
+    thread_ = std::make_unique<std::thread>(
+        internal::StartThread([this] { Run(); }));
   }
   changed_.NotifyAll();
 }
