@@ -375,7 +375,8 @@ inline void CreateQueue(Store& store, std::string_view name,
 
 // Sends in one batch. Returns: the outcome of each message.
 inline std::vector<absl::StatusOr<SendResult>> TrySend(
-    const std::shared_ptr<Store>& store, std::span<const Message> batch) {
+    const std::shared_ptr<Store>& store, std::span<const Message> batch,
+    TimePoint deadline = Soon()) {
   struct Results final : driver::SendCompletion {
     void Sent(size_t index, const SendResult& result) override {
       all[index] = result;
@@ -387,7 +388,7 @@ inline std::vector<absl::StatusOr<SendResult>> TrySend(
   } results;
   results.all.resize(batch.size());
   driver::CallContext context;
-  context.deadline = Soon();
+  context.deadline = deadline;
   ReferenceProducer producer(store, false);
   producer.Send(batch, context, results);
   return std::move(results.all);

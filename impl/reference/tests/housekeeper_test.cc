@@ -244,6 +244,34 @@ TEST_CASE("what a producer leaves at its deadline completes with 1504") {
   CHECK(house.sends.endings().size() == 3);
 }
 
+TEST_CASE("a waiting send whose flush hangs answers 1504 and is stored") {
+  House house;
+  Member member(house.store, "g");
+  house.door.Shut();
+  house.SendMany(1);
+  house.door.AwaitHeld();
+  const Message late[2] = {MakeMessage("late 0"), MakeMessage("late 1")};
+  const auto begin = steady_clock::now();
+
+  const auto results = TrySend(house.store, late, begin + milliseconds(50));
+
+  CHECK(steady_clock::now() - begin >= milliseconds(50));
+  for (const auto& result : results) {
+    CHECK(OmsCode(result.status()) == Code::kFlushTimeout);
+    CHECK(OutcomeOf(result.status()) == Outcome::kStored);
+    CHECK_FALSE(IsRetriable(result.status()));
+  }
+  // Nobody gets what no disk has yet.
+  CHECK(member.Take().empty());
+  house.door.Open();
+  REQUIRE(house.sends.Await(1) == 1);
+  REQUIRE(TrySend(house.store, {late, 1})[0].ok());
+  const auto seen = member.Take();
+  REQUIRE(seen.size() == 4);
+  CHECK(seen[1].body == "late 0");
+  CHECK(seen[2].body == "late 1");
+}
+
 TEST_CASE("closing the store completes what is left") {
   House house;
   house.SendMany(50);
