@@ -2,24 +2,39 @@
 
 #include "signals.h"
 
+#include <atomic>
 #include <csignal>
+
+#include "openmessaging/internal/thread_start.h"
 
 namespace openmessaging::tools {
 namespace {
 
-volatile std::sig_atomic_t ended_by = 0;
+std::atomic<int> ended_by = 0;
 
-void OnSignal(int number) { ended_by = number; }
+// Waits for both signals. Waiting for them cannot miss one, as a handler can
+// whose thread never comes to a place where it may run.
+void Wait(const sigset_t& ends) {
+  int number = 0;
+  if (sigwait(&ends, &number) != 0) return;
+  ended_by = number;
+  if (sigwait(&ends, &number) != 0) return;
+  pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);
+  std::raise(number);
+}
 
 }  // namespace
 
 void WatchSignals() {
-  struct sigaction action {};
-  action.sa_handler = OnSignal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigset_t ends;
+  sigemptyset(&ends);
   for (const int number : {SIGINT, SIGTERM}) {
-    sigaction(number, &action, nullptr);
+    sigaddset(&ends, number);
+    // What a shell had us ignore would not be waited for.
+    std::signal(number, SIG_DFL);
   }
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  internal::StartThread([ends] { Wait(ends); }).detach();
 }
 
 int EndedBy() { return ended_by; }

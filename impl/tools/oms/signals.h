@@ -12,8 +12,9 @@ namespace openmessaging::tools {
 // How long such a wish may take to be noticed.
 inline constexpr std::chrono::milliseconds kSignalCheck{100};
 
-// Notes SIGINT and SIGTERM from now on. The first is obeyed between two
-// messages, a second one ends the process at once.
+// Notes SIGINT and SIGTERM from now on, in a thread of its own. The first is
+// obeyed between two messages, a second one ends the process at once. Call it
+// once, before other threads than the library's are made.
 void WatchSignals();
 
 // Returns: the signal that asks for the end; 0 before.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <thread>
 
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
@@ -128,6 +129,26 @@ TEST_CASE("OMS-CLI-007: an interrupt ends a receiver between two messages") {
     CHECK(ended.err.empty());
     CHECK(store.Receive().out.empty());
   }
+}
+
+TEST_CASE("OMS-CLI-007: a second interrupt ends what is stuck") {
+  const Store store;
+  const std::string body(1 << 20, 'x');
+  REQUIRE(store.Send({"--stdin-lines"}, "first\n" + body + "\n").code == 0);
+  Program receiver(OmsCommand({"receive", store.url(), "orders"}));
+  REQUIRE(receiver.WaitForLines(1, seconds(30)));
+
+  // Nobody reads on, and a pipe holds less than the body.
+  for (int n = 0; n < 40; ++n) {
+    REQUIRE(::kill(receiver.pid(), SIGINT) == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  }
+  const Ended ended = receiver.Wait();
+
+  CHECK(ended.code == 128 + SIGINT);
+  CHECK(ended.out.size() < body.size());
+  CHECK(SplitLines(store.Receive({"--timeout", "10s", "--max", "1"}).out)
+            .size() == 1);
 }
 
 TEST_CASE("OMS-CLI-007: a killed receiver loses nothing") {
