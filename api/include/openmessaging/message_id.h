@@ -101,8 +101,9 @@ class MessageId {
  private:
   static constexpr uint8_t kCounted = 255;
 
-  uint8_t size_ = 0;  // 0 empty, kCounted, else the length of the text.
+  // First, so that what a store writes and a send copies is aligned.
   std::array<char, kMaxTextBytes> bytes_{};
+  uint8_t size_ = 0;  // 0 empty, kCounted, else the length of the text.
 };
 
 }  // namespace v0

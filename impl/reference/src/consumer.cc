@@ -17,8 +17,6 @@ namespace {
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
-// Taken under one hold of a cursor's lock.
-constexpr size_t kMaxTake = 64;
 // A sleep is bounded: whoever should wake us may have died before.
 constexpr nanoseconds kMaxSleep{50'000'000};
 // How long another's flush is waited for before looking around again.
@@ -214,12 +212,11 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
   if (partition.WasMoved()) {
     NoticeSeek(partition, SeeksOf(partition.cursor().images.Load()));
   }
-  std::array<HandOut, kMaxTake> outs;
-  const size_t wanted = std::min(max, outs.size());
+  const size_t wanted = std::min(max, hand_outs_.size());
   const TakeResult taken = window.Take(
       wanted, now_ns,
       std::chrono::duration_cast<nanoseconds>(options_.lease).count(),
-      store_->log().durable(), outs.data(), deadline);
+      store_->log().durable(), hand_outs_.data(), deadline);
   if (taken.count > 0 && taken.seeks != partition.seeks()) {
     NoticeSeek(partition, taken.seeks);
   }
@@ -246,7 +243,7 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
         " from offset ", *taken.lost,
         " on cannot be found in the store; skipped");
   }
-  for (const HandOut& out : std::span(outs).first(taken.count)) {
+  for (const HandOut& out : std::span(hand_outs_).first(taken.count)) {
     partition.Remember(out);
     auto message = partition.Load(out);
     if (!message.ok()) {

@@ -5,6 +5,7 @@
 #ifndef OPENMESSAGING_REFERENCE_CONSUMER_H_
 #define OPENMESSAGING_REFERENCE_CONSUMER_H_
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -190,6 +191,9 @@ class ReferenceConsumer final : public driver::Consumer {
     absl::Status late{};
   };
 
+  // Taken under one hold of a cursor's lock.
+  static constexpr size_t kMaxTake = 64;
+
   // Errors: 1404 a bound queue was deleted; 1602 the group was.
   absl::Status CheckAlive(uint32_t version);
   absl::Status LookAround(size_t max, TimePoint deadline,
@@ -243,6 +247,9 @@ class ReferenceConsumer final : public driver::Consumer {
   std::vector<std::shared_ptr<BoundQueue>> bound_;
   std::vector<QueueState*> queue_states_;
   size_t turn_ = 0;
+  // What one look takes; here, because clearing it would cost a receive more
+  // than the rest of the look.
+  std::array<HandOut, kMaxTake> hand_outs_;
   // Of the catalog when all that is bound was last known to live.
   uint32_t alive_version_ = 0;
   absl::Status pending_damage_;

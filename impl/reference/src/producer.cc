@@ -286,10 +286,17 @@ void ReferenceProducer::Send(std::span<const Message> batch,
     for (size_t i = 0; i < batch.size(); ++i) done.Failed(i, usable);
     return;
   }
-  // A completion may send again on this thread; it gets a scratch of its own.
   Scratch& of_thread = Scratch::OfThread();
+  if (!of_thread.in_use) return SendWith(of_thread, batch, context, done);
+  // A completion sends again on this thread.
   Scratch nested;
-  Scratch& scratch = of_thread.in_use ? nested : of_thread;
+  SendWith(nested, batch, context, done);
+}
+
+void ReferenceProducer::SendWith(Scratch& scratch,
+                                 std::span<const Message> batch,
+                                 const driver::CallContext& context,
+                                 driver::SendCompletion& done) {
   scratch.in_use = true;
   scratch.Clear();
   const int64_t store_ms = store_->environment().clock->WallMs();
@@ -392,15 +399,16 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
       done.Failed(item.index, flushed);
       continue;
     }
-    SendResult result;
-    result.message_id = MessageId(
-        store_->uuid(),
-        append.duplicate ? append.epoch : store_->control().header().epoch,
-        append.sequence);
-    result.duplicate = append.duplicate;
-    result.partition = static_cast<int32_t>(
-        item.queue->Shown(PartitionOf(append.queue_partition)));
-    result.offset = static_cast<int64_t>(append.offset);
+    // Made where it stands: a copy would wait for each piece of the id.
+    const SendResult result{
+        .message_id = MessageId(
+            store_->uuid(),
+            append.duplicate ? append.epoch : store_->control().header().epoch,
+            append.sequence),
+        .partition = static_cast<int32_t>(
+            item.queue->Shown(PartitionOf(append.queue_partition))),
+        .offset = static_cast<int64_t>(append.offset),
+        .duplicate = append.duplicate};
     done.Sent(item.index, result);
   }
 }

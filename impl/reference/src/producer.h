@@ -38,6 +38,9 @@ class ReferenceProducer final : public driver::Producer {
   // Returns: the queue, remembered from the last call where it is the same.
   absl::StatusOr<std::shared_ptr<const Queue>> QueueOf(std::string_view name,
                                                        TimePoint deadline);
+  void SendWith(Scratch& scratch, std::span<const Message> batch,
+                const driver::CallContext& context,
+                driver::SendCompletion& done);
   absl::Status Plan(const Message& message, const driver::CallContext& context,
                     int64_t store_ms, Scratch& scratch);
   void CompleteAll(Scratch& scratch, bool caller_waits, TimePoint deadline,
