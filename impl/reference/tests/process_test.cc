@@ -545,7 +545,9 @@ class ClosedStore {
   std::vector<Place> messages_;
 };
 
-TEST_CASE("OMS-REF-005: a changed byte is found and costs one message only") {
+TEST_CASE(
+    "OMS-REF-005 OMS-FAIL-014: a changed byte is found and costs one message "
+    "only") {
   auto random = RandomOf(3);
   const auto any = [&](size_t least, size_t most) {
     return std::uniform_int_distribution<size_t>(least, most)(random);
