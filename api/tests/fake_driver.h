@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -66,6 +67,7 @@ struct Script {
   bool new_receipts = false;   // Extend replaces the receipt.
   bool leases = false;         // What is out comes back after its lease.
   bool admin = true;           // Whether queues can be managed.
+  bool namespaces = true;      // And namespaces.
   bool stream = true;          // Whether they can be read as streams.
   size_t deleted = 0;          // So many of a stream's oldest are gone.
   std::deque<absl::Status> read_failures{};  // Told beside what came.
@@ -900,6 +902,7 @@ struct Unknown {
 
 class Connection final : public driver::Connection,
                          public driver::Admin,
+                         public driver::NamespaceControl,
                          public driver::StreamSource {
  public:
   explicit Connection(std::shared_ptr<Broker> broker)
@@ -940,6 +943,10 @@ class Connection final : public driver::Connection,
     const std::lock_guard lock(broker_->mutex_);
     if (interface_name == driver::Admin::kInterface && broker_->script_.admin) {
       return static_cast<driver::Admin*>(this);
+    }
+    if (interface_name == driver::NamespaceControl::kInterface &&
+        broker_->script_.namespaces) {
+      return static_cast<driver::NamespaceControl*>(this);
     }
     if (interface_name == driver::StreamSource::kInterface &&
         broker_->script_.stream) {
@@ -991,6 +998,10 @@ class Connection final : public driver::Connection,
   absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,
                            driver::TimePoint /*deadline*/) override {
     const std::lock_guard lock(broker_->mutex_);
+    const std::string_view name_space = SplitQueueName(queue).name_space;
+    if (!name_space.empty() && !namespaces_.contains(name_space)) {
+      return NoNamespace("create a queue in", name_space);
+    }
     if (broker_->queues_.contains(queue)) {
       return MakeStatus(Code::kQueueExists, "create queue \"", queue,
                         "\": there is one");
@@ -1010,6 +1021,9 @@ class Connection final : public driver::Connection,
   absl::StatusOr<std::vector<QueueInfo>> ListQueues(
       std::string_view name_space, driver::TimePoint /*deadline*/) override {
     const std::lock_guard lock(broker_->mutex_);
+    if (!name_space.empty() && !namespaces_.contains(name_space)) {
+      return NoNamespace("list", name_space);
+    }
     std::vector<QueueInfo> list;
     for (const auto& [name, queue] : broker_->queues_) {
       if (SplitQueueName(name).name_space == name_space) {
@@ -1026,7 +1040,40 @@ class Connection final : public driver::Connection,
     return QueueInfo{found->first, {partitions_[found->first]}};
   }
 
+  // --- driver::NamespaceControl ---
+  absl::Status CreateNamespace(std::string_view name_space,
+                               driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    if (namespaces_.emplace(name_space).second) return absl::OkStatus();
+    return MakeStatus(Code::kNamespaceExists, "create namespace \"",
+                      name_space, "\": there is one");
+  }
+  absl::Status DeleteNamespace(std::string_view name_space,
+                               driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    const auto found = namespaces_.find(name_space);
+    if (found == namespaces_.end()) return NoNamespace("delete", name_space);
+    for (const auto& [name, queue] : broker_->queues_) {
+      if (SplitQueueName(name).name_space != name_space) continue;
+      return MakeStatus(Code::kIllegalState, "delete namespace \"", name_space,
+                        "\": it has queues");
+    }
+    namespaces_.erase(found);
+    return absl::OkStatus();
+  }
+  // The last one first: the order is the portable layer's.
+  absl::StatusOr<std::vector<std::string>> ListNamespaces(
+      driver::TimePoint /*deadline*/) override {
+    const std::lock_guard lock(broker_->mutex_);
+    return std::vector<std::string>(namespaces_.rbegin(), namespaces_.rend());
+  }
+
  private:
+  static absl::Status NoNamespace(std::string_view what,
+                                  std::string_view name_space) {
+    return MakeStatus(Code::kNamespaceNotFound, what, " namespace \"",
+                      name_space, "\": there is none");
+  }
   static absl::Status Missing(std::string_view what, std::string_view queue) {
     return MakeStatus(Code::kQueueNotFound, what, " queue \"", queue,
                       "\": no such queue");
@@ -1047,6 +1094,7 @@ class Connection final : public driver::Connection,
   const std::shared_ptr<Broker> broker_;
   const OpenCount open_ = std::make_shared<std::atomic<int>>(0);
   std::map<std::string, int32_t> partitions_;
+  std::set<std::string, std::less<>> namespaces_;
   Native native_;
 };
 

@@ -136,6 +136,7 @@ TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {
 
   CHECK(manager.CreateQueue("new", {.partitions = 4}).ok());
   CHECK(OmsCode(manager.CreateQueue("new")) == Code::kQueueExists);
+  REQUIRE(manager.CreateNamespace("eu").ok());
   CHECK(manager.CreateQueue("eu://new").ok());
 
   CHECK(manager.DescribeQueue("new")->options.partitions == 4);
@@ -151,6 +152,63 @@ TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {
   Producer producer = world.MakeProducer();
   CHECK(OmsCode(producer.Send(Message("new", "x")).status()) ==
         Code::kQueueNotFound);
+}
+
+TEST_CASE("OMS-NS-001: namespaces are created and listed and deleted") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+  const auto listed = [&] { return manager.ListNamespaces().value(); };
+  using Names = std::vector<std::string>;
+  CHECK(listed().empty());
+
+  CHECK(manager.CreateNamespace("us").ok());
+  CHECK(manager.CreateNamespace("eu").ok());
+  CHECK(OmsCode(manager.CreateNamespace("eu")) == Code::kNamespaceExists);
+
+  CHECK(listed() == Names{"eu", "us"});
+  CHECK(manager.ListQueues("eu")->empty());
+  CHECK(manager.CreateQueue("eu://bills").ok());
+  CHECK(manager.ListQueues("eu")->size() == 1);
+  CHECK(OmsCode(manager.DeleteNamespace("eu")) == Code::kIllegalState);
+  CHECK(manager.DeleteQueue("eu://bills").ok());
+  CHECK(manager.DeleteNamespace("eu").ok());
+  CHECK(listed() == Names{"us"});
+  CHECK(OmsCode(manager.DeleteNamespace("eu")) == Code::kNamespaceNotFound);
+  CHECK(OmsCode(manager.ListQueues("eu").status()) ==
+        Code::kNamespaceNotFound);
+  CHECK(OmsCode(manager.CreateQueue("eu://bills")) == Code::kNamespaceNotFound);
+}
+
+TEST_CASE("OMS-NS-001: a driver that cannot manage namespaces says so") {
+  World world;
+  world.broker->Set([](Script& script) { script.namespaces = false; });
+  ResourceManager manager = world.bus->resource_manager();
+
+  const absl::Status created = manager.CreateNamespace("eu");
+
+  CHECK(OmsCode(created) == Code::kUnsupported);
+  CHECK(std::string(created.message()) ==
+        "create namespace \"eu\": driver fake cannot manage namespaces; "
+        "expected the broker's own tools (OMS-NS-001)");
+  CHECK(OmsCode(manager.DeleteNamespace("eu")) == Code::kUnsupported);
+  CHECK(OmsCode(manager.ListNamespaces().status()) == Code::kUnsupported);
+  // It has queues all the same.
+  CHECK(manager.CreateQueue("new").ok());
+}
+
+TEST_CASE("OMS-NS-002: names of namespaces are checked before the driver") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  for (const std::string& bad :
+       {std::string(), std::string("a b"), std::string("oms.mine"),
+        std::string("eu://"), std::string("eu://orders"), std::string("é"),
+        std::string("a\nb"), std::string(kMaxNameBytes + 1, 'n')}) {
+    INFO(bad);
+    CHECK(OmsCode(manager.CreateNamespace(bad)) == Code::kBadParameter);
+    CHECK(OmsCode(manager.DeleteNamespace(bad)) == Code::kBadParameter);
+  }
+  CHECK(manager.CreateNamespace(std::string(kMaxNameBytes, 'n')).ok());
 }
 
 TEST_CASE("OMS-MAP-005: a queue is asked anew once it was made or deleted") {

@@ -121,6 +121,8 @@ struct CapabilityLimits {
   std::optional<size_t> max_properties = std::nullopt;
   std::optional<size_t> max_batch_messages = std::nullopt;
   std::optional<int32_t> max_partitions = std::nullopt;
+  std::optional<int32_t> max_queues = std::nullopt;
+  std::optional<int32_t> max_namespaces = std::nullopt;
   std::optional<int32_t> priority_levels = std::nullopt;
   std::optional<std::chrono::milliseconds> max_delay = std::nullopt;
   std::optional<std::chrono::milliseconds> max_deduplication_window =

@@ -20,6 +20,7 @@ inline constexpr size_t kMaxProperties = 1024;                   // 1411
 inline constexpr int kMaxPropertiesDepth = 8;                    // 1411
 inline constexpr int32_t kMaxPartitions = 1024;                  // 1415
 inline constexpr int32_t kMaxQueues = 65536;                     // 1416
+inline constexpr int32_t kMaxNamespaces = 1024;                  // 1417
 inline constexpr size_t kMaxNameBytes = 255;                     // 1418
 
 }  // namespace v0

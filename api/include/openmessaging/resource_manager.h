@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ResourceManager creates, lists and deletes queues, and moves and deletes
-// groups, where the broker lets clients do that.
+// ResourceManager creates, lists and deletes queues and namespaces, and moves
+// and deletes groups, where the broker lets clients do that.
 
 #ifndef OPENMESSAGING_RESOURCE_MANAGER_H_
 #define OPENMESSAGING_RESOURCE_MANAGER_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/text.h"
 #include "openmessaging/internal/utf8.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_info.h"
@@ -31,7 +33,7 @@
 namespace openmessaging {
 inline namespace v0 {
 
-// Manages the queues and groups of one access point. Obtain one from
+// Manages the namespaces, queues and groups of one access point. Obtain one from
 // MessagingAccessPoint::resource_manager().
 //
 // Every method blocks up to the attribute operation.timeout, and answers
@@ -42,12 +44,33 @@ inline namespace v0 {
 // Lifetime: a copyable handle; it keeps its connection alive.
 class ResourceManager {
  public:
+  // A namespace keeps queues apart: `eu://orders`, `us://orders` and `orders`,
+  // which is in the default namespace, have nothing in common. A name says the
+  // same in every call; none is relative to another. Queues are created in a
+  // namespace once it is there.
+  // Errors: kAlreadyExists 1407: it exists; kResourceExhausted 1417: too many
+  // namespaces; kUnimplemented 1600: the capability namespaces is missing.
+  // Implements: OMS-NS-001, 002, 004.
+  [[nodiscard]] absl::Status CreateNamespace(std::string_view name_space);
+
+  // Deletes an empty namespace; its name may be used again.
+  // Errors: kNotFound 1405; kFailedPrecondition 1602: it has queues; they are
+  // deleted one by one, so that no message goes by accident.
+  // Implements: OMS-NS-001, 002.
+  [[nodiscard]] absl::Status DeleteNamespace(std::string_view name_space);
+
+  // Returns: the names of all in their order, but the default one, which has no
+  // name and is always there.
+  // Implements: OMS-NS-001.
+  [[nodiscard]] absl::StatusOr<std::vector<std::string>> ListNamespaces();
+
   // Errors:
   //   kInvalidArgument    1418: fewer than 1 partition, a negative number, a
   //                       limit of deliveries without a dead-letter queue, or
   //                       a dead-letter queue that is the queue itself
   //   kAlreadyExists      1406: there is such a queue, whatever its options
   //   kNotFound           1404: there is no such dead-letter queue
+  //                       1405: the namespace of one of the two is missing
   //   kResourceExhausted  1415, 1416: too many partitions, too many queues
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::Status CreateQueue(std::string_view queue,
@@ -121,6 +144,9 @@ class ResourceManager {
 
   absl::StatusOr<driver::Admin*> Admin(std::string_view operation,
                                        std::string_view object) const;
+  // Errors: 1600.
+  absl::StatusOr<driver::NamespaceControl*> Namespaces(
+      std::string_view operation) const;
   // Errors: 1418 a bad name; 1600.
   absl::StatusOr<driver::GroupControl*> Groups(std::string_view operation,
                                                std::string_view queue,
@@ -158,6 +184,46 @@ inline absl::StatusOr<driver::Admin*> ResourceManager::Admin(
                     std::string_view(connection_->url().driver()),
                     " cannot manage queues; expected the broker's own tools "
                     "(OMS-MAP-010)");
+}
+
+inline absl::StatusOr<driver::NamespaceControl*> ResourceManager::Namespaces(
+    std::string_view operation) const {
+  auto* const namespaces = driver::QueryInterface<driver::NamespaceControl>(
+      connection_->connection());
+  if (namespaces != nullptr) return namespaces;
+  return MakeStatus(Code::kUnsupported, operation, ": driver ",
+                    std::string_view(connection_->url().driver()),
+                    " cannot manage namespaces; expected the broker's own "
+                    "tools (OMS-NS-001)");
+}
+
+inline absl::Status ResourceManager::CreateNamespace(
+    std::string_view name_space) {
+  absl::Status status = CheckNamespaceName(name_space);
+  if (!status.ok()) return status;
+  const auto namespaces =
+      Namespaces(internal::Concat("create namespace \"", name_space, '"'));
+  if (!namespaces.ok()) return namespaces.status();
+  return (*namespaces)->CreateNamespace(name_space, Deadline());
+}
+
+inline absl::Status ResourceManager::DeleteNamespace(
+    std::string_view name_space) {
+  absl::Status status = CheckNamespaceName(name_space);
+  if (!status.ok()) return status;
+  const auto namespaces =
+      Namespaces(internal::Concat("delete namespace \"", name_space, '"'));
+  if (!namespaces.ok()) return namespaces.status();
+  return (*namespaces)->DeleteNamespace(name_space, Deadline());
+}
+
+inline absl::StatusOr<std::vector<std::string>>
+ResourceManager::ListNamespaces() {
+  const auto namespaces = Namespaces("list namespaces");
+  if (!namespaces.ok()) return namespaces.status();
+  auto names = (*namespaces)->ListNamespaces(Deadline());
+  if (names.ok()) std::sort(names->begin(), names->end());
+  return names;
 }
 
 inline absl::Status ResourceManager::CheckOptions(

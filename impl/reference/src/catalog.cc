@@ -9,17 +9,16 @@
 #include <cstring>
 #include <optional>
 
+#include "catalog_locked.h"
 #include "delivery_word.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/limits.h"
+#include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
 namespace {
-
-constexpr uint32_t kQueueKind = 1;
-constexpr uint32_t kGroupKind = 2;
 
 // What the names of private groups begin with; epoch, owner, number follow.
 constexpr std::string_view kPrivatePrefix = "oms.member.";
@@ -47,6 +46,15 @@ bool GetOffsets(const KeyValueView& fields, std::string_view key,
   offsets.resize(bytes.size() / sizeof(uint64_t));
   if (!bytes.empty()) std::memcpy(offsets.data(), bytes.data(), bytes.size());
   return true;
+}
+
+uint32_t KindOf(RecordType type) {
+  if (type == RecordType::kQueue) return kQueueKind;
+  return type == RecordType::kGroup ? kGroupKind : kNamespaceKind;
+}
+RecordType RecordOf(uint32_t kind) {
+  if (kind == kQueueKind) return RecordType::kQueue;
+  return kind == kGroupKind ? RecordType::kGroup : RecordType::kNamespace;
 }
 
 absl::Status QueueNotFound(std::string_view name) {
@@ -134,28 +142,6 @@ bool DecodeGroupRecord(std::string_view body, std::string& name,
   return !name.empty() && GetOffsets(*fields, "start", start);
 }
 
-// Holds the catalog lock. It protects the making of entries only, so an heir
-// has nothing to repair: what was appended is published by the log.
-class Catalog::Locked {
- public:
-  Locked(SlotLock& lock, TimePoint deadline)
-      : lock_(lock),
-        held_(lock.Acquire(deadline) != SlotLock::Result::kTimeout) {}
-  ~Locked() {
-    if (held_) lock_.Release();
-  }
-  absl::Status status() const {
-    if (held_) return absl::OkStatus();
-    return MakeStatus(Code::kTimeout,
-                      "change queues: another process held the catalog's lock "
-                      "until the deadline");
-  }
-
- private:
-  SlotLock& lock_;
-  const bool held_;
-};
-
 Catalog::Catalog(const Environment* environment, Control* control,
                  SegmentMap* segments, const Liveness* liveness)
     : environment_(environment),
@@ -190,12 +176,12 @@ absl::Status Catalog::EnsurePage() {
 
 void Catalog::Publish(const RecordHeader& header) {
   ControlHeader& control = control_->header();
-  const bool queue = CommitWord::Type(header.commit) == RecordType::kQueue;
-  const uint32_t kind = queue ? kQueueKind : kGroupKind;
-  const uint32_t id = queue ? QueueOf(header.queue_partition)
-                            : static_cast<uint32_t>(header.offset);
+  const uint32_t kind = KindOf(CommitWord::Type(header.commit));
+  const bool group = kind == kGroupKind;
+  const uint32_t id = group ? static_cast<uint32_t>(header.offset)
+                            : QueueOf(header.queue_partition);
   Shared<uint32_t>& next =
-      queue ? control.append.next_queue : control.append.next_group;
+      group ? control.append.next_group : control.append.next_queue;
   const uint32_t total = count();
   CatalogEntry* target = nullptr;
   // Ids grow, so a new one needs no search; a repeat may lie at the end.
@@ -411,6 +397,14 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
     queues_[queue->name] = std::move(queue);
     return absl::OkStatus();
   }
+  if (from.kind.Load() == kNamespaceKind) {
+    auto name = DecodeNamespaceRecord(*body);
+    if (!name) {
+      return Damaged(from.record.Load(), "it does not describe a namespace");
+    }
+    namespaces_[*std::move(name)] = &from;
+    return absl::OkStatus();
+  }
   const auto queue = queues_by_id_.find(from.queue.Load());
   if (queue == queues_by_id_.end()) return absl::OkStatus();
   auto group = std::make_shared<Group>();
@@ -440,6 +434,8 @@ absl::Status Catalog::Refresh(TimePoint deadline) {
   std::erase_if(queues_, [](const auto& e) { return !e.second->live(); });
   std::erase_if(queues_by_id_, [](const auto& e) { return !e.second->live(); });
   std::erase_if(groups_, [](const auto& e) { return !e.second->live(); });
+  std::erase_if(namespaces_,
+                [](const auto& e) { return e.second->live.Load() == 0; });
   seen_version_ = current;
   return absl::OkStatus();
 }
@@ -449,8 +445,12 @@ absl::StatusOr<std::shared_ptr<const Queue>> Catalog::FindQueue(
   const internal::MutexLock lock(mutex_);
   if (auto s = Refresh(deadline); !s.ok()) return s;
   const auto found = queues_.find(name);
-  if (found == queues_.end()) return QueueNotFound(name);
-  return found->second;
+  if (found != queues_.end()) return found->second;
+  const std::string_view name_space = SplitQueueName(name).name_space;
+  if (!name_space.empty() && !namespaces_.contains(name_space)) {
+    return NamespaceNotFound("find queue", name, name_space);
+  }
+  return QueueNotFound(name);
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const Queue>>> Catalog::Queues(
@@ -538,6 +538,9 @@ absl::Status Catalog::CreateQueue(std::string_view name,
   {
     const Locked locked(lock_, deadline);
     if (!locked.status().ok()) return locked.status();
+    for (const std::string_view named : {name, dead}) {
+      if (auto s = CheckNamespaceOf(named, name); !s.ok()) return s;
+    }
     const auto queues = LiveQueues();
     if (!queues.ok()) return queues.status();
     const auto has = [&](std::string_view wanted) {
@@ -760,11 +763,12 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     if (old.live.Load() == 0 || old.record.Load() >= position) continue;
     auto body = ReadRecord(old);
     if (!body.ok()) return body.status();
-    const bool queue = old.kind.Load() == kQueueKind;
+    const uint32_t kind = old.kind.Load();
     const uint64_t state = old.state.Load();
     std::string name;
     std::vector<uint64_t> offsets;
-    auto said = queue ? DecodeQueueRecord(*body) : std::nullopt;
+    auto said =
+        kind == kQueueKind ? DecodeQueueRecord(*body) : std::nullopt;
     if (said) {
       if (state != 0) {
         auto* const offsets_now = control_->Get<QueueState>(state);
@@ -775,7 +779,7 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
         }
       }
       *body = EncodeQueueRecord(*said);
-    } else if (!queue && DecodeGroupRecord(*body, name, offsets)) {
+    } else if (kind == kGroupKind && DecodeGroupRecord(*body, name, offsets)) {
       if (state != 0) {
         auto* const cursors = control_->Get<GroupState>(state);
         for (uint32_t p = 0; p < offsets.size() && p < cursors->partitions;
@@ -788,10 +792,10 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     Append record;
     // A deletion meanwhile must not be undone.
     record.alive = &old;
-    record.type = queue ? RecordType::kQueue : RecordType::kGroup;
+    record.type = RecordOf(kind);
     if (old.live.Load() == kLivePrivately) record.flags = kPrivateGroup;
     record.queue_partition = QueuePartition(old.queue.Load(), 0);
-    record.offset = queue ? 0 : old.id.Load();
+    record.offset = kind == kGroupKind ? old.id.Load() : 0;
     record.pieces[2] = *body;
     log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
     if (!record.status.ok() && old.live.Load() != 0) return record.status;

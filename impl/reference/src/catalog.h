@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Catalog knows the queues and groups of a store. Their names and options are
-// records of the log; ctl holds where those records are.
+// Catalog knows the queues, groups and namespaces of a store. Their names and
+// options are records of the log; ctl holds where those records are.
 
 #ifndef OPENMESSAGING_REFERENCE_CATALOG_H_
 #define OPENMESSAGING_REFERENCE_CATALOG_H_
@@ -85,6 +85,11 @@ std::string EncodeGroupRecord(std::string_view name,
 bool DecodeGroupRecord(std::string_view body, std::string& name,
                        std::vector<uint64_t>& start);
 
+// What a NAMESPACE record says.
+std::string EncodeNamespaceRecord(std::string_view name);
+// Returns: its name; nothing where the bytes are no such record.
+std::optional<std::string> DecodeNamespaceRecord(std::string_view body);
+
 // Threads: every method may be called from any thread at any time.
 class Catalog {
  public:
@@ -94,12 +99,13 @@ class Catalog {
   // The log needs the catalog to be made first.
   void set_log(Log* log) { log_ = log; }
 
-  // Changes whenever a queue or group is made or deleted, by anybody.
+  // Changes whenever a queue, group or namespace is made or deleted, by anybody.
   uint32_t version() const {
     return control_->header().catalog.version.Load();
   }
 
-  // Errors: 1404 no such queue, 1609 its record is damaged.
+  // Errors: 1404 no such queue, 1405 no such namespace, 1609 its record is
+  // damaged.
   absl::StatusOr<std::shared_ptr<const Queue>> FindQueue(
       std::string_view name, TimePoint deadline);
   absl::StatusOr<std::vector<std::shared_ptr<const Queue>>> Queues(
@@ -108,12 +114,22 @@ class Catalog {
   absl::StatusOr<std::vector<std::shared_ptr<const Group>>> Groups(
       TimePoint deadline);
 
-  // Durable when it returns. Errors: 1406, 1416, 1502; 1418, 1404 the
-  // dead-letter queue cannot be one.
+  // Durable when it returns. Errors: 1405, 1406, 1416, 1502; 1418, 1404, 1405
+  // the dead-letter queue cannot be one.
   absl::Status CreateQueue(std::string_view name, const QueueOptions& options,
                            TimePoint deadline);
   // Errors: 1404; 1602 it is the dead-letter queue of another.
   absl::Status DeleteQueue(std::string_view name, TimePoint deadline);
+
+  // Returns: the queues of a namespace. Errors: 1405.
+  absl::StatusOr<std::vector<std::shared_ptr<const Queue>>> QueuesOf(
+      std::string_view name_space, TimePoint deadline);
+  // Returns: the names of all.
+  absl::StatusOr<std::vector<std::string>> Namespaces(TimePoint deadline);
+  // Durable when it returns. Errors: 1407, 1417, 1502.
+  absl::Status CreateNamespace(std::string_view name, TimePoint deadline);
+  // Durable when it returns. Errors: 1405; 1602 it has queues.
+  absl::Status DeleteNamespace(std::string_view name, TimePoint deadline);
 
   // Finds a group of a queue, or makes it.
   absl::StatusOr<std::shared_ptr<const Group>> OpenGroup(
@@ -178,6 +194,16 @@ class Catalog {
   // Reads the newest record of every queue that there is; under the catalog
   // lock, which Refresh would want as well.
   absl::StatusOr<std::vector<QueueRecord>> LiveQueues();
+  // As above with namespaces.
+  struct LiveNamespace {
+    std::string name{};
+    uint32_t id = 0;
+  };
+  absl::StatusOr<std::vector<LiveNamespace>> LiveNamespaces();
+  // Under the catalog lock. `created`: which queue wants to know. Errors: 1405
+  // the namespace of `queue` is missing.
+  absl::Status CheckNamespaceOf(std::string_view queue,
+                                std::string_view created);
   // Brings the maps up to date.
   absl::Status Refresh(TimePoint deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Load(uint32_t index, TimePoint deadline)
@@ -217,6 +243,8 @@ class Catalog {
       ABSL_GUARDED_BY(mutex_);
   std::map<std::pair<uint32_t, std::string>, std::shared_ptr<const Group>>
       groups_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, const CatalogEntry*, std::less<>> namespaces_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace openmessaging::reference

@@ -17,7 +17,6 @@ namespace {
 constexpr uint64_t kMagic = 0x34305450'4b534d4f;  // "OMSKPT04"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
-constexpr uint32_t kQueueKind = 1;
 
 std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
                                   const StoreUuid& uuid) {
@@ -73,7 +72,10 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
   ImageWriter image;
   for (uint32_t n = 0; n < catalog.count(); ++n) {
     const CatalogEntry& entry = *catalog.entry(n);
-    if (entry.live.Load() == 0 || entry.state.Load() == 0) continue;
+    const bool has_state = entry.kind.Load() != kNamespaceKind;
+    if (entry.live.Load() == 0 || (has_state && entry.state.Load() == 0)) {
+      continue;
+    }
     // Whoever had a group of its own is gone.
     if (entry.live.Load() == kLivePrivately) continue;
     const bool queue = entry.kind.Load() == kQueueKind;
@@ -81,6 +83,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
     image.Put(entry.id.Load());
     image.Put(entry.queue.Load());
     image.Put(entry.record.Load());
+    if (!has_state) continue;
     if (queue) {
       auto* const state = control.Get<QueueState>(entry.state.Load());
       image.Put(state->partitions);
@@ -192,8 +195,10 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     const auto id = reader.Get<uint32_t>();
     const auto queue = reader.Get<uint32_t>();
     const auto record = reader.Get<uint64_t>();
-    const auto partitions = reader.Get<uint32_t>();
-    if (partitions < 1 || partitions > kMaxPartitionsPerQueue) {
+    const auto partitions =
+        kind == kNamespaceKind ? 0 : reader.Get<uint32_t>();
+    if (kind != kNamespaceKind &&
+        (partitions < 1 || partitions > kMaxPartitionsPerQueue)) {
       return Senseless();
     }
     if (auto s = catalog.EnsurePage(); !s.ok()) return s;
@@ -204,6 +209,10 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     entry.queue.Store(queue);
     entry.kind.Store(kind);
     entry.live.Store(1);
+    if (kind == kNamespaceKind) {
+      header.catalog.count.Store(number + 1);
+      continue;
+    }
     if (kind == kQueueKind) {
       const auto offset = control.Allocate(QueueState::Bytes(partitions));
       if (!offset.ok()) return offset.status();

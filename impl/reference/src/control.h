@@ -88,7 +88,7 @@ struct ControlHeader {
     Shared<int64_t> next_due_ns;
   } flush;
 
-  // Queues and groups, and preparing segments; rare.
+  // Queues, groups and namespaces, and preparing segments; rare.
   struct alignas(kCacheLine) Catalog {
     LockWord lock;
     LockWord prepare;  // Makes segments, grows idx.
@@ -184,15 +184,19 @@ inline constexpr uint32_t kNamesBodies = 2;
 // Some of them name a file that an earlier record may name as well.
 inline constexpr uint32_t kSharesBodies = 4;
 
-// One queue or group. The record in the log has its name and options.
+// One queue, group or namespace. The record in the log has its name and options.
 struct CatalogEntry {
-  Shared<uint64_t> record;  // Position of its newest QUEUE or GROUP record.
-  Shared<uint64_t> state;   // Offset of QueueState or GroupState; 0 = not yet.
-  Shared<uint32_t> id;
+  Shared<uint64_t> record;  // Position of its newest record of that type.
+  // Offset of QueueState or GroupState; 0 = not yet, or of a namespace.
+  Shared<uint64_t> state;
+  Shared<uint32_t> id;      // Namespaces and queues share one series.
   Shared<uint32_t> queue;   // Of a group: its queue's id.
-  Shared<uint32_t> kind;    // 1 queue, 2 group.
+  Shared<uint32_t> kind;    // One of those below.
   Shared<uint32_t> live;    // 0 after deletion; kLive, or kLivePrivately.
 };
+inline constexpr uint32_t kQueueKind = 1;
+inline constexpr uint32_t kGroupKind = 2;
+inline constexpr uint32_t kNamespaceKind = 3;
 inline constexpr uint32_t kLive = 1;
 // A group that is one consumer's own: nothing is kept for it.
 inline constexpr uint32_t kLivePrivately = 2;

@@ -17,8 +17,6 @@ namespace {
 
 using internal::Concat;
 
-constexpr uint32_t kQueueKind = 1;
-constexpr uint32_t kGroupKind = 2;
 // Nobody has more of either; a damaged store may.
 constexpr size_t kMaxImageBytes = size_t{4} << 30;
 constexpr uint64_t kPlaceMask = (uint64_t{1} << 48) - 1;

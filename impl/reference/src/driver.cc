@@ -19,7 +19,6 @@
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/limits.h"
-#include "openmessaging/queue_name.h"
 #include "openmessaging/reference/driver.h"
 #include "openmessaging/status.h"
 #include "producer.h"
@@ -44,7 +43,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kKeyOrder,
         Capability::kExplicitPartition, Capability::kDelay,
         Capability::kDelayCancel, Capability::kExpiry,
-        Capability::kAdmin,
+        Capability::kAdmin, Capability::kNamespaces,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
         Capability::kStartEarliest, Capability::kStream,
@@ -57,6 +56,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
     all.Set(Capability::kDurable, Support::kNative);
   }
   all.mutable_limits().max_partitions = kMaxPartitions;
+  all.mutable_limits().max_queues = kMaxQueues;
+  all.mutable_limits().max_namespaces = kMaxNamespaces;
   all.mutable_limits().max_body_bytes = kMaxBodyBytes;
   all.mutable_limits().max_delay = std::chrono::milliseconds(kMaxDelayMs);
   return all;
@@ -96,6 +97,7 @@ struct ConnectionSettings {
 
 class ReferenceConnection final : public driver::Connection,
                                   public driver::Admin,
+                                  public driver::NamespaceControl,
                                   public driver::DelayControl {
  public:
   ReferenceConnection(std::shared_ptr<Store> store,
@@ -113,7 +115,8 @@ class ReferenceConnection final : public driver::Connection,
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (found.ok()) {
       AddCapabilitiesOf(**found, all);
-    } else if (OmsCode(found.status()) != Code::kQueueNotFound) {
+    } else if (OmsCode(found.status()) != Code::kQueueNotFound &&
+               OmsCode(found.status()) != Code::kNamespaceNotFound) {
       return found.status();
     }
     return all;
@@ -141,6 +144,9 @@ class ReferenceConnection final : public driver::Connection,
     if (interface_name == driver::Admin::kInterface) {
       return static_cast<driver::Admin*>(this);
     }
+    if (interface_name == driver::NamespaceControl::kInterface) {
+      return static_cast<driver::NamespaceControl*>(this);
+    }
     if (interface_name == driver::DelayControl::kInterface) {
       return static_cast<driver::DelayControl*>(this);
     }
@@ -163,22 +169,20 @@ class ReferenceConnection final : public driver::Connection,
   // driver::Admin
   absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,
                            TimePoint deadline) override {
-    if (auto s = CheckNamed(queue); !s.ok()) return s;
-    if (auto s = CheckNamed(options.dead_letter_queue); !s.ok()) return s;
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().CreateQueue(queue, options, deadline);
   }
 
   absl::Status DeleteQueue(std::string_view queue,
                            TimePoint deadline) override {
-    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().DeleteQueue(queue, deadline);
   }
 
   absl::StatusOr<std::vector<QueueInfo>> ListQueues(
       std::string_view name_space, TimePoint deadline) override {
-    if (!name_space.empty()) return NoNamespaces(name_space);
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
-    const auto queues = store_->catalog().Queues(deadline);
+    const auto queues = store_->catalog().QueuesOf(name_space, deadline);
     if (!queues.ok()) return queues.status();
     std::vector<QueueInfo> infos;
     for (const auto& queue : *queues) infos.push_back(InfoOf(*queue));
@@ -187,16 +191,35 @@ class ReferenceConnection final : public driver::Connection,
 
   absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue,
                                           TimePoint deadline) override {
-    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (!found.ok()) return found.status();
     return InfoOf(**found);
   }
 
+  // driver::NamespaceControl
+  absl::Status CreateNamespace(std::string_view name_space,
+                               TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().CreateNamespace(name_space, deadline);
+  }
+
+  absl::Status DeleteNamespace(std::string_view name_space,
+                               TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().DeleteNamespace(name_space, deadline);
+  }
+
+  absl::StatusOr<std::vector<std::string>> ListNamespaces(
+      TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().Namespaces(deadline);
+  }
+
   // driver::DelayControl
   absl::Status Cancel(std::string_view queue, const MessageId& id,
                       TimePoint deadline) override {
-    if (auto s = CheckNamed(queue); !s.ok()) return s;
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (!found.ok()) return found.status();
     return store_->delays().Cancel(**found, id, deadline);
@@ -208,16 +231,6 @@ class ReferenceConnection final : public driver::Connection,
     info.name = queue.name;
     info.options = queue.options;
     return info;
-  }
-  static absl::Status NoNamespaces(std::string_view name) {
-    return MakeStatus(Code::kUnsupported, "use namespace \"", name,
-                      "\": this driver has no namespaces (namespaces)");
-  }
-  absl::Status CheckNamed(std::string_view queue) const {
-    if (auto s = store_->CheckUsable(); !s.ok()) return s;
-    const QueueName name = SplitQueueName(queue);
-    return name.name_space.empty() ? absl::OkStatus()
-                                   : NoNamespaces(name.name_space);
   }
 
   const std::shared_ptr<Store> store_;

@@ -22,7 +22,7 @@
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kFormatMajor = 0;
-inline constexpr uint16_t kFormatMinor = 4;
+inline constexpr uint16_t kFormatMinor = 5;
 
 // Whether this library reads and writes a store of that format. While the major
 // number is 0 each minor one stands alone; STORE decides for all files.
@@ -141,15 +141,17 @@ enum class RecordType : uint8_t {
   kCancel = 16,
   kDelayed = 17,
   kDeduplication = 20,
+  kNamespace = 21,
 };
-inline constexpr uint8_t kLastRecordType = 20;
+inline constexpr uint8_t kLastRecordType = 21;
 
 // Record flags, 8 bits.
 inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
 // The next record belongs to the same unit: a recovery keeps both or neither.
 inline constexpr uint8_t kMore = 2;
 inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
-inline constexpr uint8_t kGone = 8;   // Of QUEUE and GROUP: a deletion.
+// Of QUEUE, GROUP and NAMESPACE: a deletion.
+inline constexpr uint8_t kGone = 8;
 // Of MESSAGE and DELAYED: it came with a deduplication id, which counts.
 inline constexpr uint8_t kDeduplicated = 8;
 // Of GROUP: it is one consumer's own and ends with it.

@@ -599,6 +599,7 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
       break;
     case RecordType::kQueue:
     case RecordType::kGroup:
+    case RecordType::kNamespace:
       listener_->Publish(header);
       break;
     case RecordType::kDead:

@@ -20,8 +20,9 @@
 
 namespace openmessaging::reference {
 
-// Queues first, then groups, then the rest: retirement appends a queue's record
-// again behind messages and groups of it that stay where they are.
+// Queues and namespaces first, then groups, then the rest: retirement appends a
+// queue's record again behind messages and groups of it that stay where they
+// are.
 absl::Status Store::ReplayCatalog(
     LogScan& scan,
     absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets) {
@@ -37,8 +38,11 @@ absl::Status Store::ReplayCatalog(
             header.fields_bytes);
     const RecordType type = CommitWord::Type(header.commit);
     if (type == RecordType::kGroup) groups.push_back(header);
+    // Their numbers are of one series, which Publish finds in order.
+    if (type == RecordType::kQueue || type == RecordType::kNamespace) {
+      queues.push_back(header);
+    }
     if (type != RecordType::kQueue) return;
-    queues.push_back(header);
     auto said = DecodeQueueRecord(body);
     if (said && !said->next.empty()) {
       said->next.resize(LoggedPartitions(said->options));

@@ -207,7 +207,7 @@ TEST_CASE_TEMPLATE("OMS-PROD-011: what the store cannot do is 1600", Place,
                  absl::StatusCode::kUnimplemented);
   }
   CheckRefused(bus.resource_manager().CreateQueue("shop://orders"),
-               Code::kUnsupported, absl::StatusCode::kUnimplemented);
+               Code::kNamespaceNotFound, absl::StatusCode::kNotFound);
   CHECK(Must(producer.Send(plain)).offset == 0);
 }
 

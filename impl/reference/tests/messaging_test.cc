@@ -842,7 +842,8 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kGroups, Capability::kExclusive, Capability::kBroadcast,
         Capability::kPartitions, Capability::kExplicitPartition,
         Capability::kDelay, Capability::kDelayCancel, Capability::kExpiry,
-        Capability::kKeyOrder, Capability::kAdmin, Capability::kFilter,
+        Capability::kKeyOrder, Capability::kAdmin, Capability::kNamespaces,
+        Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest}) {
     INFO(Name(native));
@@ -850,12 +851,14 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
   }
   for (const Capability absent :
        {Capability::kPriority, Capability::kReject, Capability::kDeadLetter,
-        Capability::kDeduplication, Capability::kNamespaces}) {
+        Capability::kDeduplication}) {
     INFO(Name(absent));
     CHECK_FALSE(capabilities.Has(absent));
   }
   CHECK(capabilities.Has(Capability::kDurable) == Place::kIsFile);
   CHECK(capabilities.limits().max_partitions == kMaxPartitions);
+  CHECK(capabilities.limits().max_queues == kMaxQueues);
+  CHECK(capabilities.limits().max_namespaces == kMaxNamespaces);
 }
 
 TEST_CASE_TEMPLATE("OMS-PROD-012: a lenient access point says what it left out",

@@ -112,7 +112,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-011: a dead-letter queue must exist and stay",
         "dead-letter queue first");
   CHECK(OmsCode(manager.CreateQueue(
             "orders", {.dead_letter_queue = "elsewhere://dead"})) ==
-        Code::kUnsupported);
+        Code::kNamespaceNotFound);
   CHECK(OmsCode(manager.CreateQueue("orders", {.dead_letter_queue =
                                                    "orders"})) ==
         Code::kBadParameter);

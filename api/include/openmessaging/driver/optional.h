@@ -34,14 +34,15 @@ class Admin {
   static constexpr std::string_view kInterface = "openmessaging.Admin/0";
 
   // An option that the broker cannot give is refused, never left out.
-  // Errors: 1406 it exists, 1415 partitions, 1416 queues over the limit; 1600
-  // an option.
+  // Errors: 1405 no such namespace, 1406 it exists, 1415 partitions, 1416
+  // queues over the limit; 1600 an option.
   virtual absl::Status CreateQueue(std::string_view queue,
                                    const QueueOptions& options,
                                    TimePoint deadline) = 0;
   // Errors: 1404. Returns once sends answer 1404 too.
   virtual absl::Status DeleteQueue(std::string_view queue,
                                    TimePoint deadline) = 0;
+  // Errors: 1405.
   virtual absl::StatusOr<std::vector<QueueInfo>> ListQueues(
       std::string_view name_space, TimePoint deadline) = 0;
   // Errors: 1404.
@@ -50,6 +51,28 @@ class Admin {
 
  protected:
   ~Admin() = default;
+};
+
+// Makes and lists namespaces. Names are checked already, and are never empty:
+// the default namespace is always there. Whatever takes the name of a queue
+// answers 1405 where its namespace is not there, instead of 1404.
+class NamespaceControl {
+ public:
+  static constexpr std::string_view kInterface =
+      "openmessaging.NamespaceControl/0";
+
+  // Errors: 1407 it exists, 1417 namespaces over the limit.
+  virtual absl::Status CreateNamespace(std::string_view name_space,
+                                       TimePoint deadline) = 0;
+  // Errors: 1405; 1602 it has queues: none is deleted with it.
+  virtual absl::Status DeleteNamespace(std::string_view name_space,
+                                       TimePoint deadline) = 0;
+  // Returns: all but the default one.
+  virtual absl::StatusOr<std::vector<std::string>> ListNamespaces(
+      TimePoint deadline) = 0;
+
+ protected:
+  ~NamespaceControl() = default;
 };
 
 // One position in one partition.
