@@ -68,6 +68,8 @@ std::vector<Limit> LimitsOf(const CapabilityLimits& limits) {
   add_number("max_properties", limits.max_properties);
   add_number("max_batch_messages", limits.max_batch_messages);
   add_number("max_partitions", limits.max_partitions);
+  add_number("max_queues", limits.max_queues);
+  add_number("max_namespaces", limits.max_namespaces);
   add_number("priority_levels", limits.priority_levels);
   add_time("max_delay_ms", limits.max_delay);
   add_time("max_deduplication_window_ms", limits.max_deduplication_window);

@@ -28,6 +28,7 @@ using Work = std::function<int()>;
 // Each adds one command to `app`, which sets `work` when it is chosen. A value
 // that makes no sense is a CLI::ParseError, like an option that there is not.
 void AddQueueCommand(CLI::App& app, Work& work);
+void AddNamespaceCommand(CLI::App& app, Work& work);
 void AddSendCommand(CLI::App& app, Work& work);
 void AddCancelCommand(CLI::App& app, Work& work);
 void AddReceiveCommand(CLI::App& app, Work& work);

@@ -91,6 +91,7 @@ int Main(int argc, char** argv) {
   app.footer(kExamples);
   Work work;
   AddQueueCommand(app, work);
+  AddNamespaceCommand(app, work);
   AddSendCommand(app, work);
   AddCancelCommand(app, work);
   AddReceiveCommand(app, work);

@@ -8,10 +8,12 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "command.h"
 #include "nlohmann/json.hpp"
 #include "openmessaging/internal/text.h"
+#include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::tools {
@@ -31,6 +33,20 @@ int WriteAll(int fd, std::string_view text) {
     }
   }
   return 0;
+}
+
+// Adds how to create what is missing.
+absl::Status Advise(const absl::Status& status, std::string_view url,
+                    std::string_view kind, std::string_view name) {
+  const absl::string_view text = status.message();
+  std::string advice(text.data(), text.size());
+  if (url.starts_with("oms:memory:")) {
+    advice += "; a memory store ends with the program that made it";
+  } else {
+    advice += internal::Concat("; to create it: oms ", kind, " create ", url,
+                               ' ', name);
+  }
+  return WithDetail(absl::Status(status.code(), advice), DetailOf(status));
 }
 
 }  // namespace
@@ -75,16 +91,20 @@ int Fail(const absl::Status& status) {
 
 absl::Status WithAdvice(absl::Status status, std::string_view url,
                         std::string_view queue) {
-  if (OmsCode(status) != Code::kQueueNotFound) return status;
-  const absl::string_view text = status.message();
-  std::string advice(text.data(), text.size());
-  if (url.starts_with("oms:memory:")) {
-    advice += "; a memory store ends with the program that made it";
-  } else {
-    advice +=
-        internal::Concat("; to create it: oms queue create ", url, ' ', queue);
+  if (OmsCode(status) == Code::kNamespaceNotFound) {
+    return WithNamespaceAdvice(std::move(status), url,
+                               SplitQueueName(queue).name_space);
   }
-  return WithDetail(absl::Status(status.code(), advice), DetailOf(status));
+  if (OmsCode(status) != Code::kQueueNotFound) return status;
+  return Advise(status, url, "queue", queue);
+}
+
+absl::Status WithNamespaceAdvice(absl::Status status, std::string_view url,
+                                 std::string_view name_space) {
+  if (OmsCode(status) != Code::kNamespaceNotFound || name_space.empty()) {
+    return status;
+  }
+  return Advise(status, url, "namespace", name_space);
 }
 
 }  // namespace openmessaging::tools

@@ -36,9 +36,12 @@ void PrintError(const absl::Status& status, std::string_view where = {});
 // Prints an error. Returns: kFailed, for the caller to return.
 int Fail(const absl::Status& status);
 
-// Returns: an error that says what to do next where this program knows it.
+// Return: an error that says what to do next where this program knows it. The
+// first is for whatever takes the name of a queue.
 absl::Status WithAdvice(absl::Status status, std::string_view url,
                         std::string_view queue);
+absl::Status WithNamespaceAdvice(absl::Status status, std::string_view url,
+                                 std::string_view name_space);
 
 }  // namespace openmessaging::tools
 #endif  // OPENMESSAGING_TOOLS_OMS_OUTPUT_H_

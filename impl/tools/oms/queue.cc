@@ -2,7 +2,6 @@
 //
 // oms queue: creates, deletes, describes and lists queues.
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -13,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "arguments.h"
 #include "command.h"
+#include "list_queues.h"
 #include "nlohmann/json.hpp"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/limits.h"
@@ -28,6 +28,7 @@ using internal::Concat;
 struct QueueArguments {
   std::string url;
   std::string queue;
+  std::string name_space;  // Of a list; empty: all.
   QueueOptions options;
   int64_t partitions = 1;
   int64_t max_deliveries = 0;
@@ -42,11 +43,17 @@ int Create(const QueueArguments& arguments) {
   auto bus = MessagingAccessPoint::Connect(arguments.url);
   if (!bus.ok()) return Fail(bus.status());
   const QueueOptions& options = arguments.options;
-  const absl::Status created =
-      bus->resource_manager().CreateQueue(arguments.queue, options);
+  ResourceManager manager = bus->resource_manager();
+  const absl::Status created = manager.CreateQueue(arguments.queue, options);
   if (!created.ok()) {
-    // The only queue that can be missing.
-    return Fail(WithAdvice(created, arguments.url, options.dead_letter_queue));
+    const std::string name_space(SplitQueueName(arguments.queue).name_space);
+    const auto in_it = manager.ListQueues(name_space);
+    // The only queue that can be missing is that of dead letters.
+    const bool lacks_own =
+        OmsCode(in_it.status()) == Code::kNamespaceNotFound;
+    return Fail(WithAdvice(
+        created, arguments.url,
+        lacks_own ? arguments.queue : options.dead_letter_queue));
   }
   return PrintResult(Concat("created ", arguments.queue, " with ",
                             PartitionsText(options.partitions), '\n'));
@@ -145,7 +152,9 @@ absl::StatusOr<std::vector<QueueInfo>> FindQueues(
   auto bus = MessagingAccessPoint::Connect(arguments.url);
   if (!bus.ok()) return bus.status();
   ResourceManager manager = bus->resource_manager();
-  if (arguments.queue.empty()) return manager.ListQueues();
+  if (arguments.queue.empty()) {
+    return ListQueues(manager, arguments.name_space, arguments.url);
+  }
   auto queue = manager.DescribeQueue(arguments.queue);
   if (!queue.ok()) return queue.status();
   return std::vector<QueueInfo>{*std::move(queue)};
@@ -156,9 +165,6 @@ int List(const QueueArguments& arguments) {
   if (!queues.ok()) {
     return Fail(WithAdvice(queues.status(), arguments.url, arguments.queue));
   }
-  std::sort(
-      queues->begin(), queues->end(),
-      [](const QueueInfo& a, const QueueInfo& b) { return a.name < b.name; });
   Table table;
   for (const QueueInfo& queue : *queues) {
     table.Add({queue.name, PartitionsText(queue.options.partitions)});
@@ -266,10 +272,12 @@ void AddList(CLI::App& command,
   CLI::App* const list = command.add_subcommand(
       "list", "Print the queues, one a line, with their partitions");
   AddUrl(*list, arguments->url);
-  AddQueue(*list, arguments->queue);
+  CLI::Option* const queue = AddQueue(*list, arguments->queue);
+  AddNamespace(*list, arguments->name_space, queue);
   list->footer(
-      R"(Example:
-  oms queue list oms:file:/tmp/shop)");
+      R"(Examples:
+  oms queue list oms:file:/tmp/shop
+  oms queue list oms:file:/tmp/shop --namespace eu)");
   list->callback(
       [arguments, &work] { work = [arguments] { return List(*arguments); }; });
 }

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "arguments.h"
 #include "command.h"
+#include "list_queues.h"
 #include "live_screen.h"
 #include "nlohmann/json.hpp"
 #include "openmessaging/internal/text.h"
@@ -37,6 +38,7 @@ constexpr int64_t kMostSeconds = 86'400;
 struct StatsArguments {
   std::string url;
   std::string queue;
+  std::string name_space;  // Where no queue is named; empty: all.
   bool json = false;
   // 0: once.
   std::chrono::seconds watch{0};
@@ -47,18 +49,19 @@ absl::StatusOr<std::vector<QueueStats>> Look(const StatsArguments& arguments,
                                              ResourceManager& manager) {
   std::vector<std::string> names = {arguments.queue};
   if (arguments.queue.empty()) {
-    const auto queues = manager.ListQueues();
+    const auto queues =
+        ListQueues(manager, arguments.name_space, arguments.url);
     if (!queues.ok()) return queues.status();
     names.clear();
     for (const QueueInfo& queue : *queues) names.push_back(queue.name);
-    std::sort(names.begin(), names.end());
   }
   std::vector<QueueStats> all;
   for (const std::string& name : names) {
     auto stats = manager.Stats(name);
     // Deleted since the names were asked for.
-    if (OmsCode(stats.status()) == Code::kQueueNotFound &&
-        arguments.queue.empty()) {
+    const Code code = OmsCode(stats.status());
+    if (arguments.queue.empty() && (code == Code::kQueueNotFound ||
+                                    code == Code::kNamespaceNotFound)) {
       continue;
     }
     if (!stats.ok()) return stats.status();
@@ -223,7 +226,8 @@ void AddStatsCommand(CLI::App& app, Work& work) {
   CLI::App* const command = app.add_subcommand(
       "stats", "Print how full queues are and how far their groups");
   AddUrl(*command, arguments->url);
-  AddQueue(*command, arguments->queue);
+  AddNamespace(*command, arguments->name_space,
+               AddQueue(*command, arguments->queue));
   command->add_flag("--json", arguments->json,
                     "print a line of JSON for each queue");
   command

@@ -75,7 +75,7 @@ TEST_CASE("OMS-CLI-002: wrong usage ends with 2 and one line") {
   const Store store;
   const std::string url = store.url();
   const std::vector<std::pair<Arguments, std::string>> wrong = {
-      {{"sned", url, "orders"}, "\"sned\" is no command; expected queue, send"},
+      {{"sned", url, "orders"}, "\"sned\" is no command; expected queue, namespace, send"},
       {{"queue"}, "expected create, delete, describe or list"},
       {{"send"}, "URL is required"},
       {{"send", url}, "QUEUE is required"},
