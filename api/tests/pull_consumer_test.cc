@@ -137,7 +137,7 @@ TEST_CASE("OMS-CONS-033: a lease must suit the queue") {
   CHECK(OmsCode(refused) == Code::kBadParameter);
   CHECK(Text(refused) ==
         "bind \"leased\": lease is 999 ms; expected at least 1000 ms (limit of "
-        "the queue, OMS-CONS-001)");
+        "the queue, OMS-CONS-033)");
   CHECK(OmsCode(lengthy.Bind("leased")) == Code::kBadParameter);
   CHECK(lengthy.Bind("unleased").ok());
   CHECK(fits.Bind("leased").ok());

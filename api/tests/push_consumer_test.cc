@@ -138,7 +138,7 @@ TEST_CASE("OMS-PUSH-018: a queue has one listener") {
   CHECK(OmsCode(again) == Code::kIllegalState);
   CHECK(Text(again) ==
         "bind \"orders\": the queue has a listener; expected a call of Unbind "
-        "before (OMS-PUSH-001)");
+        "before (OMS-PUSH-018)");
   CHECK(OmsCode(consumer.Bind("nowhere", listener)) == Code::kQueueNotFound);
   CHECK(OmsCode(consumer.Bind("nowhere", listener)) == Code::kQueueNotFound);
   CHECK(OmsCode(consumer.Bind("no blanks", listener)) == Code::kBadParameter);

@@ -242,7 +242,7 @@ TEST_CASE("OMS-SET-016: durations that mean nothing are refused") {
 
   CHECK(OmsCode(zero) == Code::kBadParameter);
   CHECK(Text(zero) ==
-        "settle: duration is 0 ms; expected 1 or more (OMS-CONS-008)");
+        "settle: duration is 0 ms; expected 1 or more (OMS-SET-016)");
   CHECK(OmsCode(delivery.Extend(milliseconds(-1))) == Code::kBadParameter);
   CHECK(OmsCode(delivery.ExtendAsync(milliseconds(0)).Await()) ==
         Code::kBadParameter);

@@ -51,6 +51,7 @@ inline bool IsSecretAttribute(std::string_view name) {
 //
 // Threads: const methods may run together; others need the caller's lock.
 // Lifetime: a value. A view of it ends with the next change.
+// Implements: OMS-ATTR-001 to OMS-ATTR-005.
 class Attributes {
  public:
   using Map = std::map<std::string, std::string, std::less<>>;

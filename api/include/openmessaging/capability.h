@@ -100,6 +100,7 @@ inline constexpr std::array<std::string_view, 39> kCapabilityNames = {
     "settle-confirmed",
     "start-earliest"};
 
+// Implements: OMS-FMT-001.
 inline constexpr std::string_view Name(Capability capability) {
   return kCapabilityNames[static_cast<size_t>(capability)];
 }
@@ -137,6 +138,7 @@ struct CapabilityLimits {
 // The answer for one queue. It does not change until the connection does.
 //
 // Threads: a value.
+// Implements: OMS-CAP-001, OMS-CAP-002.
 class Capabilities {
  public:
   // Returns: everything unsupported.
@@ -164,6 +166,7 @@ class Capabilities {
 };
 
 // A set of capabilities, for example what a lenient send left out.
+// Implements: OMS-PROD-012.
 class CapabilitySet {
  public:
   bool empty() const { return bits_ == 0; }

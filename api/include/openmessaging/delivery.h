@@ -101,6 +101,7 @@ class Delivery {
 
   // Gives the message back, to be delivered again after the queue's own
   // back-off, or `delay` from now, at once for zero.
+  // Implements: OMS-SET-002, 003, 004, 016, 017.
   // Blocks, Errors: as Ack(); also 1418: a negative delay.
   [[nodiscard]] absl::Status Nack() const {
     return Settle(driver::Verb::kNack, std::chrono::milliseconds(0));
@@ -111,6 +112,7 @@ class Delivery {
 
   // Acknowledges this message and all that the same source (a partition of a
   // queue) delivered to this consumer before it.
+  // Implements: OMS-SET-009, 010.
   // Blocks, Errors: as Ack().
   [[nodiscard]] absl::Status AckUpTo() const {
     return Settle(driver::Verb::kAckUpTo, std::chrono::milliseconds(0));
@@ -118,6 +120,7 @@ class Delivery {
 
   // Moves the message to the queue's dead-letter queue, with its origin and the
   // reason. It is not delivered again to this group.
+  // Implements: OMS-SET-005, 006, 030.
   // Blocks, Errors: as Ack(); 1600 also where the queue has no dead-letter
   // queue.
   [[nodiscard]] absl::Status Reject() const {
@@ -127,7 +130,7 @@ class Delivery {
   // Makes the lease end `duration` from now. This delivery, its copies and its
   // receipt stay good, also where the broker replaces the receipt.
   // Blocks, Errors: as Ack(); also 1418: a duration that is not positive.
-  // Implements: OMS-CONS-025.
+  // Implements: OMS-SET-012, 016, 020.
   [[nodiscard]] absl::Status Extend(std::chrono::milliseconds duration) const {
     return Settle(driver::Verb::kExtend, duration);
   }

@@ -32,6 +32,7 @@ inline namespace v0 {
 // Threads: a value; const methods may run together, and copies on any threads.
 // Lifetime: copies share the outcome. It outlives the client that made it,
 // which completes it when it stops.
+// Implements: OMS-FUT-001 to OMS-FUT-009.
 template <typename T>
 class Future {
  public:

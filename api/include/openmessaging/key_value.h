@@ -35,6 +35,7 @@ inline namespace v0 {
 //
 // Threads: const methods may run together, as long as nobody edits the bytes.
 // Lifetime: borrows the bytes; so do the keys, text and views read from it.
+// Implements: OMS-KV-001 to OMS-KV-004, OMS-KV-008, OMS-KV-009.
 class KeyValueView {
  public:
   using View = KeyValueView;
@@ -140,6 +141,7 @@ class KeyValueView::Iterator {
 //
 // Threads: const methods may run together; others need the caller's lock.
 // Lifetime: a value. What was read as a view of it ends with the next edit.
+// Implements: OMS-KV-001 to OMS-KV-010.
 class KeyValue {
  public:
   using View = KeyValueView;

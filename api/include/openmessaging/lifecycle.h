@@ -24,6 +24,7 @@ enum class LifecycleState : uint8_t {
   kStopped,
 };
 
+// Implements: OMS-FMT-001.
 inline constexpr std::string_view Name(LifecycleState state) {
   constexpr std::array<std::string_view, 5> kNames = {
       "initialized", "starting", "started", "stopping", "stopped"};

@@ -26,6 +26,7 @@ inline namespace v0 {
 // at most kMaxTextBytes bytes that a broker gave.
 //
 // Threads: a value.
+// Implements: OMS-MSG-014.
 class MessageId {
  public:
   static constexpr size_t kMaxTextBytes = 63;

@@ -115,6 +115,7 @@ class MessagingAccessPoint {
       const PushConsumerOptions& options = {}) const;
 
   // Makes one that sends requests and gets their answers.
+  // Implements: OMS-REQ-009.
   [[nodiscard]] absl::StatusOr<Requester> CreateRequester(
       const RequesterOptions& options = {}) const;
 

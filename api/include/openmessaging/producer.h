@@ -67,7 +67,7 @@ class Producer {
   // Blocks: up to ProducerOptions::send_timeout.
   // Returns: one result for each message, same order, same count.
   // Errors: those above, in the result of the message that they concern.
-  // Implements: OMS-PROD-003, 004, 017.
+  // Implements: OMS-PROD-003, 004, 017, 033, 046.
   [[nodiscard]] std::vector<absl::StatusOr<SendResult>> Send(
       std::span<const Message> messages) {
     return core_->Send(messages);
@@ -82,7 +82,7 @@ class Producer {
   // Returns: a future of the outcome, which comes after send_timeout where the
   // broker is that late. Its errors are those of Send(), and
   //   kResourceExhausted   1607: no room in flight; not stored, retriable
-  // Implements: OMS-PROD-021, 022, 023, 026.
+  // Implements: OMS-PROD-021, 022, 023, 026, 037, 038.
   [[nodiscard]] Future<SendResult> SendAsync(const Message& message) {
     return core_->SendAsync(message);
   }
@@ -102,7 +102,7 @@ class Producer {
   // Blocks: never, but where it starts the producer.
   // Errors: what is wrong with the message, as Send(); 1607 no room in flight;
   // 1601, 1602. OK says nothing of what the broker does.
-  // Implements: OMS-PROD-025.
+  // Implements: OMS-PROD-025, 039, 047.
   [[nodiscard]] absl::Status SendOneway(const Message& message) {
     return core_->SendOneway(message);
   }
@@ -121,6 +121,7 @@ class Producer {
   //                        was cancelled, or it never did
   //   kFailedPrecondition  1601, 1602: stopped, not started
   //   kDeadlineExceeded    1410, 1504: no answer in time; it may be cancelled
+  // Implements: OMS-TIME-005, 009.
   [[nodiscard]] absl::Status CancelDelayed(std::string_view queue,
                                            const MessageId& id) {
     return core_->CancelDelayed(queue, id);

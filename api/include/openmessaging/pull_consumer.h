@@ -98,7 +98,7 @@ class PullConsumer : public Settler {
   //   kDeadlineExceeded    1410: no answer in time
   //   kFailedPrecondition  1601, 1602: stopped, not started; bound already with
   //                        another filter
-  // Implements: OMS-CONS-001, 013, 024, 025, 026.
+  // Implements: OMS-CONS-001, 013, 024 to 027, 031 to 033.
   [[nodiscard]] absl::Status Bind(std::string_view queue,
                                   const BindOptions& options = {}) {
     return core_->Bind(queue, options);
@@ -126,7 +126,7 @@ class PullConsumer : public Settler {
   //   kFailedPrecondition  1602: no queue is bound, or not started
   //   kDataLoss            1609: a damaged message was skipped
   //   kUnavailable         1503: the broker is gone; try again
-  // Implements: OMS-CONS-002 to 005, 010, 018.
+  // Implements: OMS-CONS-002 to 005, 010, 018, 030, 034, 035, 037.
   [[nodiscard]] absl::StatusOr<std::optional<Delivery>> Receive(
       std::chrono::milliseconds timeout);
 
@@ -148,6 +148,7 @@ class PullConsumer : public Settler {
   // As above, into deliveries of the caller's, which are emptied first. Used
   // again and again, the same ones make it work without an allocation.
   // Returns: how many were filled, from the front.
+  // Implements: OMS-CONS-006, 017.
   [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(
       std::span<Delivery> into, std::chrono::milliseconds timeout);
   [[nodiscard]] absl::StatusOr<size_t> ReceiveBatch(

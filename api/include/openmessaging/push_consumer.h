@@ -120,13 +120,14 @@ class PushConsumer : public Settler {
   // Errors:
   //   kFailedPrecondition  1602: the queue has a listener already
   //   ... and those of PullConsumer::Bind()
-  // Implements: OMS-PUSH-001, 002, 003.
+  // Implements: OMS-PUSH-001, 002, 003, 018.
   template <internal::ListenerFunction Listener>
   [[nodiscard]] absl::Status Bind(std::string_view queue, Listener listener) {
     return Bind(queue, BindOptions(), std::move(listener));
   }
 
   // As above, for what the options want of the queue.
+  // Implements: OMS-CONS-024 to 027.
   template <internal::ListenerFunction Listener>
   [[nodiscard]] absl::Status Bind(std::string_view queue,
                                   const BindOptions& options,

@@ -36,6 +36,7 @@ struct QueueName {
 
 // Splits `text` at its first "://" and checks nothing. For names that passed
 // CheckQueueName().
+// Implements: OMS-NAME-003.
 constexpr QueueName SplitQueueName(std::string_view text) {
   constexpr std::string_view kSeparator = "://";
   const size_t at = text.find(kSeparator);

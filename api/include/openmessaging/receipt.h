@@ -28,6 +28,7 @@ inline namespace v0 {
 // processes, only where the capability shared-receipt is declared.
 //
 // Threads: a value. Tokens up to kInlineBytes cost no allocation.
+// Implements: OMS-CONS-022.
 class Receipt {
  public:
   static constexpr size_t kInlineBytes = 38;

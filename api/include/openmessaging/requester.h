@@ -62,6 +62,7 @@ inline namespace v0 {
 // callback. It has one thread, however many requests there are.
 // Lifetime: a movable handle; it keeps its connection alive. One that was moved
 // from may only be assigned to or destroyed. The destructor stops.
+// Implements: OMS-REQ-002 to OMS-REQ-007.
 class Requester {
  public:
   Requester(Requester&&) = default;

@@ -34,7 +34,8 @@ inline namespace v0 {
 // Errors: those of Delivery's method of the same name.
 //
 // Threads: every method may be called from any thread at any time.
-// Implements: OMS-CONS-008, 009, 010, 012, 014, 015, 020, 023, 025, 027.
+// Implements: OMS-CONS-008, 009, 010, 012, 014, 015, 020, 023, OMS-SET-001 to
+// OMS-SET-030.
 class Settler {
  public:
   [[nodiscard]] absl::Status Ack(const Delivery& delivery) {

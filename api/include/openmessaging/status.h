@@ -78,6 +78,7 @@ struct StatusDetail {
 };
 
 // Returns: the one absl code of each of ours, for callers that know only those.
+// Implements: OMS-ERR-001.
 inline absl::StatusCode CanonicalCode(Code code) {
   switch (code) {
     case Code::kOk:
@@ -141,6 +142,7 @@ inline absl::StatusCode CanonicalCode(Code code) {
 
 // Returns: what each code means when nobody says otherwise. A driver that knows
 // better says so with WithDetail().
+// Implements: OMS-ERR-001 to OMS-ERR-003.
 inline StatusDetail DefaultDetail(Code code) {
   StatusDetail detail;
   detail.code = code;
@@ -155,6 +157,7 @@ inline StatusDetail DefaultDetail(Code code) {
 }
 
 // Builds `status` anew with `detail`. Returns: OK unchanged.
+// Implements: OMS-ERR-001 to OMS-ERR-004.
 inline absl::Status WithDetail(absl::Status status,
                                const StatusDetail& detail) {
   if (!status.ok()) {
@@ -168,6 +171,7 @@ inline absl::Status WithDetail(absl::Status status,
 // Builds a status whose text is `parts` one after another, as absl::StrCat
 // would, with the default detail of `code`. Text: one line, no capital, no full
 // stop: `<operation> "<object>": <what is wrong>; <what was expected>`.
+// Implements: OMS-ERR-001.
 template <typename... Parts>
 absl::Status MakeStatus(Code code, const Parts&... parts) {
   return WithDetail(
@@ -177,6 +181,7 @@ absl::Status MakeStatus(Code code, const Parts&... parts) {
 
 // Returns: the detail; for a status that is not of this library's making, the
 // code nearest to its absl code.
+// Implements: OMS-ERR-001 to OMS-ERR-004.
 inline StatusDetail DetailOf(const absl::Status& status) {
   if (status.ok()) return DefaultDetail(Code::kOk);
   if (auto payload = internal::GetStatusPayload(status)) {
@@ -200,16 +205,19 @@ inline StatusDetail DetailOf(const absl::Status& status) {
 }
 
 // Returns: the OpenMessaging code; kOk (1200) for success.
+// Implements: OMS-ERR-001.
 inline Code OmsCode(const absl::Status& status) {
   return DetailOf(status).code;
 }
 
 // Returns: true when the same call, unchanged, may succeed later.
+// Implements: OMS-ERR-002.
 inline bool IsRetriable(const absl::Status& status) {
   return !status.ok() && DetailOf(status).retriable;
 }
 
 // Returns: whether what was asked for took effect nevertheless.
+// Implements: OMS-ERR-003.
 inline Outcome OutcomeOf(const absl::Status& status) {
   return DetailOf(status).outcome;
 }

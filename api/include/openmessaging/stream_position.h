@@ -12,6 +12,7 @@ namespace openmessaging {
 inline namespace v0 {
 
 // Threads: a value.
+// Implements: OMS-STRM-003.
 class StreamPosition {
  public:
   enum class Kind : uint8_t { kEarliest, kLatest, kOffset, kTime };

@@ -38,6 +38,7 @@ inline namespace v0 {
 // Lifetime: a movable handle; it keeps its connection alive, but must not move
 // during an iteration. One that was moved from may only be assigned to or
 // destroyed. Messages outlive it.
+// Implements: OMS-STRM-003 to OMS-STRM-010.
 class StreamReader {
  public:
   class Iterator;

@@ -42,6 +42,7 @@ inline constexpr std::string_view kProcessDuration =
     "messaging.process.duration";
 
 // What a figure or a span is about. Empty: not known, or does not apply.
+// Implements: OMS-TEL-001.
 struct TelemetryAttributes {
   std::string_view system{};          // The driver's name.
   std::string_view destination{};     // The queue.
@@ -70,6 +71,7 @@ struct TelemetryAttributes {
 // Threads: any number of calls at once, on threads that send, receive or run
 // listeners, and on the connection's thread for callbacks; none of the driver's.
 // No lock is held. What a call throws is dropped.
+// Implements: OMS-TEL-001 to OMS-TEL-005, OMS-TEL-007.
 class MetricSink {
  public:
   virtual ~MetricSink() = default;
@@ -101,7 +103,7 @@ struct Span {
   MessageId message_id{};    // messaging.message.id; of one message only
 };
 
-// Takes spans. Threads: as above.
+// Takes spans. Threads: as above. Implements: OMS-TEL-006, OMS-TEL-007.
 class SpanSink {
  public:
   virtual ~SpanSink() = default;

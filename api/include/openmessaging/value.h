@@ -35,7 +35,7 @@ enum class ValueType : uint8_t {
 };
 
 // Returns: "bool", "int16", and so on, as the JSON form and the error texts
-// name them.
+// name them. Implements: OMS-JSON-003.
 constexpr std::string_view ValueTypeName(ValueType type) {
   switch (type) {
     case ValueType::kBool:
@@ -93,7 +93,7 @@ concept ValueReadable =
                     std::string_view, std::string, Bytes, KeyValueView,
                     KeyValue>;
 
-// Returns: the type that is exactly T.
+// Returns: the type that is exactly T. Implements: OMS-KV-003.
 template <ValueReadable T>
 constexpr ValueType ValueTypeOf() {
   if constexpr (std::same_as<T, bool>) return ValueType::kBool;
@@ -167,6 +167,7 @@ class Value {
 
   // Reads the value as T, by the table at IsConvertible().
   // Returns: nothing when the stored type does not convert.
+  // Implements: OMS-KV-003.
   // Lifetime: a view is good as long as what the Value was made from.
   template <ValueReadable T>
   std::optional<T> As() const;

@@ -563,7 +563,7 @@ absl::Status ReferenceConsumer::SettleWord(
       if (settlement.duration.count() <= 0) {
         return MakeStatus(Code::kBadParameter, "extend: duration is ",
                           settlement.duration.count(),
-                          " ms; expected more than 0 (OMS-CONS-008)");
+                          " ms; expected more than 0 (OMS-SET-016)");
       }
       return window.Extend(offset, word, BootNsAfter(settlement.duration),
                            deadline);

@@ -388,7 +388,7 @@ inline absl::Status ConsumerCore::CheckLease(
                     options_.lease.count(), " ms; expected ",
                     options_.lease < least ? "at least " : "at most ",
                     (options_.lease < least ? least : most).count(),
-                    " ms (limit of the queue, OMS-CONS-001)");
+                    " ms (limit of the queue, OMS-CONS-033)");
 }
 
 inline absl::Status ConsumerCore::CheckDemands(
@@ -578,7 +578,7 @@ inline absl::Status ConsumerCore::CheckSettlement(
   if (settlement.duration.count() < least) {
     return MakeStatus(Code::kBadParameter, "settle: duration is ",
                       settlement.duration.count(), " ms; expected ", least,
-                      " or more (OMS-CONS-008)");
+                      " or more (OMS-SET-016)");
   }
   if (revoked_.Contains(receipt.source())) {
     return MakeStatus(Code::kReceiptExpired, "settle \"", receipt.ToString(),

@@ -292,7 +292,7 @@ inline absl::Status PushCore::Bind(std::string_view queue,
     if (!bindings_.try_emplace(std::string(queue), binding).second) {
       return MakeStatus(Code::kIllegalState, "bind \"", Printable(queue),
                         "\": the queue has a listener; expected a call of "
-                        "Unbind before (OMS-PUSH-001)");
+                        "Unbind before (OMS-PUSH-018)");
     }
   }
   absl::Status status = consumer_->Bind(queue, options);
