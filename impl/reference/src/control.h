@@ -112,19 +112,8 @@ struct ControlHeader {
     Shared<uint64_t> bodies_from;
   } catalog;
 
-  // Where delayed messages wait, under `append`; delay_table.h.
-  struct alignas(kCacheLine) Delay {
-    Shared<uint64_t> first_block;  // 0 = none yet.
-    Shared<uint64_t> last_block;
-    Shared<uint64_t> buckets;  // Heads of chains, by sequence.
-    Shared<uint32_t> free;     // Head of the free places.
-    Shared<uint32_t> free_count;
-    Shared<uint32_t> count;     // Messages that wait.
-    Shared<uint32_t> changing;  // Somebody is, or died while.
-  } delay;
-
-  // Which deduplication ids count, under `append`; deduplication_table.h.
-  struct alignas(kCacheLine) Deduplication {
+  // A table of entries that come and go, under `append`; block_table.h.
+  struct alignas(kCacheLine) Table {
     Shared<uint64_t> first_block;  // 0 = none yet.
     Shared<uint64_t> last_block;
     Shared<uint64_t> buckets;  // Heads of chains, by key.
@@ -133,7 +122,9 @@ struct ControlHeader {
     Shared<uint32_t> free_count;
     Shared<uint32_t> count;     // What is not free, though it may be over.
     Shared<uint32_t> changing;  // Somebody is, or died while.
-  } deduplication;
+  };
+  Table delay;          // Where delayed messages wait; delay_table.h.
+  Table deduplication;  // Which ids count; deduplication_table.h.
 
   // Large bodies.
   struct alignas(kCacheLine) Bodies {

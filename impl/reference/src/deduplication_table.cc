@@ -8,27 +8,9 @@
 #include "cursor_image.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/status.h"
+#include "written_time.h"
 
 namespace openmessaging::reference {
-namespace {
-
-constexpr uint32_t kIndexBits = 6;
-// A look for what is over walks all blocks, with the append lock held.
-constexpr int64_t kLookApartNs = 10'000'000;
-
-// Returns: when a window ends by the boot clock: what was written in this boot,
-// else by the wall clock.
-int64_t EndNsOf(const DeduplicatedImage& image, const Clock& clock) {
-  if (image.boot_hash != 0 && image.boot_hash == clock.BootHash()) {
-    return image.end_ns;
-  }
-  const int64_t left_ms = std::clamp<int64_t>(
-      image.end_ms - clock.ExactWallMs(), 0, kMaxDeduplicationMs);
-  return clock.BootNs() + left_ms * 1'000'000;
-}
-
-}  // namespace
-
 Deduplicated DeduplicatedOf(const DeduplicatedImage& image,
                             const Clock& clock) {
   Deduplicated fact;
@@ -38,7 +20,8 @@ Deduplicated DeduplicatedOf(const DeduplicatedImage& image,
   fact.epoch = image.epoch;
   fact.queue_partition = image.queue_partition;
   fact.end_ms = image.end_ms;
-  fact.end_ns = EndNsOf(image, clock);
+  fact.end_ns = BootTimeOf({image.end_ns, image.end_ms, image.boot_hash},
+                           kMaxDeduplicationMs, clock);
   return fact;
 }
 
@@ -89,28 +72,13 @@ DeduplicatedImage ImageOf(const Deduplicated& fact, uint64_t boot_hash) {
   return image;
 }
 
-DeduplicationTable::Place DeduplicationTable::PlaceOf(uint32_t link) const {
-  if (link == 0) return {};
-  return {
-      control_->Get<DeduplicationBlock>(uint64_t{link >> kIndexBits} * kPage),
-      link & ((1u << kIndexBits) - 1), link};
-}
-
-Shared<uint32_t>& DeduplicationTable::BucketOf(uint64_t key_low) const {
-  return control_->Get<Shared<uint32_t>>(
-      table().buckets.Load())[key_low % kBuckets];
-}
-
 DeduplicationTable::Place DeduplicationTable::FindPlace(
     const Hash128& key) const {
-  if (table().buckets.Load() == 0) return {};
-  Place place = PlaceOf(BucketOf(key[0]).Load());
-  while (place.block != nullptr &&
-         (place.block->key_low[place.index].Load() != key[0] ||
-          place.block->key_high[place.index].Load() != key[1])) {
-    place = PlaceOf(place.block->link[place.index].Load());
-  }
-  return place;
+  return BlockTable::Find(
+      key[0], [&](const DeduplicationBlock& block, uint32_t n) {
+        return block.key_low[n].Load() == key[0] &&
+               block.key_high[n].Load() == key[1];
+      });
 }
 
 Deduplicated DeduplicationTable::Read(const Place& place) {
@@ -139,72 +107,28 @@ std::optional<Deduplicated> DeduplicationTable::Find(const Hash128& key,
   return Read(place);
 }
 
-void DeduplicationTable::Link(Shared<uint32_t>& head,
-                              const Place& place) const {
-  place.block->link[place.index].Store(head.Load());
-  head.Store(place.link);
-}
-
-void DeduplicationTable::Unlink(Shared<uint32_t>& head,
-                                const Place& place) const {
-  const uint32_t next = place.block->link[place.index].Load();
-  Shared<uint32_t>* link = &head;
-  while (link->Load() != place.link) {
-    const Place other = PlaceOf(link->Load());
-    if (other.block == nullptr) return;
-    link = &other.block->link[other.index];
-  }
-  link->Store(next);
-}
-
-int64_t DeduplicationTable::EarliestIn(const DeduplicationBlock& block) {
-  int64_t earliest_ns = INT64_MAX;
-  for (uint32_t n = 0; n < DeduplicationBlock::kEntries; ++n) {
-    if (block.sequence[n].Load() == 0) continue;
-    earliest_ns = std::min(earliest_ns, block.end_ns[n].Load());
-  }
-  return earliest_ns;
-}
-
-void DeduplicationTable::Remove(const Place& place) const {
-  const auto& [block, n, link] = place;
-  block->sequence[n].Store(0);
-  Unlink(BucketOf(block->key_low[n].Load()), place);
-  Link(table().free, place);
-  table().free_count.Store(table().free_count.Load() + 1);
-  table().count.Store(table().count.Load() - 1);
-}
-
 void DeduplicationTable::Put(const Deduplicated& fact) {
   Place place = FindPlace(fact.key);
   if (place.block != nullptr) {
     if (IsOf(place, fact)) return Move(fact);
     if (place.block->sequence[place.index].Load() > fact.sequence) return;
   }
-  ControlHeader::Deduplication& all = table();
-  all.changing.Store(1);
+  const Changing changing(*this);
   // It was over, or nothing of the same id would have been stored.
-  if (place.block != nullptr) Remove(place);
-  place = PlaceOf(all.free.Load());
-  if (place.block != nullptr) {
-    const auto& [block, n, link] = place;
-    all.free.Store(block->link[n].Load());
-    all.free_count.Store(all.free_count.Load() - 1);
-    block->key_low[n].Store(fact.key[0]);
-    block->key_high[n].Store(fact.key[1]);
-    block->offset[n].Store(fact.offset);
-    block->epoch[n].Store(fact.epoch);
-    block->queue_partition[n].Store(fact.queue_partition);
-    block->position[n].Store(fact.position);
-    block->bytes[n].Store(fact.bytes);
-    block->end_ns[n].Store(fact.end_ns);
-    block->end_ms[n].Store(fact.end_ms);
-    block->sequence[n].Store(fact.sequence);
-    Link(BucketOf(fact.key[0]), place);
-    all.count.Store(all.count.Load() + 1);
-    block->earliest_ns.Store(std::min(block->earliest_ns.Load(), fact.end_ns));
-  }
-  all.changing.Store(0);
+  if (place.block != nullptr) Leave(place);
+  place = Take();
+  if (place.block == nullptr) return;
+  const auto& [block, n, link] = place;
+  block->key_low[n].Store(fact.key[0]);
+  block->key_high[n].Store(fact.key[1]);
+  block->offset[n].Store(fact.offset);
+  block->epoch[n].Store(fact.epoch);
+  block->queue_partition[n].Store(fact.queue_partition);
+  block->position[n].Store(fact.position);
+  block->bytes[n].Store(fact.bytes);
+  block->end_ns[n].Store(fact.end_ns);
+  block->end_ms[n].Store(fact.end_ms);
+  Enter(place, fact.sequence);
 }
 
 void DeduplicationTable::Move(const Deduplicated& fact) {
@@ -216,52 +140,10 @@ void DeduplicationTable::Move(const Deduplicated& fact) {
 }
 
 void DeduplicationTable::MakeRoom(int64_t now_ns) {
-  ControlHeader::Deduplication& all = table();
-  if (all.free_count.Load() != 0 || now_ns < all.next_look_ns.Load()) return;
-  all.next_look_ns.Store(now_ns + kLookApartNs);
-  all.changing.Store(1);
-  for (uint64_t at = all.first_block.Load(); at != 0;) {
-    auto* const block = control_->Get<DeduplicationBlock>(at);
-    if (block->earliest_ns.Load() <= now_ns) {
-      for (uint32_t n = 0; n < DeduplicationBlock::kEntries; ++n) {
-        if (block->sequence[n].Load() != 0 &&
-            block->end_ns[n].Load() <= now_ns) {
-          Remove(
-              {block, n, static_cast<uint32_t>(at / kPage) << kIndexBits | n});
-        }
-      }
-      block->earliest_ns.Store(EarliestIn(*block));
-    }
-    at = block->next.Load();
-  }
-  all.changing.Store(0);
-}
-
-void DeduplicationTable::Mend() {
-  ControlHeader::Deduplication& all = table();
-  if (all.changing.Load() == 0) return;
-  for (uint32_t n = 0; n < kBuckets && all.buckets.Load() != 0; ++n) {
-    control_->Get<Shared<uint32_t>>(all.buckets.Load())[n].Store(0);
-  }
-  all.free.Store(0);
-  uint32_t free = 0;
-  uint32_t taken = 0;
-  for (uint64_t at = all.first_block.Load(); at != 0;) {
-    auto* const block = control_->Get<DeduplicationBlock>(at);
-    for (uint32_t n = 0; n < DeduplicationBlock::kEntries; ++n) {
-      const Place place{block, n,
-                        static_cast<uint32_t>(at / kPage) << kIndexBits | n};
-      const bool here = block->sequence[n].Load() != 0;
-      Link(here ? BucketOf(block->key_low[n].Load()) : all.free, place);
-      ++(here ? taken : free);
-    }
-    block->earliest_ns.Store(EarliestIn(*block));
-    all.last_block.Store(at);
-    at = block->next.Load();
-  }
-  all.free_count.Store(free);
-  all.count.Store(taken);
-  all.changing.Store(0);
+  if (spare() != 0) return;
+  Sweep(now_ns, now_ns, [&](const Place& place) {
+    return place.block->end_ns[place.index].Load() <= now_ns;
+  });
 }
 
 absl::Status DeduplicationTable::CheckMayGrow() const {
@@ -271,67 +153,24 @@ absl::Status DeduplicationTable::CheckMayGrow() const {
                     "to end");
 }
 
-absl::StatusOr<uint64_t> DeduplicationTable::Allocate(Control& control) const {
-  if (table().buckets.Load() == 0) {
-    const auto buckets = control.Allocate(kBuckets * sizeof(uint32_t));
-    if (!buckets.ok()) return buckets.status();
-    table().buckets.Store(*buckets);
-  }
-  const auto block = control.Allocate(sizeof(DeduplicationBlock));
-  if (!block.ok()) return block.status();
-  if (*block / kPage >> (32 - kIndexBits) != 0) {
-    return MakeStatus(Code::kStorageBusy,
-                      "send: ctl has no more room for deduplication ids");
-  }
-  control.Get<DeduplicationBlock>(*block)->earliest_ns.Store(INT64_MAX);
-  return block;
-}
-
-uint32_t DeduplicationTable::Growth() const {
-  return 1 + (count() + spare()) / (8 * DeduplicationBlock::kEntries);
-}
-
-void DeduplicationTable::AddBlock(uint64_t offset) {
-  ControlHeader::Deduplication& all = table();
-  all.changing.Store(1);
-  if (all.first_block.Load() == 0) {
-    all.first_block.Store(offset);
-  } else {
-    control_->Get<DeduplicationBlock>(all.last_block.Load())
-        ->next.Store(offset);
-  }
-  all.last_block.Store(offset);
-  for (uint32_t n = DeduplicationBlock::kEntries; n-- > 0;) {
-    Link(all.free,
-         PlaceOf(static_cast<uint32_t>(offset / kPage) << kIndexBits | n));
-  }
-  all.free_count.Store(all.free_count.Load() + DeduplicationBlock::kEntries);
-  all.changing.Store(0);
-}
-
 std::vector<Deduplicated> DeduplicationTable::All(int64_t now_ns,
                                                   uint64_t below) const {
   std::vector<Deduplicated> all;
-  for (uint64_t at = table().first_block.Load(); at != 0;) {
-    auto* const block = control_->Get<DeduplicationBlock>(at);
-    at = block->next.Load();
-    for (uint32_t n = 0; n < DeduplicationBlock::kEntries; ++n) {
-      const uint64_t sequence = block->sequence[n].Load();
-      if (sequence == 0) continue;
-      const Deduplicated fact = Read({block, n, 0});
-      if (fact.sequence == sequence && fact.end_ns > now_ns &&
-          fact.position < below) {
-        all.push_back(fact);
-      }
+  ForEach(INT64_MAX, [&](const Place& place) {
+    const uint64_t sequence = place.block->sequence[place.index].Load();
+    const Deduplicated fact = Read(place);
+    if (sequence != 0 && fact.sequence == sequence && fact.end_ns > now_ns &&
+        fact.position < below) {
+      all.push_back(fact);
     }
-  }
+  });
   return all;
 }
 
 std::string DeduplicationTable::Image(int64_t now_ns) const {
   ImageWriter image;
   for (const Deduplicated& fact : All(now_ns, UINT64_MAX)) {
-    image.Put(ImageOf(fact, control_->header().boot_hash));
+    image.Put(ImageOf(fact, control().header().boot_hash));
     image.Put(fact.position);
     image.Put(fact.bytes);
   }

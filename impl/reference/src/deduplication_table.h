@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "block_table.h"
 #include "control.h"
 #include "control_file.h"
 #include "env/environment.h"
@@ -102,13 +103,12 @@ void ForEachDeduplicated(const RecordHeader& header, const char* record,
 // One page of ctl.
 struct DeduplicationBlock {
   static constexpr uint32_t kEntries = 56;
+  static constexpr uint32_t kBuckets = 1u << 16;
+  static constexpr std::string_view kWhat = "deduplication ids";
 
-  Shared<uint64_t> next;  // Offset of the next block; 0 = none.
-  // No window of those here ends before; INT64_MAX: it is empty.
+  Shared<uint64_t> next;
   Shared<int64_t> earliest_ns;
   std::array<uint64_t, 6> reserved;
-  // An entry is there while its sequence is not 0: that is stored last and
-  // cleared first.
   std::array<Shared<uint64_t>, kEntries> sequence;
   std::array<Shared<uint64_t>, kEntries> key_low;
   std::array<Shared<uint64_t>, kEntries> key_high;
@@ -119,29 +119,18 @@ struct DeduplicationBlock {
   std::array<Shared<uint32_t>, kEntries> epoch;
   std::array<Shared<uint32_t>, kEntries> queue_partition;
   std::array<Shared<uint32_t>, kEntries> bytes;
-  // Of the same bucket, or of the free list.
   std::array<Shared<uint32_t>, kEntries> link;
+
+  uint64_t BucketOf(uint32_t n) const { return key_low[n].Load(); }
+  int64_t TimeOf(uint32_t n) const { return end_ns[n].Load(); }
 };
-static_assert(sizeof(DeduplicationBlock) == kPage);
 
 // What is over is forgotten when its place is needed; until then it counts as
-// not there.
-//
-// Invariants:
-//   (1) an entry's sequence says whether it is there; buckets, the free list,
-//       counts and earliest times follow from that, and an heir whose dead was
-//       changing them makes them anew;
-//   (2) blocks are added, and never taken away.
-//
-// Threads: a value. Everything under the append lock, or alone, but what is said
-// to need none.
-class DeduplicationTable {
+// not there. Invariants and threads: those of BlockTable.
+class DeduplicationTable : public BlockTable<DeduplicationBlock> {
  public:
-  explicit DeduplicationTable(const Control* control) : control_(control) {}
-
-  // Returns: how many more there is room for.
-  uint32_t spare() const { return table().free_count.Load(); }
-  uint32_t count() const { return table().count.Load(); }
+  explicit DeduplicationTable(const Control* control)
+      : BlockTable(control, &control->header().deduplication) {}
 
   // Returns: what came within its window; nothing where none did.
   std::optional<Deduplicated> Find(const Hash128& key, int64_t now_ns) const;
@@ -153,21 +142,12 @@ class DeduplicationTable {
   void Move(const Deduplicated& fact);
   // Forgets what is over, where there is no room; not too often.
   void MakeRoom(int64_t now_ns);
-  // Finishes what a dead process was changing.
-  void Mend();
-  // Adds an empty block, which lies at `offset`.
-  void AddBlock(uint64_t offset);
 
   // Alone: makes room where it is needed, and takes one in. Errors: 1502.
   absl::Status Restore(Control& control, const Deduplicated& fact);
 
-  // Makes another block, outside of the append lock, under the catalog's or
-  // alone. Returns: where it lies. Errors: 1502 ctl has no room.
-  absl::StatusOr<uint64_t> Allocate(Control& control) const;
   // Errors: 1502 the table is as large as it may be.
   absl::Status CheckMayGrow() const;
-  // Returns: how many blocks to add, so that what is over is looked for seldom.
-  uint32_t Growth() const;
 
   // Without a lock: those that are not over, and that lie below a position.
   std::vector<Deduplicated> All(int64_t now_ns, uint64_t below) const;
@@ -176,31 +156,12 @@ class DeduplicationTable {
   std::string Image(int64_t now_ns) const;
 
  private:
-  static constexpr uint32_t kBuckets = 1u << 16;
-
-  struct Place {
-    DeduplicationBlock* block = nullptr;
-    uint32_t index = 0;
-    uint32_t link = 0;
-  };
-
-  ControlHeader::Deduplication& table() const {
-    return control_->header().deduplication;
-  }
-  Place PlaceOf(uint32_t link) const;
-  Shared<uint32_t>& BucketOf(uint64_t key_low) const;
   Place FindPlace(const Hash128& key) const;
   static bool IsOf(const Place& place, const Deduplicated& fact) {
     return place.block->sequence[place.index].Load() == fact.sequence &&
            place.block->epoch[place.index].Load() == fact.epoch;
   }
   static Deduplicated Read(const Place& place);
-  void Link(Shared<uint32_t>& head, const Place& place) const;
-  void Unlink(Shared<uint32_t>& head, const Place& place) const;
-  void Remove(const Place& place) const;
-  static int64_t EarliestIn(const DeduplicationBlock& block);
-
-  const Control* control_;
 };
 
 // Puts an image back into a table that nobody uses yet. Errors: 1502; 1609 the

@@ -15,6 +15,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "block_table.h"
+#include "checksum.h"
 #include "control.h"
 #include "control_file.h"
 #include "env/environment.h"
@@ -31,7 +33,7 @@ inline constexpr int64_t kMaxDelayMs = int64_t{366} * 24 * 3600 * 1000;
 
 // One message that waits.
 struct Delayed {
-  DelayId id{};
+  HeldId id{};
   uint32_t queue_partition = 0;
   uint32_t bytes = 0;     // Of its record, with padding.
   uint64_t position = 0;  // Of its newest record.
@@ -44,17 +46,17 @@ Delayed DelayedOf(const RecordHeader& header, const char* record);
 
 // Returns: the boot time at which a message is due: what was written in this
 // boot, else by the wall clock.
-int64_t DueNsOf(const DelayHead& head, const Clock& clock);
+int64_t DueNsOf(const HeldHead& head, const Clock& clock);
 
 // One page of ctl.
 struct DelayBlock {
   static constexpr uint32_t kEntries = 84;
+  static constexpr uint32_t kBuckets = 1u << 14;
+  static constexpr std::string_view kWhat = "delayed messages";
 
-  Shared<uint64_t> next;  // Offset of the next block; 0 = none.
-  Shared<int64_t> earliest_ns;  // Of those here; INT64_MAX: none waits.
+  Shared<uint64_t> next;
+  Shared<int64_t> earliest_ns;
   std::array<uint64_t, 6> reserved;
-  // An entry is there while its sequence is not 0: that is stored last and
-  // cleared first.
   std::array<Shared<uint64_t>, kEntries> sequence;
   std::array<Shared<uint64_t>, kEntries> position;
   std::array<Shared<int64_t>, kEntries> due_ns;
@@ -62,38 +64,31 @@ struct DelayBlock {
   std::array<Shared<uint32_t>, kEntries> epoch;
   std::array<Shared<uint32_t>, kEntries> queue_partition;
   std::array<Shared<uint32_t>, kEntries> bytes;
-  // Of the same bucket, or of the free list.
   std::array<Shared<uint32_t>, kEntries> link;
-};
-static_assert(sizeof(DelayBlock) == kPage);
 
-// Invariants:
-//   (1) an entry's sequence says whether it is there; buckets, the free list,
-//       counts and earliest times follow from that, and an heir whose dead was
-//       changing them makes them anew;
-//   (2) blocks are added, and never taken away;
+  uint64_t BucketOf(uint32_t n) const { return Mix64(sequence[n].Load()); }
+  int64_t TimeOf(uint32_t n) const { return due_ns[n].Load(); }
+};
+
+// Invariants: those of BlockTable, and
 //   (3) next_due_ns is not later than any entry's due time, but for what
 //       somebody has claimed and for how long (Delays).
 //
 // Threads: a value. Everything under the append lock, or alone, but what is said
 // to need none.
-class DelayTable {
+class DelayTable : public BlockTable<DelayBlock> {
  public:
-  explicit DelayTable(const Control* control) : control_(control) {}
+  explicit DelayTable(const Control* control)
+      : BlockTable(control, &control->header().delay) {}
 
-  // Returns: how many more there is room for.
-  uint32_t spare() const { return delay().free_count.Load(); }
-  uint32_t count() const { return delay().count.Load(); }
-  std::optional<Delayed> Find(const DelayId& id) const;
+  std::optional<Delayed> Find(const HeldId& id) const;
 
   // Takes one in, or says where its newest record is. There is room.
   void Put(const Delayed& delayed);
   // Forgets one that may be there.
-  void Remove(const DelayId& id);
+  void Remove(const HeldId& id);
   // Finishes what a dead process was changing.
   void Mend();
-  // Adds an empty block, which lies at `offset`.
-  void AddBlock(uint64_t offset);
 
   // Alone: makes room where it is needed, and takes one in. Errors: 1502.
   absl::Status Restore(Control& control, const Delayed& delayed);
@@ -102,8 +97,6 @@ class DelayTable {
   // catalog's or alone. Returns: where the block lies. Errors: 1502.
   absl::StatusOr<uint64_t> Allocate(Control& control) const;
 
-  // Without a lock: the earliest due time; INT64_MAX: none waits.
-  int64_t EarliestNs() const;
   // Without a lock: those that are due by then, and that lie below a position.
   std::vector<Delayed> All(int64_t due_ns, uint64_t below) const;
 
@@ -111,26 +104,10 @@ class DelayTable {
   std::string Image() const;
 
  private:
-  static constexpr uint32_t kBuckets = 1u << 14;
-
-  struct Place {
-    DelayBlock* block = nullptr;
-    uint32_t index = 0;
-    uint32_t link = 0;
-  };
-
-  ControlHeader::Delay& delay() const { return control_->header().delay; }
-  Place PlaceOf(uint32_t link) const;
-  Shared<uint32_t>& BucketOf(uint64_t sequence) const;
-  Place FindPlace(const DelayId& id) const;
-  Delayed Read(const Place& place) const;
-  void Link(Shared<uint32_t>& head, const Place& place) const;
-  void Unlink(Shared<uint32_t>& head, const Place& place) const;
-  static int64_t EarliestIn(const DelayBlock& block);
+  Place FindPlace(const HeldId& id) const;
+  static Delayed Read(const Place& place);
   // Says that nothing is later than this.
   void LowerNextDue(int64_t due_ns) const;
-
-  const Control* control_;
 };
 
 // Puts an image back into a table that nobody uses yet. Errors: 1502; 1609 the

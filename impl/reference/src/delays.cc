@@ -3,7 +3,6 @@
 #include "delays.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -12,9 +11,8 @@
 
 #include "bells.h"
 #include "catalog.h"
-#include "key_hash.h"
+#include "held_message.h"
 #include "log.h"
-#include "openmessaging/internal/fields.h"
 #include "openmessaging/status.h"
 #include "store.h"
 
@@ -32,7 +30,7 @@ constexpr size_t kMaxBatch = 64;
 
 TimePoint Soon() { return std::chrono::steady_clock::now() + kPatience; }
 
-std::string_view BytesOf(const DelayHead& head) {
+std::string_view BytesOf(const HeldHead& head) {
   return {reinterpret_cast<const char*>(&head), sizeof(head)};
 }
 
@@ -41,27 +39,6 @@ absl::Status NotWaiting(std::string_view queue, const MessageId& id) {
                     std::string_view(id.ToString()), "\" of \"", queue,
                     "\": the message does not wait any more; expected one that "
                     "is neither due nor cancelled");
-}
-
-// Returns: what an id of this store names; nothing for any other.
-std::optional<DelayId> Parse(const MessageId& id, const StoreUuid& store) {
-  const std::string text = id.ToString();
-  // The ids of one store differ behind its own.
-  const std::string prefix = MessageId(store, 0, 0).ToString();
-  const size_t digits = prefix.find('-');
-  if (text.compare(0, digits + 1, prefix, 0, digits + 1) != 0) {
-    return std::nullopt;
-  }
-  const char* const end = text.data() + text.size();
-  DelayId named;
-  const auto epoch =
-      std::from_chars(text.data() + digits + 1, end, named.epoch);
-  if (epoch.ec != std::errc() || epoch.ptr == end || *epoch.ptr != '-') {
-    return std::nullopt;
-  }
-  const auto sequence = std::from_chars(epoch.ptr + 1, end, named.sequence);
-  if (sequence.ec != std::errc() || sequence.ptr != end) return std::nullopt;
-  return named;
 }
 
 }  // namespace
@@ -74,7 +51,7 @@ struct Delays::Batch {
   }
   std::vector<Append> appends{};
   // Never moved: entries refer to them.
-  std::vector<DelayHead> heads{};
+  std::vector<HeldHead> heads{};
   std::vector<std::shared_ptr<Segment>> segments{};
   std::vector<QueueState*> queues{};
   std::vector<const Delayed*> sources{};
@@ -84,51 +61,20 @@ Delays::Delays(Store* store)
     : store_(store), next_(&store->control().header().flush.next_due_ns) {}
 
 absl::Status Delays::Load(const Delayed& delayed, Batch& batch) const {
-  auto found = store_->segments().Find(delayed.position);
-  DelayHead head;
-  Append append;
-  if (found.ok()) {
-    const Segment& segment = **found;
-    const char* const record = segment.Read(delayed.position);
-    RecordHeader header;
-    std::memcpy(&header, record, sizeof(header));
-    const uint32_t length = CommitWord::Length(header.commit);
-    const bool sound =
-        header.position == delayed.position &&
-        CommitWord::Type(header.commit) == RecordType::kDelayed &&
-        length >= sizeof(header) &&
-        length <= segment.end() - delayed.position &&
-        header.fields_bytes <= length - sizeof(header) &&
-        header.fields_bytes >= sizeof(head) &&
-        // As where a message is received: what was on a disk is verified.
-        (store_->volatile_storage() ||
-         delayed.position >= store_->opened_end() ||
-         (SealOf(header, segment.salt()) == header.header_checksum &&
-          ((CommitWord::Flags(header.commit) & kPayloadPending) != 0 ||
-           Crc32c(0, record + sizeof(header), length - sizeof(header)) ==
-               header.payload_checksum)));
-    if (sound) {
-      head = DelayHeadOf(header, record);
-      const std::string_view fields = MessageFields(header, record);
-      append.flags = CommitWord::Flags(header.commit) &
-                     static_cast<uint8_t>(
-                         ~(kPayloadPending | kMore | kDeduplicated));
-      append.pieces[1] = fields;
-      append.pieces[2] = {
-          fields.data() + fields.size(),
-          length - sizeof(header) - header.fields_bytes};
-      append.key_hash = KeyHash(
-          internal::FindField(fields, internal::Field::kMessageKey)
-              .value_or(std::string_view()));
-      batch.segments.push_back(*std::move(found));
-    } else {
-      head.damaged = 1;
-    }
-  } else if (OmsCode(found.status()) == Code::kQueueNotFound) {
-    head.damaged = 1;  // Its segment is lost; what was renewed is found anew.
-  } else {
-    return found.status();
+  auto held = ReadHeld(*store_, delayed.position, RecordType::kDelayed,
+                       sizeof(HeldHead));
+  if (!held.ok()) return held.status();
+  HeldHead head;
+  if (!held->head.empty()) {
+    std::memcpy(&head, held->head.data(), sizeof(head));
   }
+  Append append;
+  append.flags = held->flags;
+  append.pieces[1] = held->fields;
+  append.pieces[2] = held->body;
+  append.key_hash = held->key_hash;
+  head.damaged = held->damaged ? 1 : 0;
+  batch.segments.push_back(std::move(held->segment));
   if (!store_->volatile_storage() && (append.flags & kDisk) == 0) {
     append.flags |= kPayloadPending;
   }
@@ -246,10 +192,8 @@ void Delays::BringInDue(int64_t now_ns) {
 absl::Status Delays::Cancel(const Queue& queue, const MessageId& id,
                             TimePoint deadline) {
   const std::string_view name = queue.name;
-  const auto named = Parse(id, store_->uuid());
-  const ControlHeader& header = store_->control().header();
-  if (!named || named->epoch > header.epoch ||
-      named->sequence > header.append.sequence.Load()) {
+  const auto named = ParseHeldId(id.ToString(), *store_);
+  if (!named) {
     return MakeStatus(Code::kQueueNotFound, "cancel \"",
                       std::string_view(id.ToString()), "\" of \"", name,
                       "\": this store gave out no such id");
@@ -264,13 +208,7 @@ absl::Status Delays::Cancel(const Queue& queue, const MessageId& id,
                         std::string_view(id.ToString()), "\" of \"", name,
                         "\": the message is of another queue");
     }
-    const auto segment = store_->segments().Find(delayed.position);
-    bool disk = true;
-    if (segment.ok()) {
-      const uint64_t word = At<Shared<uint64_t>>(
-          (*segment)->Write(delayed.position), 0).Load();
-      disk = (CommitWord::Flags(word) & kDisk) != 0;
-    }
+    const bool disk = IsAtDisk(*store_, delayed.position);
     uint64_t end = 0;
     absl::Status status = AppendCancel(delayed, end, deadline);
     // Appended again meanwhile, or due: which of them the next look tells.

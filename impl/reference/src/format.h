@@ -235,7 +235,7 @@ inline SeekTarget SeekTargetOf(const RecordHeader& header, const char* record) {
 
 // In front of the fields of a DELAYED record, which waits, and of a DUE record,
 // which is that message in its queue; counted with them.
-struct DelayHead {
+struct HeldHead {
   // Of the record in which the message came, and so of its id; 0: this one.
   uint64_t sequence = 0;
   uint32_t epoch = 0;
@@ -245,15 +245,15 @@ struct DelayHead {
   int64_t due_ns = 0;     // By the boot clock, in the boot of that hash.
   uint64_t boot_hash = 0;
 };
-static_assert(sizeof(DelayHead) == 48);
+static_assert(sizeof(HeldHead) == 48);
 
 // Names a message that waits: what its id says. The body of a CANCEL record.
-struct DelayId {
+struct HeldId {
   uint64_t sequence = 0;
   uint32_t epoch = 0;
   uint32_t reserved = 0;
 };
-static_assert(sizeof(DelayId) == 16);
+static_assert(sizeof(HeldId) == 16);
 
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {
@@ -271,7 +271,7 @@ inline std::string_view MessageFields(const RecordHeader& header,
       return all.substr(std::min(sizeof(DeadSource), all.size()));
     case RecordType::kDelayed:
     case RecordType::kDue:
-      return all.substr(std::min(sizeof(DelayHead), all.size()));
+      return all.substr(std::min(sizeof(HeldHead), all.size()));
     default:
       return all;
   }
@@ -288,23 +288,23 @@ inline DeadSource DeadSourceOf(const RecordHeader& header, const char* record) {
 }
 
 // Returns: what a DELAYED or DUE record says; all zero where it is too short.
-inline DelayHead DelayHeadOf(const RecordHeader& header, const char* record) {
-  DelayHead head;
+inline HeldHead HeldHeadOf(const RecordHeader& header, const char* record) {
+  HeldHead head;
   if (header.fields_bytes >= sizeof(head)) {
     std::memcpy(&head, record + sizeof(header), sizeof(head));
   }
   return head;
 }
 
-inline DelayId DelayIdOf(const DelayHead& head, const RecordHeader& header) {
+inline HeldId HeldIdOf(const HeldHead& head, const RecordHeader& header) {
   if (head.sequence == 0) return {header.sequence, header.epoch, 0};
   return {head.sequence, head.epoch, 0};
 }
 
 // Returns: whom a CANCEL record withdraws; the sequence 0, which no message has,
 // where it is too short. `record` is as long as its header says.
-inline DelayId CancelledOf(const RecordHeader& header, const char* record) {
-  DelayId id;
+inline HeldId CancelledOf(const RecordHeader& header, const char* record) {
+  HeldId id;
   const uint64_t begin = sizeof(header) + uint64_t{header.fields_bytes};
   if (CommitWord::Length(header.commit) >= begin + sizeof(id)) {
     std::memcpy(&id, record + begin, sizeof(id));

@@ -628,7 +628,7 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
           });
       break;
     case RecordType::kDue:
-      delays_.Remove(DelayIdOf(DelayHeadOf(header, record), header));
+      delays_.Remove(HeldIdOf(HeldHeadOf(header, record), header));
       break;
     case RecordType::kCancel:
       delays_.Remove(CancelledOf(header, record));
@@ -706,7 +706,7 @@ absl::Status Log::LockWhole(TimePoint deadline) {
   return status;
 }
 
-absl::StatusOr<std::optional<Delayed>> Log::FindDelayed(const DelayId& id,
+absl::StatusOr<std::optional<Delayed>> Log::FindDelayed(const HeldId& id,
                                                         TimePoint deadline) {
   if (auto s = LockWhole(deadline); !s.ok()) return s;
   const std::optional<Delayed> found = delays_.Find(id);

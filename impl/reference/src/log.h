@@ -213,7 +213,7 @@ class Log {
 
   // Returns: a message if it waits; what a dead process began is finished.
   // Errors: 1410; 1501.
-  absl::StatusOr<std::optional<Delayed>> FindDelayed(const DelayId& id,
+  absl::StatusOr<std::optional<Delayed>> FindDelayed(const HeldId& id,
                                                      TimePoint deadline);
   // Adds a block to the table of delayed messages; takes the append lock.
   absl::Status AddDelayBlock(uint64_t block, TimePoint deadline);

@@ -40,11 +40,11 @@ absl::Status Verify(const Store& store, const Segment& segment,
       length < sizeof(header) || length > segment.end() - place.position ||
       header.fields_bytes > length - sizeof(header) ||
       (CommitWord::Type(header.commit) == RecordType::kDue &&
-       header.fields_bytes < sizeof(DelayHead))) {
+       header.fields_bytes < sizeof(HeldHead))) {
     return damaged("its header is not one of this place");
   }
   if (CommitWord::Type(header.commit) == RecordType::kDue &&
-      DelayHeadOf(header, record).damaged != 0) {
+      HeldHeadOf(header, record).damaged != 0) {
     return damaged("it was so when it was due");
   }
   if (!MayBeChanged(store, place)) return absl::OkStatus();
@@ -169,7 +169,7 @@ absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
   uint64_t sequence = header.sequence;
   if (CommitWord::Type(header.commit) == RecordType::kDue) {
     // It is the message that came earlier.
-    const DelayHead head = DelayHeadOf(header, record);
+    const HeldHead head = HeldHeadOf(header, record);
     epoch = head.epoch;
     sequence = head.sequence;
     delivery.store_timestamp_ms = head.store_ms;

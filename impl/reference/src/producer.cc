@@ -103,7 +103,7 @@ struct ReferenceProducer::Scratch {
     size_t index = 0;  // In the batch.
     std::array<char, kBornFieldBytes> born{};
     bool has_born = false;
-    DelayHead delay{};  // Of one that is delayed.
+    HeldHead delay{};  // Of one that is delayed.
   };
   std::vector<Append> appends{};
   std::vector<Item> items{};

@@ -150,9 +150,9 @@ absl::Status Store::Replay(LogScan& scan) {
       const Delayed waits = DelayedOf(header, record);
       delayed[waits.id.sequence] = waits;
       delayed[waits.id.sequence].due_ns =
-          DueNsOf(DelayHeadOf(header, record), *environment_->clock);
+          DueNsOf(HeldHeadOf(header, record), *environment_->clock);
     } else if (type == RecordType::kDue && payload_ok) {
-      delayed.erase(DelayIdOf(DelayHeadOf(header, record), header).sequence);
+      delayed.erase(HeldIdOf(HeldHeadOf(header, record), header).sequence);
     } else if (type == RecordType::kCancel && payload_ok) {
       delayed.erase(CancelledOf(header, record).sequence);
     }

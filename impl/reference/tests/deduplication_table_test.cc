@@ -32,7 +32,7 @@ struct Fixture {
   }
   ~Fixture() { handle.Kill(); }
 
-  ControlHeader::Deduplication& words() {
+  ControlHeader::Table& words() {
     return handle.store->control().header().deduplication;
   }
 
@@ -146,7 +146,7 @@ TEST_CASE("a table agrees with a map whatever is done to it") {
     }
     if (step % 500 == 0) {
       // As if somebody had died while changing it, in the worst way.
-      ControlHeader::Deduplication& words = fixture.words();
+      ControlHeader::Table& words = fixture.words();
       words.changing.Store(1);
       words.free.Store(0);
       words.count.Store(99);
@@ -401,7 +401,7 @@ TEST_CASE("OMS-DEDUP-001: a table grows as far as it may and then refuses") {
       CHECK(SendId(handle, std::to_string(n)).duplicate == (round == 1));
     }
   }
-  ControlHeader::Deduplication& words =
+  ControlHeader::Table& words =
       handle.store->control().header().deduplication;
   const uint32_t free = words.free_count.Load();
   words.free_count.Store(0);

@@ -113,7 +113,7 @@ TEST_CASE("a table agrees with a map whatever is done to it") {
     }
     if (step % 500 == 0) {
       // As if somebody had died while changing it, in the worst way.
-      ControlHeader::Delay& words = fixture.header().delay;
+      ControlHeader::Table& words = fixture.header().delay;
       words.changing.Store(1);
       words.free.Store(0);
       words.count.Store(99);
