@@ -32,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "doctest/doctest.h"
+#include "fake_transactions.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/driver/optional.h"
@@ -267,6 +268,7 @@ class Broker {
   }
   // The source in the receipts of what is delivered from now on.
   std::atomic<uint64_t> source{1};
+  Transactions transactions{};
 
  private:
   friend class Driver;
@@ -951,6 +953,10 @@ class Connection final : public driver::Connection,
     if (interface_name == driver::StreamSource::kInterface &&
         broker_->script_.stream) {
       return static_cast<driver::StreamSource*>(this);
+    }
+    if (interface_name == driver::TransactionSource::kInterface &&
+        broker_->transactions.supported) {
+      return static_cast<driver::TransactionSource*>(&broker_->transactions);
     }
     return interface_name == Native::kInterface ? &native_ : nullptr;
   }

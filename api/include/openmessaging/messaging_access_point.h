@@ -274,6 +274,9 @@ inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
   settings.autostart = options.autostart;
   settings.at_in_flight_limit = options.at_in_flight_limit;
   settings.group = options.group;
+  settings.check = options.check;
+  settings.check_after = options.check_after;
+  settings.max_checks = options.max_checks;
   settings.send_timeout =
       options.send_timeout.value_or(connection_->send_timeout());
   internal::Take(options.max_body_bytes, settings.max_body_bytes);
@@ -292,6 +295,7 @@ inline absl::StatusOr<Producer> MessagingAccessPoint::CreateProducer(
                                      settings.max_in_flight_bytes,
                                      internal::kMostInFlightBytes));
   if (!settings.group.empty()) status.Update(CheckGroupName(settings.group));
+  status.Update(internal::CheckChecks(kOperation, settings));
   if (!status.ok()) return status;
   return Producer(std::make_shared<internal::ProducerCore>(
       connection_, std::move(settings)));

@@ -22,8 +22,10 @@
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/message.h"
 #include "openmessaging/message_id.h"
+#include "openmessaging/prepared_message.h"  // IWYU pragma: export
 #include "openmessaging/producer_options.h"  // IWYU pragma: export
 #include "openmessaging/send_result.h"
+#include "openmessaging/transaction.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -125,6 +127,40 @@ class Producer {
   [[nodiscard]] absl::Status CancelDelayed(std::string_view queue,
                                            const MessageId& id) {
     return core_->CancelDelayed(queue, id);
+  }
+
+  // Stores one message that nobody receives until it is committed. A process
+  // that dies before it decides is not waited for: a check listener of the group
+  // is asked. What was certainly not stored is tried again, as by Send().
+  //
+  // Blocks: up to ProducerOptions::send_timeout.
+  // Errors: those of Send(), and
+  //   kInvalidArgument     1418: the producer has no check listener; the message
+  //                        has a delay or a deduplication id
+  //   kUnimplemented       1600: the queue cannot do that (tx-check)
+  [[nodiscard]] absl::StatusOr<PreparedMessage> Prepare(
+      const Message& message) {
+    auto prepared = core_->Prepare(message);
+    if (!prepared.ok()) return prepared.status();
+    return PreparedMessage(core_, *std::move(prepared));
+  }
+
+  // Decides what a PreparedMessage of any producer would decide, of another
+  // process or before a restart. The first decision wins; the same one again is
+  // harmless. Needs no check listener.
+  //
+  // Blocks: up to ProducerOptions::send_timeout.
+  // Errors:
+  //   kInvalidArgument     1418: no id; kUnknown is no decision
+  //   kAborted             1605: the opposite was decided before
+  //   kNotFound            1404: there is no such transaction, or its outcome is
+  //                        not remembered any more; the queue is gone
+  //   kUnimplemented       1600: the driver cannot do that (tx-check)
+  //   kFailedPrecondition  1601, 1602: stopped, not started
+  //   kDeadlineExceeded    1410, 1504: no answer in time; it may be decided
+  [[nodiscard]] absl::Status Resolve(std::string_view transaction_id,
+                                     TransactionState state) {
+    return core_->Resolve(transaction_id, state);
   }
 
   // Waits until everything that was sent before has an outcome, which is in

@@ -11,6 +11,8 @@
 #include <optional>
 #include <string>
 
+#include "openmessaging/transaction.h"
+
 namespace openmessaging {
 inline namespace v0 {
 
@@ -47,6 +49,19 @@ struct ProducerOptions {
   // The producer group, whose members answer for each other's undecided
   // transactions; empty: none.
   std::string group{};
+
+  // Who is asked what became of a message that was prepared and not decided, of
+  // any member of the group; from the start on, so start a producer that only
+  // answers. Needed to prepare, and needs a group. Kept as long as the producer.
+  CheckListener check{};
+
+  // From preparing a message to its first check, 1 ms to a day. The next ones
+  // come after twice as long each, as the broker can, up to a minute.
+  std::chrono::milliseconds check_after{6000};
+
+  // So often somebody is asked about one message, 1 to 10,000; if it is not
+  // decided when one more would come, it is rolled back.
+  int32_t max_checks = 15;
 };
 
 }  // namespace v0

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +22,7 @@
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/message.h"
+#include "openmessaging/message_id.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_stats.h"
 
@@ -124,6 +126,35 @@ class StreamSource {
   ~StreamSource() = default;
 };
 
+// Asks for one producer of a group. Closed before its connection is.
+//
+// Threads: Interrupt from any thread, the rest is serialised by the portable
+// layer.
+class CheckSource {
+ public:
+  virtual ~CheckSource() = default;
+
+  // Takes a prepared message of the group that is due for a check, and counts
+  // that; the message has its transaction id. Waits for one until `deadline`.
+  // Who takes it has until the next check to decide; calls of several members
+  // never share one check. Returns: nothing at the deadline, and when
+  // interrupted.
+  virtual absl::StatusOr<std::optional<Message>> Take(TimePoint deadline) = 0;
+  // Ends the Take in progress, or else the next one. Sticky until then.
+  virtual void Interrupt() = 0;
+};
+
+// How a message is prepared. `group` is checked and not empty.
+struct PrepareOptions {
+  std::string_view group{};
+  // From preparing to the first check; later ones may come more and more
+  // seldom.
+  std::chrono::milliseconds check_after{0};
+  // One that nobody decided after so many, and the time for one more, is rolled
+  // back.
+  int32_t max_checks = 0;
+};
+
 // Prepared messages and their checks. An id is good in every process.
 class TransactionSource {
  public:
@@ -132,25 +163,23 @@ class TransactionSource {
 
   enum class Decision : uint8_t { kCommit, kRollback };
 
-  struct Undecided {
+  struct Prepared {
     std::string transaction_id{};
-    Message message{};
-    int32_t checks = 0;
+    MessageId message_id{};  // As the receiver will see it.
   };
 
-  // Stores the message invisibly. Returns: its transaction id.
-  virtual absl::StatusOr<std::string> Prepare(const Message& message,
-                                              std::string_view producer_group,
-                                              const CallContext& context) = 0;
-  // Errors: 1605 the opposite was decided before.
+  // Stores the message invisibly. Checked as for Producer::Send; it has neither
+  // a delay nor a deduplication id. Blocks up to the deadline.
+  // Errors: as Producer::Send; it says not stored or unknown (WithDetail).
+  virtual absl::StatusOr<Prepared> Prepare(const Message& message,
+                                           const PrepareOptions& options,
+                                           const CallContext& context) = 0;
+  // Decides, unless the same was decided before. Errors: 1605 the opposite was;
+  // 1404 there is no such transaction, or none that is remembered; 1410 unknown.
   virtual absl::Status Resolve(std::string_view transaction_id,
                                Decision decision, TimePoint deadline) = 0;
-  // Takes prepared messages that are due for a check by this group. Waits for
-  // the first until `deadline`. Calls of several members never share one.
-  virtual absl::StatusOr<std::vector<Undecided>> TakeUndecided(
-      std::string_view producer_group, size_t max, TimePoint deadline) = 0;
-  // Ends every TakeUndecided in progress.
-  virtual void Interrupt() = 0;
+  virtual absl::StatusOr<std::unique_ptr<CheckSource>> OpenChecks(
+      std::string_view producer_group, TimePoint deadline) = 0;
 
  protected:
   ~TransactionSource() = default;

@@ -21,6 +21,7 @@
 #include "openmessaging/limits.h"
 #include "openmessaging/producer_options.h"
 #include "openmessaging/status.h"
+#include "openmessaging/transaction.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -35,6 +36,9 @@ struct ProducerSettings {
   InFlightPolicy at_in_flight_limit = InFlightPolicy::kBlock;
   bool autostart = true;
   std::string group{};
+  CheckListener check{};
+  std::chrono::milliseconds check_after{};
+  int32_t max_checks = 0;
 };
 
 // Of a consumer that pushes.
@@ -106,6 +110,29 @@ inline absl::Status CheckMaxBody(std::string_view operation,
   if (value <= kMaxBodyBytes) return absl::OkStatus();
   return MakeStatus(Code::kBadParameter, operation, ": ", option, " is ", value,
                     "; expected at most ", kMaxBodyBytes, " (OMS-MAP-009)");
+}
+
+// Checks what a producer says of checks.
+inline absl::Status CheckChecks(std::string_view operation,
+                                const ProducerSettings& settings) {
+  if (settings.check == nullptr) return absl::OkStatus();
+  if (settings.group.empty()) {
+    return MakeStatus(Code::kBadParameter, operation,
+                      ": there is a check listener and no group; expected a "
+                      "name of whom it answers for (group)");
+  }
+  constexpr std::chrono::milliseconds kDay = std::chrono::hours(24);
+  if (settings.check_after.count() < 1 || settings.check_after > kDay) {
+    return MakeStatus(Code::kBadParameter, operation, ": check_after is ",
+                      settings.check_after.count(), " ms; expected 1 to ",
+                      kDay.count());
+  }
+  constexpr int32_t kMostChecks = 10'000;
+  if (settings.max_checks >= 1 && settings.max_checks <= kMostChecks) {
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kBadParameter, operation, ": max_checks is ",
+                    settings.max_checks, "; expected 1 to ", kMostChecks);
 }
 
 // An option that is set is stronger than the attribute.

@@ -25,6 +25,7 @@
 #include "openmessaging/future.h"
 #include "openmessaging/interceptor.h"
 #include "openmessaging/internal/async_send.h"
+#include "openmessaging/internal/check_thread.h"
 #include "openmessaging/internal/client_core.h"
 #include "openmessaging/internal/client_settings.h"
 #include "openmessaging/internal/client_telemetry.h"
@@ -43,6 +44,7 @@
 #include "openmessaging/send_result.h"
 #include "openmessaging/status.h"
 #include "openmessaging/trace_context.h"
+#include "openmessaging/transaction.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -77,8 +79,15 @@ class Backoff {
       1;
 };
 
+// What is known of a prepared message.
+struct PreparedSend {
+  std::string transaction_id{};
+  MessageId message_id{};
+  CapabilitySet ignored{};
+};
+
 // Checks messages, sends them through the driver, and sends again what was
-// certainly not stored.
+// certainly not stored. Transactions are in producer_transactions.h.
 //
 // Threads: every method from any thread.
 class ProducerCore final : public ClientCore {
@@ -121,6 +130,9 @@ class ProducerCore final : public ClientCore {
 
   absl::Status Flush(std::chrono::milliseconds timeout);
   absl::Status CancelDelayed(std::string_view queue, const MessageId& id);
+
+  absl::StatusOr<PreparedSend> Prepare(const Message& message);
+  absl::Status Resolve(std::string_view transaction_id, TransactionState state);
 
   // Stops, and waits for the callbacks of what that completed.
   size_t StopAll(TimePoint deadline) {
@@ -200,6 +212,11 @@ class ProducerCore final : public ClientCore {
     });
   }
 
+  absl::Status StartChecks(TimePoint deadline);
+  absl::StatusOr<PreparedSend> PreparePlain(const Message& message);
+  // Errors: 1418 it cannot be prepared.
+  absl::Status CheckPrepare(const Message& message) const;
+
   absl::StatusOr<Plan> Check(const Message& message, TimePoint deadline);
   // Sends what was checked, again and again where that is allowed.
   absl::StatusOr<SendResult> SendChecked(const Message& message,
@@ -245,18 +262,26 @@ class ProducerCore final : public ClientCore {
   const std::shared_ptr<const ClientTelemetry> telemetry_;
   WatchCount watchers_;
   InterceptorChain<ProducerInterceptor> interceptors_{watchers_};
+
+  // Started by Open, stopped by Close.
+  CheckThread checks_;
 };
 
 inline absl::Status ProducerCore::Open(TimePoint deadline) {
   auto opened = connection_->connection().CreateProducer(
       {.group = settings_.group}, deadline);
   if (!opened.ok()) return opened.status();
+  if (auto status = StartChecks(deadline); !status.ok()) {
+    (*opened)->Close(deadline).IgnoreError();
+    return status;
+  }
   driver_ = *std::move(opened);
   return absl::OkStatus();
 }
 
 inline void ProducerCore::Close(TimePoint deadline) {
   if (!driver_) return;
+  checks_.Stop(deadline);
   // What was left undone is in the results of the sends, each of which the
   // driver completes before Close returns. A completion that runs on another
   // thread may be on its way out of this object.
@@ -677,4 +702,7 @@ inline void ProducerCore::SendChunk(std::span<const Message> chunk,
 }  // namespace internal
 }  // namespace v0
 }  // namespace openmessaging
+
+#include "openmessaging/internal/producer_transactions.h"  // IWYU pragma: keep
+
 #endif  // OPENMESSAGING_INTERNAL_PRODUCER_CORE_H_
