@@ -274,6 +274,23 @@ absl::Status Catalog::MakeDeduplicationRoom(TimePoint deadline) {
   return absl::OkStatus();
 }
 
+absl::Status Catalog::MakePreparedRoom(TimePoint deadline) {
+  const Locked locked(lock_, deadline);
+  if (!locked.status().ok()) return locked.status();
+  const PreparedTable table(control_);
+  // Somebody else did.
+  if (table.spare() > 0) return absl::OkStatus();
+  for (uint32_t left = table.Growth(); left > 0; --left) {
+    if (auto s = table.CheckMayGrow(); !s.ok()) {
+      return table.spare() > 0 ? absl::OkStatus() : s;
+    }
+    const auto block = table.Allocate(*control_);
+    if (!block.ok()) return block.status();
+    if (auto s = log_->AddPreparedBlock(*block, deadline); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
 Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
   for (uint32_t n = count(); n-- > 0;) {
     const CatalogEntry& candidate = *entry(n);

@@ -180,6 +180,8 @@ class Catalog {
 
   // Gives the table of delayed messages another block, unless it has room.
   absl::Status MakeDelayRoom(TimePoint deadline);
+  // The same with the table of prepared messages.
+  absl::Status MakePreparedRoom(TimePoint deadline);
   // As above with the table of deduplication ids.
   absl::Status MakeDeduplicationRoom(TimePoint deadline);
 

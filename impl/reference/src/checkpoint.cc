@@ -58,6 +58,7 @@ std::optional<Checkpoint> ReadOne(Storage& storage, const char* name,
   checkpoint.catalog = std::string(reader.GetBytes());
   checkpoint.delays = std::string(reader.GetBytes());
   checkpoint.deduplications = std::string(reader.GetBytes());
+  checkpoint.prepared = std::string(reader.GetBytes());
   if (!reader.ok() || checkpoint.current >= checkpoint.segments.size()) {
     return std::nullopt;
   }
@@ -161,6 +162,7 @@ absl::Status WriteCheckpoint(Storage& storage, const Clock& clock,
   body.PutBytes(CatalogImage(control, catalog));
   body.PutBytes(DelayTable(&control).Image());
   body.PutBytes(DeduplicationTable(&control).Image(clock.BootNs()));
+  body.PutBytes(PreparedTable(&control).Image(clock.BootNs()));
 
   ImageWriter image;
   image.Put(kMagic);

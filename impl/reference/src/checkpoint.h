@@ -48,6 +48,8 @@ struct Checkpoint {
   std::string delays{};
   // Which deduplication ids count, read by RestoreDeduplications.
   std::string deduplications{};
+  // What is prepared and what was decided, read by RestorePrepared.
+  std::string prepared{};
 };
 
 // Reads the newer valid one of the two. Returns: nothing where none is.

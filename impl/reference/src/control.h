@@ -125,6 +125,7 @@ struct ControlHeader {
   };
   Table delay;          // Where delayed messages wait; delay_table.h.
   Table deduplication;  // Which ids count; deduplication_table.h.
+  Table prepared;       // Prepared messages and outcomes; prepared_table.h.
 
   // Large bodies.
   struct alignas(kCacheLine) Bodies {

@@ -10,6 +10,7 @@
 #include "lanes.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
+#include "prepared_table.h"
 #include "slot_lock.h"
 
 namespace openmessaging::reference {
@@ -376,6 +377,22 @@ void ControlView::AddLocks(const ByteLocks* locks,
   AddLock("catalog", said.catalog.lock, locks, report);
   AddLock("prepare", said.catalog.prepare, locks, report);
   AddLock("retire", said.catalog.retire, locks, report);
+}
+
+void ControlView::AddHeld(InspectReport& report) const {
+  report.delayed = header().delay.count.Load();
+  report.undecided = 0;
+  uint64_t at = header().prepared.first_block.Load();
+  // A copy may be cut, and in a circle.
+  for (uint64_t left = ctl_.size / kPage; at != 0 && left > 0; --left) {
+    const auto* const block = Find<PreparedBlock>(at);
+    if (block == nullptr) return;
+    for (uint32_t n = 0; n < PreparedBlock::kEntries; ++n) {
+      const bool here = block->sequence[n].Load() != 0;
+      if (here && !block->IsDecided(n)) ++report.undecided;
+    }
+    at = block->next.Load();
+  }
 }
 
 }  // namespace openmessaging::reference

@@ -45,6 +45,8 @@ class ControlView {
   void AddSlots(const ByteLocks* locks, int64_t now_boot_ns,
                 InspectReport& report) const;
   void AddLocks(const ByteLocks* locks, InspectReport& report) const;
+  // Counts the messages that are held back.
+  void AddHeld(InspectReport& report) const;
 
  private:
   // Bytes as aligned as a mapping's, for those of a cache line.

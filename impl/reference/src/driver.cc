@@ -25,6 +25,7 @@
 #include "queue_stats.h"
 #include "store.h"
 #include "stream_source.h"
+#include "transaction_source.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -47,7 +48,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
         Capability::kStartEarliest, Capability::kStream,
-        Capability::kSeek, Capability::kStats, Capability::kFilter}) {
+        Capability::kSeek, Capability::kStats, Capability::kFilter,
+        Capability::kTransactionCheck}) {
     all.Set(native, Support::kNative);
   }
   // The portable layer gives it with queues and an exclusive consumer.
@@ -106,7 +108,8 @@ class ReferenceConnection final : public driver::Connection,
         settings_(settings),
         groups_(store_),
         stats_(store_),
-        stream_(store_, settings.spin) {}
+        stream_(store_, settings.spin),
+        transactions_(store_, settings.auto_create) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -155,6 +158,9 @@ class ReferenceConnection final : public driver::Connection,
     }
     if (interface_name == driver::GroupControl::kInterface) {
       return static_cast<driver::GroupControl*>(&groups_);
+    }
+    if (interface_name == driver::TransactionSource::kInterface) {
+      return static_cast<driver::TransactionSource*>(&transactions_);
     }
     if (interface_name == driver::StatsSource::kInterface) {
       return static_cast<driver::StatsSource*>(&stats_);
@@ -238,6 +244,7 @@ class ReferenceConnection final : public driver::Connection,
   ReferenceGroupControl groups_;
   ReferenceStatsSource stats_;
   ReferenceStreamSource stream_;
+  ReferenceTransactionSource transactions_;
 };
 
 // Shared attributes of both storages.

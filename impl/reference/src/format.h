@@ -140,6 +140,7 @@ enum class RecordType : uint8_t {
   kSeek = 15,
   kCancel = 16,
   kDelayed = 17,
+  kOutcomes = 18,
   kDeduplication = 20,
   kNamespace = 21,
 };
@@ -234,12 +235,13 @@ inline SeekTarget SeekTargetOf(const RecordHeader& header, const char* record) {
 }
 
 // In front of the fields of a DELAYED record, which waits, and of a DUE record,
-// which is that message in its queue; counted with them.
+// which is that message in its queue; counted with them. Also of a COMMIT record,
+// which is a prepared message in its queue.
 struct HeldHead {
   // Of the record in which the message came, and so of its id; 0: this one.
   uint64_t sequence = 0;
   uint32_t epoch = 0;
-  uint32_t damaged = 0;   // Of DUE: 1: the message was damaged while it waited.
+  uint32_t damaged = 0;   // 1: the message was damaged while it was held back.
   int64_t store_ms = 0;   // When it came.
   int64_t due_ms = 0;     // By the wall clock.
   int64_t due_ns = 0;     // By the boot clock, in the boot of that hash.
@@ -247,7 +249,19 @@ struct HeldHead {
 };
 static_assert(sizeof(HeldHead) == 48);
 
-// Names a message that waits: what its id says. The body of a CANCEL record.
+// In front of the fields of a PREPARE record. The due time is that of the next
+// check.
+struct PreparedHead {
+  HeldHead held{};
+  uint64_t group = 0;  // A hash of the producer group's name.
+  uint32_t check_after_ms = 0;
+  uint16_t checks = 0;
+  uint16_t max_checks = 0;
+};
+static_assert(sizeof(PreparedHead) == 64);
+
+// Names a message that is held back: what its id says. The body of a CANCEL and
+// of a ROLLBACK record.
 struct HeldId {
   uint64_t sequence = 0;
   uint32_t epoch = 0;
@@ -258,7 +272,7 @@ static_assert(sizeof(HeldId) == 16);
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {
   return type == RecordType::kMessage || type == RecordType::kDead ||
-         type == RecordType::kDue;
+         type == RecordType::kDue || type == RecordType::kCommit;
 }
 
 // Returns: the fields of the message in a record of such a type. The caller has
@@ -269,6 +283,9 @@ inline std::string_view MessageFields(const RecordHeader& header,
   switch (CommitWord::Type(header.commit)) {
     case RecordType::kDead:
       return all.substr(std::min(sizeof(DeadSource), all.size()));
+    case RecordType::kPrepare:
+      return all.substr(std::min(sizeof(PreparedHead), all.size()));
+    case RecordType::kCommit:
     case RecordType::kDelayed:
     case RecordType::kDue:
       return all.substr(std::min(sizeof(HeldHead), all.size()));
@@ -287,7 +304,8 @@ inline DeadSource DeadSourceOf(const RecordHeader& header, const char* record) {
   return source;
 }
 
-// Returns: what a DELAYED or DUE record says; all zero where it is too short.
+// Returns: what a DELAYED, DUE or COMMIT record says; all zero where it is too
+// short.
 inline HeldHead HeldHeadOf(const RecordHeader& header, const char* record) {
   HeldHead head;
   if (header.fields_bytes >= sizeof(head)) {
@@ -301,9 +319,14 @@ inline HeldId HeldIdOf(const HeldHead& head, const RecordHeader& header) {
   return {head.sequence, head.epoch, 0};
 }
 
-// Returns: whom a CANCEL record withdraws; the sequence 0, which no message has,
-// where it is too short. `record` is as long as its header says.
-inline HeldId CancelledOf(const RecordHeader& header, const char* record) {
+// Whether such a record says in a HeldHead which message it is.
+inline bool WasHeld(RecordType type) {
+  return type == RecordType::kDue || type == RecordType::kCommit;
+}
+
+// Returns: whom a CANCEL or ROLLBACK record withdraws; the sequence 0, which no
+// message has, where it is too short. `record` is as long as its header says.
+inline HeldId NamedIn(const RecordHeader& header, const char* record) {
   HeldId id;
   const uint64_t begin = sizeof(header) + uint64_t{header.fields_bytes};
   if (CommitWord::Length(header.commit) >= begin + sizeof(id)) {

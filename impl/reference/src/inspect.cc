@@ -93,6 +93,7 @@ bool AddFromControl(Storage& storage, const ControlView& control,
   control.AddSegments(report);
   control.AddSlots(locks, Environment::OfMachine().clock->BootNs(), report);
   control.AddLocks(locks, report);
+  control.AddHeld(report);
   return control.AddQueues(storage, locks, report);
 }
 
@@ -139,6 +140,7 @@ absl::Status AddFromLog(const std::shared_ptr<Storage>& storage,
   report.durable = report.committed;
   control->AddSegments(report);
   control->AddQueues(*overlay, nullptr, report);
+  control->AddHeld(report);
   std::erase_if(report.segments, [&](const InspectSegment& segment) {
     return !storage->Open(segment.file, Access::kRead).ok();
   });

@@ -59,6 +59,10 @@ uint64_t PaddedBytesOf(std::span<const Append> entries) {
 bool TakesPlace(const Append& entry) {
   return entry.type == RecordType::kDelayed && entry.waiting == nullptr;
 }
+// Whether that of prepared ones does.
+bool IsPrepared(const Append& entry) {
+  return entry.type == RecordType::kPrepare && entry.undecided == nullptr;
+}
 
 absl::Status LockTimeout() {
   StatusDetail detail = DefaultDetail(Code::kTimeout);
@@ -94,6 +98,7 @@ Log::Log(Storage* storage, const Environment* environment,
       index_(control),
       delays_(control),
       deduplications_(control),
+      prepared_(control),
       touch_due_bytes_(kTouchBytes) {}
 
 absl::Status Log::PoisonedError() const {
@@ -219,7 +224,7 @@ absl::StatusOr<LargeBody> Log::WriteBody(const Append& entry,
 }
 
 Purpose Log::PurposeOf(const Append& entry) const {
-  const bool due = entry.type == RecordType::kDue;
+  const bool due = WasHeld(entry.type);
   if (!due && (entry.partition != nullptr || entry.takes_room)) {
     return Purpose::kMessages;
   }
@@ -264,7 +269,7 @@ absl::Status Log::CheckEntry(const Append& entry) const {
   if (!Waits(entry)) {
     return MakeStatus(
         Code::kReceiptExpired,
-        "append: the message was brought in or withdrawn meanwhile");
+        "append: the message was brought in, decided or withdrawn meanwhile");
   }
   // A new group may have been handed a message that goes at this moment.
   if ((entry.flags & kBodyApart) != 0 && entry.guard != nullptr &&
@@ -300,6 +305,15 @@ bool Log::IsDuplicate(Append& entry) const {
   // Whoever asks for durability waits for that record's.
   entry.end = first->position + first->bytes;
   return true;
+}
+
+void Log::MakeRoomFor(const Append& entry) {
+  if (entry.deduplication != nullptr) {
+    deduplications_.MakeRoom(entry.deduplication->now_ns);
+  }
+  if (IsPrepared(entry) && prepared_.spare() == 0) {
+    prepared_.MakeRoom(environment_->clock->BootNs());
+  }
 }
 
 bool Log::NeedsRepair() const {
@@ -342,9 +356,7 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
       return Roll(purpose);
     }
   }
-  if (entries[0].deduplication != nullptr) {
-    deduplications_.MakeRoom(entries[0].deduplication->now_ns);
-  }
+  MakeRoomFor(entries[0]);
   const Claim claim = Fit(entries, Room(purpose));
   if (claim.count == 0) {
     return claim.lacking == Step::kNeedSegment ? Roll(purpose) : claim.lacking;
@@ -359,6 +371,7 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
   uint64_t spare = index_.Spare();
   uint32_t delayed = 0;
   uint32_t remembered = 0;
+  uint32_t prepared = 0;
   uint64_t total = 0;
   for (size_t n = 0; n < entries.size(); ++n) {
     const Append& entry = entries[n];
@@ -373,6 +386,10 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
     if (!Waits(entry)) break;
     if (TakesPlace(entry) && delayed++ == delays_.spare()) {
       whole.lacking = Step::kNeedDelayRoom;
+      break;
+    }
+    if (IsPrepared(entry) && prepared++ == prepared_.spare()) {
+      whole.lacking = Step::kNeedPreparedRoom;
       break;
     }
     if (entry.deduplication != nullptr) {
@@ -631,7 +648,19 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
       delays_.Remove(HeldIdOf(HeldHeadOf(header, record), header));
       break;
     case RecordType::kCancel:
-      delays_.Remove(CancelledOf(header, record));
+      delays_.Remove(NamedIn(header, record));
+      break;
+    case RecordType::kPrepare:
+      prepared_.Put(PreparedOf(header, record, *environment_->clock));
+      break;
+    case RecordType::kCommit:
+    case RecordType::kRollback:
+      prepared_.Put(DecisionOf(header, record, *environment_->clock));
+      break;
+    case RecordType::kOutcomes:
+      ForEachOutcome(header, record, [&](const OutcomeImage& image) {
+        prepared_.Put(RememberedOf(image, header, *environment_->clock));
+      });
       break;
     default:
       break;
@@ -643,6 +672,7 @@ absl::Status Log::Repair() {
   // do.
   delays_.Mend();
   deduplications_.Mend();
+  prepared_.Mend();
   ControlHeader& control = control_->header();
   ControlHeader::Append& append = control.append;
   auto mapped = segments_->ByOrdinal(append.current.Load());
@@ -728,6 +758,35 @@ absl::Status Log::AddDeduplicationBlock(uint64_t block, TimePoint deadline) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<Prepared>> Log::FindPrepared(
+    const HeldId& id, TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  const auto found = prepared_.Find(id, environment_->clock->BootNs());
+  append_lock_.Release();
+  return found;
+}
+
+absl::Status Log::AddPreparedBlock(uint64_t block, TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  prepared_.AddBlock(block);
+  append_lock_.Release();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Log::CountCheck(const Prepared& seen, int64_t next_ns,
+                                     int64_t next_ms, TimePoint deadline) {
+  if (auto s = LockWhole(deadline); !s.ok()) return s;
+  const bool counted = prepared_.CountCheck(seen, next_ns, next_ms);
+  append_lock_.Release();
+  return counted;
+}
+
+void Log::ForgetOutcomes(TimePoint deadline) {
+  if (!LockWhole(deadline).ok()) return;
+  prepared_.ForgetOver(environment_->clock->BootNs());
+  append_lock_.Release();
+}
+
 bool Log::AwaitAppends(TimePoint deadline) {
   const SlotLock::Result lock = append_lock_.Acquire(deadline);
   if (lock == SlotLock::Result::kTimeout) return false;
@@ -778,6 +837,8 @@ absl::Status Log::Provide(Step step, std::span<const Append> entries,
       return listener_->MakeDelayRoom(deadline);
     case Step::kNeedDeduplicationRoom:
       return listener_->MakeDeduplicationRoom(deadline);
+    case Step::kNeedPreparedRoom:
+      return listener_->MakePreparedRoom(deadline);
     case Step::kNeedIndex:
       return GrowIndex(
           2 * std::max(unit.size(), std::min(entries.size(), kMaxClaim)),

@@ -24,6 +24,7 @@
 #include "format.h"
 #include "index.h"
 #include "large_bodies.h"
+#include "prepared_table.h"
 #include "segment_map.h"
 #include "slot_lock.h"
 
@@ -51,6 +52,9 @@ struct Append {
   // Of what ends a delay, or appends what waits again: nothing is appended unless
   // the message waits still, in that record.
   const Delayed* waiting = nullptr;
+  // The same of a prepared message: of its decision, or where it is appended
+  // again.
+  const Prepared* undecided = nullptr;
   // Takes room as a message does, though it has no offset.
   bool takes_room = false;
   // Of a message whose id counts, which has the flag kDeduplicated: it is not
@@ -112,8 +116,9 @@ class LogListener {
 
   // Gives the table of delayed messages another block. With no lock held.
   virtual absl::Status MakeDelayRoom(TimePoint deadline) = 0;
-  // As above with the table of deduplication ids.
+  // As above with the tables of deduplication ids and of prepared messages.
   virtual absl::Status MakeDeduplicationRoom(TimePoint deadline) = 0;
+  virtual absl::Status MakePreparedRoom(TimePoint deadline) = 0;
 
   // Returns: how long the deduplication ids of a queue count; 0: not at all.
   // Under the append lock, by an heir only.
@@ -138,9 +143,10 @@ inline constexpr size_t kMaxUnit = 1024;
 
 // Who asks for room. When it ends, messages are refused first (1502); what
 // settles them may go on into a segment made from the reserve, and what gives
-// segments back always finds its place there. A delayed message that is due has
-// its room already: it leaves its old place as soon as it has the new one, and
-// so goes on as what settles does, past the limit.
+// segments back always finds its place there. A delayed message that is due, and
+// a prepared one that is committed, has its room already: it leaves its old place
+// as soon as it has the new one, and so goes on as what settles does, past the
+// limit.
 enum class Purpose { kMessages, kFacts, kDue, kRetirement };
 
 // Invariants:
@@ -166,7 +172,7 @@ class Log {
   // messages are written to files of their own before it is taken.
   // Errors in the entries: 1410 (not stored) the lock was not free in time;
   // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
-  // 1604 the guard's word has changed, or the message does not wait any more.
+  // 1604 the guard's word has changed, or the message is not held back any more.
   void AppendAll(std::span<Append> entries, int64_t store_ms,
                  TimePoint deadline);
 
@@ -220,6 +226,16 @@ class Log {
   // Adds a block to the table of deduplication ids; takes the append lock.
   absl::Status AddDeduplicationBlock(uint64_t block, TimePoint deadline);
 
+  // The same of prepared messages.
+  absl::StatusOr<std::optional<Prepared>> FindPrepared(const HeldId& id,
+                                                       TimePoint deadline);
+  absl::Status AddPreparedBlock(uint64_t block, TimePoint deadline);
+  // As PreparedTable::CountCheck, under the append lock. Errors: 1410; 1501.
+  absl::StatusOr<bool> CountCheck(const Prepared& seen, int64_t next_ns,
+                                  int64_t next_ms, TimePoint deadline);
+  // Forgets outcomes that are over.
+  void ForgetOutcomes(TimePoint deadline);
+
   // Begins the next segment where records of the current one name large bodies,
   // which only a segment that is complete gives back.
   void RollForRoom(TimePoint deadline);
@@ -264,7 +280,8 @@ class Log {
     kNeedIndex,
     kNeedMapping,
     kNeedDelayRoom,
-    kNeedDeduplicationRoom
+    kNeedDeduplicationRoom,
+    kNeedPreparedRoom
   };
 
   // A body that went to a file, and the entry that names it.
@@ -294,9 +311,11 @@ class Log {
   bool NeedsRepair() const;
   // Takes the append lock with nothing left unfinished. Errors: 1410; 1501.
   absl::Status LockWhole(TimePoint deadline);
-  // Whether a message waits, or none is asked for.
+  // Whether a message is held back, or none is asked for.
   bool Waits(const Append& entry) const {
-    return entry.waiting == nullptr || WaitsStill(entry);
+    return (entry.waiting == nullptr || WaitsStill(entry)) &&
+           (entry.undecided == nullptr ||
+            prepared_.IsUndecided(*entry.undecided));
   }
   bool WaitsStill(const Append& entry) const;
   // Takes over the results of a message that came before with the same id.
@@ -308,6 +327,8 @@ class Log {
   // Remembers the id of a message.
   void Remember(const RecordHeader& header, const char* record,
                 const Append* entry);
+  // Forgets what is over where the tables have no room for an entry.
+  void MakeRoomFor(const Append& entry);
   // Publishes what is no plain message.
   void FinishOther(const RecordHeader& header, const char* record,
                    const Append* entry);
@@ -378,6 +399,7 @@ class Log {
   IndexWriter index_;
   DelayTable delays_;
   DeduplicationTable deduplications_;
+  PreparedTable prepared_;
 
   // The segment at the tail as of the last append here; under the append lock.
   std::shared_ptr<Segment> current_;

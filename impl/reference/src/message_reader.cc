@@ -39,13 +39,13 @@ absl::Status Verify(const Store& store, const Segment& segment,
       !HoldsMessage(CommitWord::Type(header.commit)) ||
       length < sizeof(header) || length > segment.end() - place.position ||
       header.fields_bytes > length - sizeof(header) ||
-      (CommitWord::Type(header.commit) == RecordType::kDue &&
+      (WasHeld(CommitWord::Type(header.commit)) &&
        header.fields_bytes < sizeof(HeldHead))) {
     return damaged("its header is not one of this place");
   }
-  if (CommitWord::Type(header.commit) == RecordType::kDue &&
+  if (WasHeld(CommitWord::Type(header.commit)) &&
       HeldHeadOf(header, record).damaged != 0) {
-    return damaged("it was so when it was due");
+    return damaged("it was so when it entered its queue");
   }
   if (!MayBeChanged(store, place)) return absl::OkStatus();
   if (SealOf(header, segment.salt()) != header.header_checksum) {
@@ -167,7 +167,7 @@ absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
   delivery.delivery_count = static_cast<int32_t>(delivery_count);
   uint32_t epoch = header.epoch;
   uint64_t sequence = header.sequence;
-  if (CommitWord::Type(header.commit) == RecordType::kDue) {
+  if (WasHeld(CommitWord::Type(header.commit))) {
     // It is the message that came earlier.
     const HeldHead head = HeldHeadOf(header, record);
     epoch = head.epoch;

@@ -113,6 +113,7 @@ struct ReferenceProducer::Scratch {
   std::vector<size_t> deduplicated{};
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
+  PreparedHead prepared{};  // Of one that is prepared.
   bool in_use = false;
   bool delayed = false;  // Something is.
   // When delays and windows of this batch begin, however long it is; 0: none
@@ -307,7 +308,18 @@ void ReferenceProducer::SendWith(Scratch& scratch,
     }
     scratch.items.back().index = i;
   }
-  // What the entries refer to stands still from here on.
+  Complete(scratch);
+  store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
+  // Without one, whoever receives does it.
+  if (scratch.delayed && store_->housekeeper() != nullptr) {
+    store_->housekeeper()->Nudge();
+  }
+  CompleteAll(scratch, context.caller_waits, context.deadline, done);
+  scratch.Clear();
+  scratch.in_use = false;
+}
+
+void ReferenceProducer::Complete(Scratch& scratch) {
   for (size_t n = 0; n < scratch.deduplications.size(); ++n) {
     scratch.appends[scratch.deduplicated[n]].deduplication =
         &scratch.deduplications[n];
@@ -328,22 +340,50 @@ void ReferenceProducer::SendWith(Scratch& scratch,
         scratch.appends[n].pieces[0] = born;
       }
     }
-    if (scratch.appends[n].type == RecordType::kDelayed) {
+    const RecordType type = scratch.appends[n].type;
+    if (type == RecordType::kDelayed || type == RecordType::kPrepare) {
       auto& [head, fields, body] = scratch.appends[n].pieces;
       if (!head.empty()) {
         fields = scratch.Keep(std::string(head) + std::string(fields));
       }
-      head = internal::NumberBytes(item.delay);
+      head = type == RecordType::kDelayed
+                 ? internal::NumberBytes(item.delay)
+                 : internal::NumberBytes(scratch.prepared);
     }
   }
+}
+
+absl::StatusOr<MessageId> ReferenceProducer::Prepare(
+    const Message& message, uint64_t group,
+    const driver::PrepareOptions& options, const driver::CallContext& context) {
+  if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
+  const Clock& clock = *store_->environment().clock;
+  const int64_t store_ms = clock.WallMs();
+  Scratch scratch;
+  if (auto s = Plan(message, context, store_ms, scratch); !s.ok()) return s;
+  Append& append = scratch.appends[0];
+  append.type = RecordType::kPrepare;
+  append.partition = nullptr;
+  append.takes_room = true;
+  append.offset = UINT64_MAX;
+  PreparedHead& head = scratch.prepared;
+  const int64_t wait_ms = options.check_after.count();
+  head.held.store_ms = store_ms;
+  head.held.due_ns = clock.BootNs() + wait_ms * 1'000'000;
+  head.held.due_ms = clock.ExactWallMs() + wait_ms;
+  head.held.boot_hash = clock.BootHash();
+  head.group = group;
+  head.check_after_ms = static_cast<uint32_t>(wait_ms);
+  head.max_checks = static_cast<uint16_t>(options.max_checks);
+  Complete(scratch);
   store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
-  // Without one, whoever receives does it.
-  if (scratch.delayed && store_->housekeeper() != nullptr) {
-    store_->housekeeper()->Nudge();
+  if (!append.status.ok()) return append.status;
+  if ((append.flags & kDisk) != 0) {
+    auto flushed = store_->log().WaitDurable(append.end, context.deadline);
+    if (!flushed.ok()) return flushed;
   }
-  CompleteAll(scratch, context.caller_waits, context.deadline, done);
-  scratch.Clear();
-  scratch.in_use = false;
+  return MessageId(store_->uuid(), store_->control().header().epoch,
+                   append.sequence);
 }
 
 bool ReferenceProducer::HandOver(Scratch& scratch,

@@ -12,8 +12,10 @@
 #include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "openmessaging/driver/optional.h"
 #include "openmessaging/driver/producer.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/message_id.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -29,6 +31,11 @@ class ReferenceProducer final : public driver::Producer {
 
   void Send(std::span<const Message> batch, const driver::CallContext& context,
             driver::SendCompletion& done) override;
+  // Stores a message that nobody receives before its transaction is committed.
+  // `group`: as Transactions::GroupOf. Returns: its id.
+  absl::StatusOr<MessageId> Prepare(const Message& message, uint64_t group,
+                                    const driver::PrepareOptions& options,
+                                    const driver::CallContext& context);
   absl::Status Flush(TimePoint deadline) override;
   absl::Status Close(TimePoint deadline) override;
 
@@ -45,6 +52,9 @@ class ReferenceProducer final : public driver::Producer {
                     int64_t store_ms, Scratch& scratch);
   void CompleteAll(Scratch& scratch, bool caller_waits, TimePoint deadline,
                    driver::SendCompletion& done);
+  // Puts what stands in front of the fields where the log finds it. What the
+  // entries refer to stands still from here on.
+  static void Complete(Scratch& scratch);
   // Hands what is not durable yet to the housekeeper. Returns: false if there
   // is none.
   bool HandOver(Scratch& scratch, driver::SendCompletion& done);

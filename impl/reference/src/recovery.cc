@@ -242,6 +242,11 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
       !s.ok()) {
     return s;
   }
+  if (auto s = RestorePrepared(*control_, *environment_->clock,
+                               checkpoint.prepared);
+      !s.ok()) {
+    return s;
+  }
   if (!same_life) {
     open_path_ = OpenPath::kCold;
     return StartSegment(log);

@@ -107,6 +107,15 @@ absl::Status Store::Replay(LogScan& scan) {
   IndexWriter index(control_.get());
   // What waits at the end.
   absl::flat_hash_map<uint64_t, Delayed> delayed;
+  // What is prepared at the end, or decided.
+  absl::flat_hash_map<uint64_t, Prepared> prepared;
+  const auto note = [&](const Prepared& said) {
+    Prepared& newest = prepared[said.id.sequence];
+    if (newest.state == PreparedState::kUndecided ||
+        said.state != PreparedState::kUndecided) {
+      newest = said;
+    }
+  };
   // The newest message of each deduplication id.
   absl::flat_hash_map<Hash128, Deduplicated> deduplicated;
   const auto remember = [&](const Deduplicated& fact) {
@@ -154,7 +163,16 @@ absl::Status Store::Replay(LogScan& scan) {
     } else if (type == RecordType::kDue && payload_ok) {
       delayed.erase(HeldIdOf(HeldHeadOf(header, record), header).sequence);
     } else if (type == RecordType::kCancel && payload_ok) {
-      delayed.erase(CancelledOf(header, record).sequence);
+      delayed.erase(NamedIn(header, record).sequence);
+    } else if (type == RecordType::kPrepare && payload_ok) {
+      note(PreparedOf(header, record, *environment_->clock));
+    } else if ((type == RecordType::kCommit || type == RecordType::kRollback) &&
+               payload_ok) {
+      note(DecisionOf(header, record, *environment_->clock));
+    } else if (type == RecordType::kOutcomes && payload_ok) {
+      ForEachOutcome(header, record, [&](const OutcomeImage& image) {
+        note(RememberedOf(image, header, *environment_->clock));
+      });
     }
     if ((type == RecordType::kMessage || type == RecordType::kDelayed) &&
         (CommitWord::Flags(header.commit) & kDeduplicated) != 0 &&
@@ -269,6 +287,14 @@ absl::Status Store::Replay(LogScan& scan) {
     if (!s.ok()) return s;
   }
   const int64_t now_ns = environment_->clock->BootNs();
+  for (const auto& [sequence, said] : prepared) {
+    const bool needless = said.state == PreparedState::kUndecided
+                              ? partition_of(said.queue_partition) == nullptr
+                              : said.time_ns <= now_ns;
+    if (needless || sequence == 0) continue;
+    auto s = PreparedTable(control_.get()).Restore(*control_, said);
+    if (!s.ok()) return s;
+  }
   for (const auto& [key, fact] : deduplicated) {
     if (fact.end_ns <= now_ns ||
         partition_of(fact.queue_partition) == nullptr) {

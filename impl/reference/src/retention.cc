@@ -13,6 +13,7 @@
 #include "delay_table.h"
 #include "index.h"
 #include "openmessaging/key_value.h"
+#include "prepared_table.h"
 #include "store_time.h"
 #include "store.h"
 
@@ -113,7 +114,11 @@ std::vector<Store::RetiredTo> Store::FirstOffsetsFrom(uint64_t boundary) {
 uint32_t Store::Retirable(uint32_t first, uint32_t keep) {
   const DelayTable delays(control_.get());
   const DeduplicationTable deduplications(control_.get());
-  if (delays.count() == 0 && deduplications.count() == 0) return keep;
+  const PreparedTable prepared(control_.get());
+  if (delays.count() == 0 && deduplications.count() == 0 &&
+      prepared.count() == 0) {
+    return keep;
+  }
   // Often the first one is kept: then the others need not be looked at.
   if (keep - first > 1 && Retirable(first, first + 1) == first) return first;
   const uint64_t below = segments_->entry(keep).base.Load();
@@ -133,6 +138,12 @@ uint32_t Store::Retirable(uint32_t first, uint32_t keep) {
   for (const Deduplicated& fact :
        deduplications.All(environment_->clock->BootNs(), below)) {
     add(fact.position, sizeof(DeduplicatedImage));
+  }
+  for (const Prepared& said :
+       prepared.All(environment_->clock->BootNs(), below)) {
+    add(said.position, said.state == PreparedState::kUndecided
+                           ? said.bytes
+                           : sizeof(OutcomeImage));
   }
   uint64_t spare = log_->SpareForRenewal();
   for (uint32_t n = first; n != keep; ++n) {
@@ -202,6 +213,7 @@ void Store::Retire() {
     if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = delays_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = RenewDeduplications(boundary, deadline); !s.ok()) return s;
+    if (auto s = transactions_->Renew(boundary, deadline); !s.ok()) return s;
     if (auto s = LogCursors(true, deadline); !s.ok()) return s;
     ImageWriter offsets;
     for (const RetiredTo& to : firsts) {

@@ -261,6 +261,7 @@ void Store::Assemble() {
                                this);
   catalog_->set_log(log_.get());
   delays_ = std::make_unique<Delays>(this);
+  transactions_ = std::make_unique<Transactions>(this);
 }
 
 absl::Status Store::CheckUsable() const {
@@ -383,6 +384,10 @@ absl::Status Store::MakeDelayRoom(TimePoint deadline) {
 
 absl::Status Store::MakeDeduplicationRoom(TimePoint deadline) {
   return catalog_->MakeDeduplicationRoom(deadline);
+}
+
+absl::Status Store::MakePreparedRoom(TimePoint deadline) {
+  return catalog_->MakePreparedRoom(deadline);
 }
 
 int64_t Store::DeduplicationMs(uint32_t queue) {

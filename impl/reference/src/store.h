@@ -34,6 +34,7 @@
 #include "openmessaging/internal/mutex.h"
 #include "segment_map.h"
 #include "slot_lock.h"
+#include "transactions.h"
 
 namespace openmessaging::reference {
 
@@ -79,6 +80,7 @@ class Store final : public LogListener {
   GroupTerms& terms() { return *terms_; }
   Log& log() { return *log_; }
   Delays& delays() { return *delays_; }
+  Transactions& transactions() { return *transactions_; }
   LargeBodies& bodies() { return *bodies_; }
   SegmentMap& segments() { return *segments_; }
   const Liveness& liveness() const { return *liveness_; }
@@ -113,6 +115,7 @@ class Store final : public LogListener {
   void BeforePrepare() override;
   absl::Status MakeDelayRoom(TimePoint deadline) override;
   absl::Status MakeDeduplicationRoom(TimePoint deadline) override;
+  absl::Status MakePreparedRoom(TimePoint deadline) override;
   int64_t DeduplicationMs(uint32_t queue) override;
 
   void MakeRoom(TimePoint deadline) override;
@@ -235,6 +238,7 @@ class Store final : public LogListener {
   std::unique_ptr<LargeBodies> bodies_;
   std::unique_ptr<Log> log_;
   std::unique_ptr<Delays> delays_;
+  std::unique_ptr<Transactions> transactions_;
   // Of the life before this one in its slot.
   LeftBodies predecessor_{};
   // The large bodies that a recovery found named, where it could read all.

@@ -182,6 +182,36 @@ TEST_CASE("large bodies are counted, in use and closed") {
   CHECK(FilesOf(place.path() + "/big").size() == 2);
 }
 
+TEST_CASE("what is held back is counted, in use and closed") {
+  FilePlace place;
+  {
+    const auto bus = ConnectWith(place.Url(), "orders");
+    ProducerOptions options;
+    options.group = "shop";
+    options.check = [](const Message&) { return TransactionState::kUnknown; };
+    Producer producer = Must(bus.CreateProducer(options));
+    Message later("orders", "later");
+    later.SetDelay(std::chrono::hours(1));
+    Must(producer.Send(later));
+    std::vector<PreparedMessage> prepared;
+    for (int n = 0; n < 4; ++n) {
+      prepared.push_back(
+          Must(producer.Prepare(Message("orders", std::to_string(n)))));
+    }
+    CHECK(Inspect(place.path()).undecided == 4);
+    Must(prepared[0].Commit());
+    Must(prepared[1].Rollback());
+    CHECK(Inspect(place.path()).undecided == 2);
+    CHECK(Inspect(place.path()).delayed == 1);
+  }
+  for (const bool from_log : {false, true}) {
+    CAPTURE(from_log);
+    if (from_log) fs::remove(place.path() + "/ctl");
+    CHECK(Inspect(place.path()).undecided == 2);
+    CHECK(Inspect(place.path()).delayed == 1);
+  }
+}
+
 TEST_CASE("each priority of a queue is shown, in use and closed") {
   FilePlace place;
   const auto check = [&] {

@@ -80,6 +80,12 @@ std::string SummaryText(const InspectReport& report) {
     table.Add({"large bodies", Concat(report.bodies, ", ",
                                       FormatBytes(report.body_bytes))});
   }
+  if (report.delayed != 0) {
+    table.Add({"delayed", Concat(report.delayed, " messages wait")});
+  }
+  if (report.undecided != 0) {
+    table.Add({"prepared", Concat(report.undecided, " messages undecided")});
+  }
   return table.ToText();
 }
 
@@ -236,6 +242,8 @@ std::string AsJson(const InspectReport& report) {
   object["durable"] = report.durable;
   object["large_bodies"] = report.bodies;
   object["large_body_bytes"] = report.body_bytes;
+  object["delayed"] = report.delayed;
+  object["undecided"] = report.undecided;
   AddStorageJson(report, object);
   AddGroupsJson(report, object);
   AddProcessesJson(report, object);

@@ -96,6 +96,9 @@ struct InspectReport {
   // Bodies that have files of their own.
   uint64_t bodies = 0;
   uint64_t body_bytes = 0;
+  // Messages that wait for their time, or are prepared and not decided.
+  uint64_t delayed = 0;
+  uint64_t undecided = 0;
   std::vector<InspectSegment> segments{};
   std::vector<InspectPartition> partitions{};
   std::vector<InspectGroup> groups{};
