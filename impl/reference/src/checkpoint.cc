@@ -14,7 +14,7 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr uint64_t kMagic = 0x34305450'4b534d4f;  // "OMSKPT04"
+constexpr uint64_t kMagic = 0x35305450'4b534d4f;  // "OMSKPT05"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
 
