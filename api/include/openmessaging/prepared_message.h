@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "openmessaging/capability.h"
 #include "openmessaging/internal/producer_core.h"
 #include "openmessaging/message_id.h"
 #include "openmessaging/send_result.h"

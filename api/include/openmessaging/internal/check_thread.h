@@ -10,7 +10,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
