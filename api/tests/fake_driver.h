@@ -72,6 +72,8 @@ struct Script {
   bool stream = true;          // Whether they can be read as streams.
   size_t deleted = 0;          // So many of a stream's oldest are gone.
   std::deque<absl::Status> read_failures{};  // Told beside what came.
+  bool transactions = true;    // Whether there are local ones.
+  std::deque<absl::Status> commit_failures{};
 };
 
 // What the driver was asked for.
@@ -85,6 +87,7 @@ struct Counts {
   size_t capability_calls = 0;
   size_t sends = 0;  // Calls, not messages.
   size_t settles = 0;
+  size_t commits = 0;
   size_t receives = 0;
   size_t interrupts = 0;
 };
@@ -321,6 +324,53 @@ class Broker {
   };
   static_assert(sizeof(Token) <= Receipt::kInlineBytes);
 
+  // Stores a message; under the lock. Errors: 1404.
+  absl::Status Keep(const Message& message, const driver::CallContext& context,
+                    SendResult& result) {
+    const auto queue = queues_.find(message.destination());
+    if (queue == queues_.end()) {
+      return MakeStatus(Code::kQueueNotFound, "send to \"",
+                        message.destination(), "\": no such queue");
+    }
+    MessageId::StoreId store;
+    store.fill(0xFA);
+    result.message_id = MessageId(store, 1, ++sequence_);
+    result.partition = 0;
+    result.offset = static_cast<int64_t>(queue->second.entries.size());
+    if (script_.discard) return absl::OkStatus();
+    last_message_ = message;
+    Message copy(message);
+    driver::MessageAccess::SetField(
+        copy, internal::Field::kBornTimestamp,
+        internal::NumberBytes(context.born_timestamp_ms));
+    auto* const record = new Record(
+        message.destination(),
+        driver::MessageAccess::FieldsAfterDestination(copy), message.body());
+    queue->second.entries.emplace_back(record);
+    changed_.notify_all();
+    return absl::OkStatus();
+  }
+
+  // Returns: what a receipt is of; under the lock. Errors: 1603.
+  absl::StatusOr<Token> TokenOf(const Receipt& receipt) const {
+    Token token;
+    const std::string_view bytes = receipt.token();
+    if (bytes.size() == sizeof(token)) {
+      std::memcpy(&token, bytes.data(), sizeof(token));
+    }
+    const auto queue = queues_.find(std::string_view(token.queue));
+    if (bytes.size() != sizeof(token) || token.magic != Token().magic ||
+        queue == queues_.end() || token.index >= queue->second.entries.size()) {
+      return MakeStatus(Code::kReceiptInvalid,
+                        "settle: the receipt is nonsense");
+    }
+    return token;
+  }
+  Entry& EntryOf(const Token& token) {
+    return queues_.find(std::string_view(token.queue))
+        ->second.entries[token.index];
+  }
+
   static absl::Status Take(std::deque<absl::Status>& list) {
     if (list.empty()) return absl::OkStatus();
     absl::Status status = list.front();
@@ -516,28 +566,7 @@ class Producer final : public driver::Producer {
       broker_->changed_.notify_all();
       return status;
     }
-    const auto queue = broker_->queues_.find(message.destination());
-    if (queue == broker_->queues_.end()) {
-      return MakeStatus(Code::kQueueNotFound, "send to \"",
-                        message.destination(), "\": no such queue");
-    }
-    MessageId::StoreId store;
-    store.fill(0xFA);
-    result.message_id = MessageId(store, 1, ++broker_->sequence_);
-    result.partition = 0;
-    result.offset = static_cast<int64_t>(queue->second.entries.size());
-    if (broker_->script_.discard) return absl::OkStatus();
-    broker_->last_message_ = message;
-    Message copy(message);
-    driver::MessageAccess::SetField(
-        copy, internal::Field::kBornTimestamp,
-        internal::NumberBytes(context.born_timestamp_ms));
-    auto* const record = new Record(
-        message.destination(),
-        driver::MessageAccess::FieldsAfterDestination(copy), message.body());
-    queue->second.entries.emplace_back(record);
-    broker_->changed_.notify_all();
-    return absl::OkStatus();
+    return broker_->Keep(message, context, result);
   }
 
   const std::shared_ptr<Broker> broker_;
@@ -749,23 +778,14 @@ class Consumer final : public driver::Consumer {
     }
     absl::Status status = Broker::Take(broker_->script_.settle_failures);
     if (!status.ok()) return status;
-    Broker::Token token;
-    const std::string_view bytes = settlement.receipt.token();
-    if (bytes.size() == sizeof(token)) {
-      std::memcpy(&token, bytes.data(), sizeof(token));
-    }
-    const auto queue = broker_->queues_.find(std::string_view(token.queue));
-    if (bytes.size() != sizeof(token) || token.magic != Broker::Token().magic ||
-        queue == broker_->queues_.end() ||
-        token.index >= queue->second.entries.size()) {
-      return MakeStatus(Code::kReceiptInvalid,
-                        "settle: the receipt is nonsense");
-    }
-    Broker::Entry& entry = queue->second.entries[token.index];
+    const auto token = broker_->TokenOf(settlement.receipt);
+    if (!token.ok()) return token.status();
+    const auto queue = broker_->queues_.find(std::string_view(token->queue));
+    Broker::Entry& entry = broker_->EntryOf(*token);
     if (entry.state == Broker::Entry::kSettled) return absl::OkStatus();
     if (entry.state != Broker::Entry::kOut ||
-        entry.hand_outs != token.delivery ||
-        entry.renewals != token.renewal) {
+        entry.hand_outs != token->delivery ||
+        entry.renewals != token->renewal) {
       return MakeStatus(Code::kReceiptExpired,
                         "settle: the message was delivered again");
     }
@@ -775,7 +795,7 @@ class Consumer final : public driver::Consumer {
         entry.state = Broker::Entry::kSettled;
         break;
       case driver::Verb::kAckUpTo:
-        for (size_t i = 0; i <= token.index; ++i) {
+        for (size_t i = 0; i <= token->index; ++i) {
           Broker::Entry& earlier = queue->second.entries[i];
           if (earlier.state == Broker::Entry::kOut &&
               earlier.source == entry.source) {
@@ -798,7 +818,7 @@ class Consumer final : public driver::Consumer {
         entry.leased_until = steady_clock::now() + settlement.duration;
         if (broker_->script_.new_receipts) {
           ++entry.renewals;
-          renewed = ReceiptOf(token.queue, token.index, entry);
+          renewed = ReceiptOf(token->queue, token->index, entry);
         }
         break;
     }
@@ -905,6 +925,7 @@ struct Unknown {
 class Connection final : public driver::Connection,
                          public driver::Admin,
                          public driver::NamespaceControl,
+                         public driver::LocalTransactions,
                          public driver::StreamSource {
  public:
   explicit Connection(std::shared_ptr<Broker> broker)
@@ -958,7 +979,56 @@ class Connection final : public driver::Connection,
         broker_->transactions.supported) {
       return static_cast<driver::TransactionSource*>(&broker_->transactions);
     }
+    if (interface_name == driver::LocalTransactions::kInterface &&
+        broker_->script_.transactions) {
+      return static_cast<driver::LocalTransactions*>(this);
+    }
     return interface_name == Native::kInterface ? &native_ : nullptr;
+  }
+
+  // --- driver::LocalTransactions ---
+  absl::StatusOr<std::vector<SendResult>> CommitLocal(
+      std::span<const Message> sends,
+      std::span<const driver::Settlement> settlements,
+      const driver::CallContext& context) override {
+    const std::lock_guard lock(broker_->mutex_);
+    ++broker_->counts_.commits;
+    broker_->changed_.notify_all();
+    if (absl::Status status = Broker::Take(broker_->script_.commit_failures);
+        !status.ok()) {
+      return status;
+    }
+    for (const Message& message : sends) {
+      if (!broker_->queues_.contains(message.destination())) {
+        return Missing("commit to", message.destination());
+      }
+    }
+    std::vector<Broker::Entry*> settled;
+    for (const driver::Settlement& settlement : settlements) {
+      const auto token = broker_->TokenOf(settlement.receipt);
+      if (!token.ok()) return token.status();
+      Broker::Entry& entry = broker_->EntryOf(*token);
+      if (entry.state == Broker::Entry::kSettled) {
+        return MakeStatus(Code::kTransactionConflict,
+                          "commit: a message is settled already");
+      }
+      if (entry.state != Broker::Entry::kOut ||
+          entry.hand_outs != token->delivery ||
+          entry.renewals != token->renewal) {
+        return MakeStatus(Code::kReceiptExpired,
+                          "commit: a message was delivered again");
+      }
+      settled.push_back(&entry);
+    }
+    // Before there are more entries, which may move these.
+    for (Broker::Entry* const entry : settled) {
+      entry->state = Broker::Entry::kSettled;
+    }
+    std::vector<SendResult> results(sends.size());
+    for (size_t i = 0; i < sends.size(); ++i) {
+      REQUIRE(broker_->Keep(sends[i], context, results[i]).ok());
+    }
+    return results;
   }
 
   // --- driver::StreamSource: one partition, stored in second 1, 2, 3... ---

@@ -17,6 +17,7 @@
 #include "openmessaging/key_value.h"
 #include "openmessaging/lifecycle.h"
 #include "openmessaging/limits.h"
+#include "openmessaging/local_transaction.h"
 #include "openmessaging/message.h"
 #include "openmessaging/message_id.h"
 #include "openmessaging/messaging_access_point.h"

@@ -20,6 +20,7 @@
 #include "openmessaging/interceptor.h"
 #include "openmessaging/internal/producer_core.h"  // IWYU pragma: export
 #include "openmessaging/lifecycle.h"
+#include "openmessaging/local_transaction.h"
 #include "openmessaging/message.h"
 #include "openmessaging/message_id.h"
 #include "openmessaging/prepared_message.h"  // IWYU pragma: export
@@ -161,6 +162,34 @@ class Producer {
   [[nodiscard]] absl::Status Resolve(std::string_view transaction_id,
                                      TransactionState state) {
     return core_->Resolve(transaction_id, state);
+  }
+
+  // Runs `work`, a function of LocalTransaction& that returns a status. Once it
+  // has returned OK, all that it sent and acknowledged through the transaction
+  // takes effect together, whoever dies meanwhile; otherwise nothing does: where
+  // it fails or throws, where something in it was refused, past the timeout, and
+  // where the producer was stopped. What is certainly not stored is tried again
+  // as Send() does; `work` runs once.
+  //
+  // Blocks: while `work` runs, then up to ProducerOptions::send_timeout.
+  // Returns: a result for each message, in the order of sending.
+  // Errors: what `work` returned; what refused something in it; and
+  //   kUnimplemented       1600: the broker has no local transactions
+  //   kNotFound            1604: an acknowledged message was given back or
+  //                        handed out again meanwhile, or revoked
+  //   kAborted             1605: one was settled otherwise
+  //   kCancelled           1606: `work` threw
+  //   kInvalidArgument     1418: too much for one transaction, or what none can
+  //                        have; the text says what
+  //   kDeadlineExceeded    1410: past the timeout, nothing was done; or, where
+  //                        the outcome is unknown, no answer in time
+  //   and those of Send().
+  // Implements: OMS-TX-009, 010.
+  template <typename Work>
+  [[nodiscard]] absl::StatusOr<std::vector<SendResult>> Transact(
+      Work&& work, const TransactionOptions& options = {}) {
+    LocalTransaction transaction(core_, options);
+    return transaction.Run(std::forward<Work>(work));
   }
 
   // Waits until everything that was sent before has an outcome, which is in

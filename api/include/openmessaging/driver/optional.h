@@ -185,15 +185,29 @@ class TransactionSource {
   ~TransactionSource() = default;
 };
 
-// Sends and settlements that take effect together.
+// Sends and acknowledgements that take effect together.
+//
+// Threads: may be called concurrently.
 class LocalTransactions {
  public:
   static constexpr std::string_view kInterface =
       "openmessaging.LocalTransactions/0";
 
-  // Applies all or nothing; the receipts may be of any consumer of this
-  // connection. Errors: 1602 receipts that the broker cannot settle apart from
-  // earlier ones.
+  // Stores all of `sends` and acknowledges all of `settlements`, or does
+  // nothing, whoever dies meanwhile. Nobody receives a message of it before.
+  // Blocks up to the deadline.
+  //
+  // Already checked: of messages what Producer::Send says, of receipts what
+  // Consumer::Settle says; that the queues declare tx-local; that there is
+  // something to do. Each verb is kAck. The receipts may be of any consumer of
+  // this connection, also of one that was closed; one may come twice.
+  // Returns: one result for each message, in their order.
+  // Errors: 1604 a message was given back or handed out again; 1605 one is
+  // settled already; 1602 receipts that the broker cannot settle apart from
+  // earlier ones; 1418 too much for one transaction, or what none can have; else
+  // as Send and Settle. Unless the outcome is said to be stored or unknown,
+  // nothing was done.
+  // Implements: OMS-TX-009.
   virtual absl::StatusOr<std::vector<SendResult>> CommitLocal(
       std::span<const Message> sends, std::span<const Settlement> settlements,
       const CallContext& context) = 0;

@@ -22,6 +22,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "openmessaging/bind_options.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/consumer.h"
@@ -180,6 +181,12 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
 
   // Errors: 1603 unless receipts of the queue are good on every consumer.
   absl::Status CheckForeign(std::string_view queue);
+
+  // Looks at an acknowledgement that a transaction of `connection` carries out.
+  // Returns: the receipt that the driver gets. Errors: 1418 another connection's;
+  // else as Settle.
+  absl::StatusOr<Receipt> CheckTransacted(const Receipt& receipt,
+                                          const ConnectionCore& connection);
 
   void Revoking(std::span<const uint64_t> sources,
                 TimePoint deadline) override {
@@ -599,6 +606,20 @@ inline absl::Status ConsumerCore::CheckForeign(std::string_view queue) {
   return MakeStatus(Code::kReceiptInvalid, "settle \"", Printable(queue),
                     "\": the delivery is another consumer's; expected one that "
                     "this consumer received (OMS-CONS-009)");
+}
+
+inline absl::StatusOr<Receipt> ConsumerCore::CheckTransacted(
+    const Receipt& receipt, const ConnectionCore& connection) {
+  if (&connection != connection_.get()) {
+    return MakeStatus(Code::kBadParameter,
+                      "acknowledge in a transaction: the delivery is of "
+                      "another access point; expected one of the access point "
+                      "that made the producer (OMS-TX-009)");
+  }
+  if (IsStopping()) return ClosedStatus("acknowledge in a transaction");
+  absl::Status status = CheckSettlement({receipt, driver::Verb::kAck});
+  if (!status.ok()) return status;
+  return renewed_.Latest(receipt);
 }
 
 inline absl::Status ConsumerCore::Settle(const driver::Settlement& settlement,

@@ -302,6 +302,14 @@ inline absl::StatusOr<CapabilitySet> CheckDemands(
   return ignored;
 }
 
+// The refusal of a queue that takes no part in local transactions.
+inline absl::Status NoLocalTransactions(std::string_view queue) {
+  return MakeStatus(Code::kUnsupported, "transact with \"", Printable(queue),
+                    "\": the queue does not support ",
+                    Name(Capability::kTransactionLocal),
+                    "; expected queues that do");
+}
+
 // Returns: a copy for the driver, without what only drivers set and without
 // what the queue would have to ignore.
 inline Message StripMessage(const Message& message, CapabilitySet ignored) {

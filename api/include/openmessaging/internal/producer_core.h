@@ -134,6 +134,24 @@ class ProducerCore final : public ClientCore {
   absl::StatusOr<PreparedSend> Prepare(const Message& message);
   absl::Status Resolve(std::string_view transaction_id, TransactionState state);
 
+  // What a local transaction needs; defined in local_transaction.h.
+  //
+  // Errors: 1600 there are none; 1601; as a start.
+  absl::Status CheckTransactions();
+  // Returns: what the driver gets of a message. `ignored`: what it must leave
+  // out.
+  absl::StatusOr<Message> CheckTransacted(const Message& message,
+                                          CapabilitySet& ignored);
+  // Carries it out, again and again where that is allowed.
+  absl::StatusOr<std::vector<SendResult>> CommitLocal(
+      std::span<const Message> sends,
+      std::span<const driver::Settlement> settlements);
+  bool IsWatched() const { return IsSendWatched(watchers_); }
+  WatchedSend Watch(const Message& message) const {
+    return WatchedSend(Watchers(), message);
+  }
+  ConnectionCore& connection() const { return *connection_; }
+
   // Stops, and waits for the callbacks of what that completed.
   size_t StopAll(TimePoint deadline) {
     const size_t left = Stop(deadline);
@@ -155,7 +173,6 @@ class ProducerCore final : public ClientCore {
 
   using Slot = std::optional<absl::StatusOr<SendResult>>;
 
-  bool IsWatched() const { return IsSendWatched(watchers_); }
   WatchedSend::Watchers Watchers() const {
     return {interceptors_.list(), telemetry_};
   }
