@@ -245,25 +245,29 @@ const CatalogEntry* Catalog::FindLiveQueue(uint32_t queue) const {
   return nullptr;
 }
 
-absl::Status Catalog::MakeDelayRoom(TimePoint deadline) {
+absl::Status Catalog::MakeDelayRoom(uint32_t needed, TimePoint deadline) {
   const Locked locked(lock_, deadline);
   if (!locked.status().ok()) return locked.status();
   const DelayTable table(control_);
-  if (table.spare() > 0) return absl::OkStatus();
-  const auto block = table.Allocate(*control_);
-  if (!block.ok()) return block.status();
-  return log_->AddDelayBlock(*block, deadline);
+  while (table.spare() < needed) {
+    const auto block = table.Allocate(*control_);
+    if (!block.ok()) return block.status();
+    if (auto s = log_->AddDelayBlock(*block, deadline); !s.ok()) return s;
+  }
+  return absl::OkStatus();
 }
 
-absl::Status Catalog::MakeDeduplicationRoom(TimePoint deadline) {
+absl::Status Catalog::MakeDeduplicationRoom(uint32_t needed,
+                                            TimePoint deadline) {
   const Locked locked(lock_, deadline);
   if (!locked.status().ok()) return locked.status();
   const DeduplicationTable table(control_);
   // Somebody else did.
-  if (table.spare() > 0) return absl::OkStatus();
-  for (uint32_t left = table.Growth(); left > 0; --left) {
+  if (table.spare() >= needed) return absl::OkStatus();
+  for (uint32_t left = table.Growth(); left > 0 || table.spare() < needed;
+       left -= std::min(left, 1u)) {
     if (auto s = table.CheckMayGrow(); !s.ok()) {
-      return table.spare() > 0 ? absl::OkStatus() : s;
+      return table.spare() >= needed ? absl::OkStatus() : s;
     }
     const auto block = table.Allocate(*control_);
     if (!block.ok()) return block.status();

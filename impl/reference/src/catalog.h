@@ -178,12 +178,12 @@ class Catalog {
   // Appends the newest record of everything that lives below `position` again.
   absl::Status Renew(uint64_t position, TimePoint deadline);
 
-  // Gives the table of delayed messages another block, unless it has room.
-  absl::Status MakeDelayRoom(TimePoint deadline);
-  // The same with the table of prepared messages.
+  // Gives the table of delayed messages blocks until so many more have room.
+  absl::Status MakeDelayRoom(uint32_t needed, TimePoint deadline);
+  // The same with the table of prepared messages, for one.
   absl::Status MakePreparedRoom(TimePoint deadline);
   // As above with the table of deduplication ids.
-  absl::Status MakeDeduplicationRoom(TimePoint deadline);
+  absl::Status MakeDeduplicationRoom(uint32_t needed, TimePoint deadline);
 
   CatalogEntry* entry(uint32_t index) const;
   uint32_t count() const { return control_->header().catalog.count.Load(); }

@@ -252,7 +252,8 @@ struct alignas(kCacheLine) Cursor {
   Shared<int64_t> next_scan_ns;  // Something may be due again; boot time.
   Shared<uint64_t> window;       // Offset of the window in ctl; 0 = not yet.
   Shared<uint32_t> token;        // Counts deliveries.
-  Shared<uint32_t> seeking;      // A SEEK record is being appended.
+  // Under the lock a record is being appended that changes the cursor.
+  Shared<uint32_t> seeking;
   Shared<uint64_t> images;       // Counts the images taken; see LogCursor.
   Shared<uint64_t> exceptions;   // Offset of the table in ctl; 0 = not yet.
   // The table took in what no image in the log tells yet.

@@ -108,6 +108,7 @@ struct CursorChanges {
 
   // Reads a DELIVERED record's body behind the group.
   void AddDelivered(ImageReader& reader);
+  // Adds what a DEAD or SETTLED record settled.
   void AddDead(const DeadSource& source);
 };
 

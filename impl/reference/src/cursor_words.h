@@ -77,16 +77,19 @@ class CursorWords {
 
   // Settles `offset` whoever holds it. Idempotent.
   void Settle(uint64_t offset, uint32_t attempts) const {
-    const DeliveryPlace place = Find(offset);
-    if (!place) return;
-    // A word is changed from here on by settling it only.
-    uint64_t found = place.word->Load();
-    while (DeliveryWord(found).Is(offset) &&
-           DeliveryWord(found).state() != DeliveryState::kSettled &&
-           !place.word->CompareExchange(
-               found, DeliveryWord::Restored(offset, DeliveryState::kSettled,
-                                             attempts)
-                          .bits())) {
+    const uint64_t settled =
+        DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts)
+            .bits();
+    // A word is changed from here on by settling it, or by whoever moves it to
+    // the exceptions, where it is found then.
+    while (const DeliveryPlace place = Find(offset)) {
+      uint64_t found = place.word->Load();
+      if (!DeliveryWord(found).Is(offset) ||
+          DeliveryWord(found).state() == DeliveryState::kSettled) {
+        return;
+      }
+      if (DeliveryWord(found).state() == DeliveryState::kMoved) continue;
+      if (place.word->CompareExchange(found, settled)) return;
     }
   }
 

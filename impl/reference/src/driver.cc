@@ -16,6 +16,7 @@
 #include "fault_plan.h"
 #include "faulty_connection.h"
 #include "group_control.h"
+#include "local_transactions.h"
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/limits.h"
@@ -49,7 +50,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
         Capability::kStartEarliest, Capability::kStream,
         Capability::kSeek, Capability::kStats, Capability::kFilter,
-        Capability::kTransactionCheck}) {
+        Capability::kTransactionCheck, Capability::kTransactionLocal,
+        Capability::kExactlyOnce}) {
     all.Set(native, Support::kNative);
   }
   // The portable layer gives it with queues and an exclusive consumer.
@@ -109,7 +111,8 @@ class ReferenceConnection final : public driver::Connection,
         groups_(store_),
         stats_(store_),
         stream_(store_, settings.spin),
-        transactions_(store_, settings.auto_create) {}
+        transactions_(store_, settings.auto_create),
+        local_transactions_(store_, settings.auto_create, settings.ack_sync) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -164,6 +167,9 @@ class ReferenceConnection final : public driver::Connection,
     }
     if (interface_name == driver::StatsSource::kInterface) {
       return static_cast<driver::StatsSource*>(&stats_);
+    }
+    if (interface_name == driver::LocalTransactions::kInterface) {
+      return static_cast<driver::LocalTransactions*>(&local_transactions_);
     }
     return nullptr;
   }
@@ -245,6 +251,7 @@ class ReferenceConnection final : public driver::Connection,
   ReferenceStatsSource stats_;
   ReferenceStreamSource stream_;
   ReferenceTransactionSource transactions_;
+  ReferenceLocalTransactions local_transactions_;
 };
 
 // Shared attributes of both storages.

@@ -141,6 +141,7 @@ enum class RecordType : uint8_t {
   kCancel = 16,
   kDelayed = 17,
   kOutcomes = 18,
+  kSettled = 19,
   kDeduplication = 20,
   kNamespace = 21,
 };

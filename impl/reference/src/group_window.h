@@ -70,7 +70,10 @@ struct TakeResult {
 //   (5) a message is handed out again only after the log has its count, and
 //       what a dead process appended is finished;
 //   (6) the group is moved under the cursor's lock and the append lock: nobody
-//       takes or gives back in a window that somebody still has to move.
+//       takes or gives back in a window that somebody still has to move; the
+//       same holds of one in which a transaction still has to settle;
+//   (7) who holds the locks of several cursors took them in the order of the
+//       groups' numbers and the partitions.
 //
 // Threads: Take by one thread of a consumer at a time; the rest from any.
 class GroupWindow {
@@ -132,6 +135,31 @@ class GroupWindow {
   // from then on. Returns: the position that must be durable. Errors: 1410; as
   // RedeliveryLog::LogSeek; nothing was done then.
   absl::StatusOr<uint64_t> Seek(uint64_t offset, TimePoint deadline);
+
+  // Settles deliveries by a record of one unit with others (group_unit.cc). From
+  // BeginUnit on, whose errors are 1410, 1501, 1502, until EndUnit nobody else
+  // takes or gives back here, and whoever comes after a death in between waits
+  // until it is known what became of the record.
+  absl::Status BeginUnit(TimePoint deadline);
+  void EndUnit();
+  // One delivery that is with nobody and not settled: returned, and due, so that
+  // a death makes it come again unless the record is there.
+  struct Aside {
+    uint64_t offset = 0;
+    DeliveryPlace place{};
+    DeliveryWord receipt{};
+    int64_t lease_end_ns = 0;
+  };
+  // Sets a delivery aside. Returns: nothing for one that was settled by being
+  // handed out. Errors: 1603; 1604 as Ack; 1605 it is settled.
+  absl::StatusOr<std::optional<Aside>> SetAside(uint64_t offset,
+                                                DeliveryWord word);
+  // Undoes that: its receiver has it as before.
+  void PutBack(const Aside& aside);
+  // Below what all is settled, as far as records may say so.
+  uint64_t FloorForRecord() const { return LoggedFloor(); }
+  // The record is there.
+  void NoteSettled() { FreeKey(); }
 
   // Gives back what one consumer of this process still holds.
   void Return(uint64_t offset, DeliveryWord word);

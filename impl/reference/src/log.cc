@@ -61,6 +61,11 @@ bool IsPrepared(const Append& entry) {
   return entry.type == RecordType::kPrepare && entry.undecided == nullptr;
 }
 
+template <typename Is>
+uint32_t CountOf(std::span<const Append> unit, Is is) {
+  return static_cast<uint32_t>(std::count_if(unit.begin(), unit.end(), is));
+}
+
 absl::Status LockTimeout() {
   StatusDetail detail = DefaultDetail(Code::kTimeout);
   detail.outcome = Outcome::kNotStored;
@@ -105,23 +110,23 @@ absl::Status Log::PoisonedError() const {
                     "it again");
 }
 
-void Log::AppendAll(std::span<Append> entries, int64_t store_ms,
-                    TimePoint deadline) {
+void Log::AppendAround(std::span<Append> entries, int64_t store_ms,
+                       TimePoint deadline, Surrounding* around) {
   assert(entries.empty() || (entries.back().flags & kMore) == 0);
   for (const Append& entry : entries) {
-    if (IsLarge(entry)) return AppendApart(entries, store_ms, deadline);
+    if (IsLarge(entry)) return AppendApart(entries, store_ms, deadline, around);
   }
-  AppendHere(entries, store_ms, deadline);
+  AppendHere(entries, store_ms, deadline, around);
 }
 
 void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
-                      TimePoint deadline) {
+                      TimePoint deadline, Surrounding* around) {
   std::vector<Apart> apart;
   const std::span<Append> all = entries;
   const absl::Status failure = WriteBodies(entries, apart, deadline);
   // Those that are not tried any more; those before them are.
   for (Append& entry : all.subspan(entries.size())) entry.status = failure;
-  AppendHere(entries, store_ms, deadline);
+  AppendHere(entries, store_ms, deadline, around);
   for (const Apart& one : apart) {
     one.entry->pieces[2] = {};  // It ends here.
     if (one.entry->status.ok() && !one.entry->duplicate) {
@@ -133,9 +138,11 @@ void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
 }
 
 void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
-                     TimePoint deadline) {
+                     TimePoint deadline, Surrounding* around) {
+  if (entries.empty()) return;
   absl::Status failure;
-  if (checksums()) {
+  if (around != nullptr) failure = around->Enter();
+  if (checksums() && failure.ok()) {
     for (Append& entry : entries) {
       if ((entry.flags & kPayloadPending) != 0) continue;
       uint32_t crc = 0;
@@ -145,12 +152,20 @@ void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
       entry.payload_checksum = crc;
     }
   }
+  const std::span<Append> all = entries;
+  if (failure.ok()) failure = AppendLoop(entries, store_ms, deadline);
+  for (Append& entry : entries) entry.status = failure;
+  // A unit has one status.
+  if (around != nullptr) around->Leave(all.back().status);
+  LookAhead();
+}
+
+absl::Status Log::AppendLoop(std::span<Append>& entries, int64_t store_ms,
+                             TimePoint deadline) {
+  absl::Status failure;
   while (!entries.empty() && failure.ok()) {
     const SlotLock::Result lock = append_lock_.Acquire(deadline);
-    if (lock == SlotLock::Result::kTimeout) {
-      failure = LockTimeout();
-      break;
-    }
+    if (lock == SlotLock::Result::kTimeout) return LockTimeout();
     size_t count = 0;
     Step step = Step::kDone;
     if (lock == SlotLock::Result::kInherited || NeedsRepair()) {
@@ -165,8 +180,7 @@ void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
       failure = Provide(step, entries, deadline);
     }
   }
-  for (Append& entry : entries) entry.status = failure;
-  LookAhead();
+  return failure;
 }
 
 absl::Status Log::WriteBodies(std::span<Append>& entries,
@@ -297,6 +311,16 @@ void Log::MakeRoomFor(const Append& entry) {
   }
 }
 
+absl::Status Log::FindDroppingOut(std::span<Append> unit) const {
+  bool found = false;
+  for (Append& entry : unit) {
+    if (entry.drops_out && IsDuplicate(entry)) found = true;
+  }
+  if (!found) return absl::OkStatus();
+  return MakeStatus(Code::kTransactionConflict,
+                    "append: a message of the unit came before");
+}
+
 bool Log::NeedsRepair() const {
   const ControlHeader::Append& append = control_->header().append;
   const SegmentEntry& entry = segments_->entry(append.current.Load());
@@ -314,15 +338,22 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     return Step::kDone;
   }
   // One that is not to be appended keeps what it belongs to from it.
-  for (size_t n = 0;; ++n) {
-    if (absl::Status status = CheckEntry(entries[n]); !status.ok()) {
-      count = UnitOf(entries);
-      for (Append& entry : entries.first(count)) entry.status = status;
-      return Step::kDone;
-    }
+  bool drops_out = false;
+  absl::Status status;
+  for (size_t n = 0; status.ok(); ++n) {
+    status = CheckEntry(entries[n]);
+    drops_out = drops_out || entries[n].drops_out;
     if ((entries[n].flags & kMore) == 0 || n + 1 == entries.size()) break;
   }
-  if (IsDuplicate(entries[0])) {
+  if (status.ok() && drops_out) {
+    status = FindDroppingOut(entries.first(UnitOf(entries)));
+  }
+  if (!status.ok()) {
+    count = UnitOf(entries);
+    for (Append& entry : entries.first(count)) entry.status = status;
+    return Step::kDone;
+  }
+  if (!drops_out && IsDuplicate(entries[0])) {
     // What was to be stored with it was stored with the other one.
     count = UnitOf(entries);
     for (Append& entry : entries.subspan(1, count - 1)) entry.duplicate = true;
@@ -337,7 +368,9 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
       return Roll(purpose);
     }
   }
-  MakeRoomFor(entries[0]);
+  for (const Append& entry : entries.first(drops_out ? UnitOf(entries) : 1)) {
+    MakeRoomFor(entry);
+  }
   const Claim claim = Fit(entries, Room(purpose));
   if (claim.count == 0) {
     return claim.lacking == Step::kNeedSegment ? Roll(purpose) : claim.lacking;
@@ -374,7 +407,8 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
       break;
     }
     if (entry.deduplication != nullptr) {
-      assert(n == 0 || (entries[n - 1].flags & kMore) == 0);
+      assert(entry.drops_out || n == 0 ||
+             (entries[n - 1].flags & kMore) == 0);
       if (remembered++ == deduplications_.spare()) {
         whole.lacking = Step::kNeedDeduplicationRoom;
         break;
@@ -683,9 +717,14 @@ absl::Status Log::Provide(Step step, std::span<const Append> entries,
       return PrepareSegment(PaddedBytesOf(unit), PurposeOf(entries.front()),
                             deadline);
     case Step::kNeedDelayRoom:
-      return listener_->MakeDelayRoom(deadline);
+      return listener_->MakeDelayRoom(CountOf(unit, TakesPlace), deadline);
     case Step::kNeedDeduplicationRoom:
-      return listener_->MakeDeduplicationRoom(deadline);
+      return listener_->MakeDeduplicationRoom(
+          CountOf(unit,
+                  [](const Append& one) {
+                    return one.deduplication != nullptr;
+                  }),
+          deadline);
     case Step::kNeedPreparedRoom:
       return listener_->MakePreparedRoom(deadline);
     case Step::kNeedIndex:

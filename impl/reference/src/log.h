@@ -45,7 +45,8 @@ struct Append {
   const CatalogEntry* alive = nullptr;
   // Of a DEAD record, which is the first of its call: the cursor in which it
   // settles its source, and what the source's word must say under the lock. Of a
-  // SEEK record, as first: the cursor that it moves.
+  // SEEK record, as first: the cursor that it moves. Of a SETTLED record: the one
+  // in which it settles.
   Cursor* source = nullptr;
   const Shared<uint64_t>* guard = nullptr;
   uint64_t guarded = 0;
@@ -61,6 +62,9 @@ struct Append {
   // appended where one with that id came within the window. Then the results
   // are that one's. It begins its unit, of which nothing is appended then.
   const Deduplication* deduplication = nullptr;
+  // Such a message may be anywhere in its unit, of which nothing is appended
+  // either, but with an error: whoever appends tries again without it.
+  bool drops_out = false;
   // Of a DEAD record that names its source's large body: where the source is.
   uint64_t source_position = 0;
   // Fields, in two parts, then the body; or, with kBodyApart, a LargeBody.
@@ -86,6 +90,21 @@ struct Append {
   }
 };
 
+// What must be of one piece with an append: somebody else's locks, and what is
+// written only once they are held.
+class Surrounding {
+ public:
+  // Right before the append lock is taken, with what takes long done: bodies are
+  // in their files. It may still fill what the pieces of the entries view.
+  // Errors: nothing is appended, and the entries have this status.
+  virtual absl::Status Enter() = 0;
+  // Behind the append, if Enter was called: how it ended.
+  virtual void Leave(const absl::Status& status) = 0;
+
+ protected:
+  ~Surrounding() = default;
+};
+
 // What the log asks of those above it.
 class LogListener {
  public:
@@ -97,8 +116,9 @@ class LogListener {
   // the append lock, by an heir only.
   virtual PartitionState* FindPartition(uint32_t queue_partition) = 0;
 
-  // Settles the source of a DEAD record. Under the append lock; idempotent.
-  // `cursor`: the source's, where the appender knows it; an heir does not.
+  // Settles the source of a DEAD record, or a message that a SETTLED record
+  // names. Under the append lock; idempotent. `cursor`: the source's, where the
+  // appender knows it; an heir does not.
   virtual void SettleDead(const DeadSource& source, Cursor* cursor) = 0;
 
   // Moves a cursor to where a SEEK record says. Under the append lock;
@@ -114,10 +134,13 @@ class LogListener {
   // with no lock held but perhaps the flush lock.
   virtual void BeforePrepare() = 0;
 
-  // Gives the table of delayed messages another block. With no lock held.
-  virtual absl::Status MakeDelayRoom(TimePoint deadline) = 0;
-  // As above with the tables of deduplication ids and of prepared messages.
-  virtual absl::Status MakeDeduplicationRoom(TimePoint deadline) = 0;
+  // Gives the table of delayed messages blocks until so many more have room. With
+  // no lock held.
+  virtual absl::Status MakeDelayRoom(uint32_t needed, TimePoint deadline) = 0;
+  // As above with the table of deduplication ids.
+  virtual absl::Status MakeDeduplicationRoom(uint32_t needed,
+                                             TimePoint deadline) = 0;
+  // As above with the table of prepared messages, for one.
   virtual absl::Status MakePreparedRoom(TimePoint deadline) = 0;
 
   // Returns: how long the deduplication ids of a queue count; 0: not at all.
@@ -138,8 +161,9 @@ class LogListener {
 // How far ahead of the tail pages are touched.
 inline constexpr uint64_t kTouchBytes = uint64_t{1} << 20;
 
-// Records of one unit, at most.
+// Records of one unit, at most, and their bytes without large bodies.
 inline constexpr size_t kMaxUnit = 1024;
+inline constexpr uint64_t kMaxUnitBytes = uint64_t{64} << 20;
 
 // Who asks for room. When it ends, messages are refused first (1502); what
 // settles them may go on into a segment made from the reserve, and what gives
@@ -174,7 +198,14 @@ class Log {
   // 1502 no room; 1404 the queue is gone; 1501 poisoned; 1413 over a segment;
   // 1604 the guard's word has changed, or the message is not held back any more.
   void AppendAll(std::span<Append> entries, int64_t store_ms,
-                 TimePoint deadline);
+                 TimePoint deadline) {
+    AppendAround(entries, store_ms, deadline, nullptr);
+  }
+  // As above, of one unit, between the two calls of `around`.
+  void AppendUnit(std::span<Append> unit, int64_t store_ms, TimePoint deadline,
+                  Surrounding& around) {
+    AppendAround(unit, store_ms, deadline, &around);
+  }
 
   // Returns once everything below `position` is on disk. Whoever finds the
   // flush lock free leads the flush for all; the others wait.
@@ -290,12 +321,18 @@ class Log {
     Append* entry = nullptr;
   };
 
-  // As AppendAll, of entries with a large body among them.
+  // `around`: nullptr where there is none.
+  void AppendAround(std::span<Append> entries, int64_t store_ms,
+                    TimePoint deadline, Surrounding* around);
+  // As AppendAround, of entries with a large body among them.
   void AppendApart(std::span<Append> entries, int64_t store_ms,
-                   TimePoint deadline);
-  // As AppendAll, of entries whose large bodies are written.
+                   TimePoint deadline, Surrounding* around);
+  // As AppendAround, of entries whose large bodies are written.
   void AppendHere(std::span<Append> entries, int64_t store_ms,
-                  TimePoint deadline);
+                  TimePoint deadline, Surrounding* around);
+  // Returns: why those that are left were not appended.
+  absl::Status AppendLoop(std::span<Append>& entries, int64_t store_ms,
+                          TimePoint deadline);
   // Writes the large bodies of `entries` to files and lets the entries name
   // them. Where that fails, `entries` ends before the one that failed.
   absl::Status WriteBodies(std::span<Append>& entries,
@@ -321,6 +358,9 @@ class Log {
   // Takes over the results of a message that came before with the same id.
   // Returns: whether there is one.
   bool IsDuplicate(Append& entry) const;
+  // As above of each message of a unit that drops out of it. Errors: 1605 there
+  // are some.
+  absl::Status FindDroppingOut(std::span<Append> unit) const;
   // Whether an id came before within the window, or in `earlier`.
   bool IsKnown(const Deduplication& asked,
                std::span<const Append> earlier) const;

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "openmessaging/status.h"
+#include "settled_record.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -70,6 +71,12 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
     case RecordType::kDead:
       listener_->SettleDead(DeadSourceOf(header, record),
                             entry == nullptr ? nullptr : entry->source);
+      break;
+    case RecordType::kSettled:
+      ForEachSettled(header, record, [&](const DeadSource& source) {
+        listener_->SettleDead(source,
+                              entry == nullptr ? nullptr : entry->source);
+      });
       break;
     case RecordType::kSeek:
       listener_->MoveCursor(SeekTargetOf(header, record),

@@ -44,6 +44,7 @@ struct FieldFacts {
   bool has_foreign = false;
   bool expires = false;
   bool once = false;
+  bool exactly_once = false;
   int priority = Message::kDefaultPriority;
   int64_t delay_ms = 0;
   std::string_view deduplication_id{};
@@ -64,8 +65,11 @@ FieldFacts LookOver(std::string_view fields) {
     if (IsForeign(field->type)) facts.has_foreign = true;
     if (field->type == Field::kExpireAt) facts.expires = NumberIn(*field) != 0;
     if (field->type == Field::kQos) {
-      facts.once = !field->payload.empty() &&
-                   static_cast<Qos>(field->payload[0]) == Qos::kAtMostOnce;
+      const auto qos =
+          field->payload.empty() ? Qos::kAtLeastOnce
+                                 : static_cast<Qos>(field->payload[0]);
+      facts.once = qos == Qos::kAtMostOnce;
+      facts.exactly_once = qos == Qos::kExactlyOnce;
     }
     if (field->type == Field::kDelay) facts.delay_ms = NumberIn(*field);
     if (field->type == Field::kDeduplicationId) {
@@ -115,7 +119,8 @@ struct ReferenceProducer::Scratch {
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   PreparedHead prepared{};  // Of one that is prepared.
   bool in_use = false;
-  bool delayed = false;  // Something is.
+  bool together = false;  // In a transaction.
+  bool delayed = false;   // Something is.
   // When delays and windows of this batch begin, however long it is; 0: none
   // did.
   int64_t now_ns = 0;
@@ -214,6 +219,14 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                       std::string_view((*queue)->name),
                       "\": the queue was created without a deduplication "
                       "window; expected a message without an id (dedup)");
+  }
+  if (facts.exactly_once && facts.deduplication_id.empty() &&
+      !scratch.together) {
+    return MakeStatus(Code::kBadParameter, "send to \"",
+                      std::string_view((*queue)->name),
+                      "\": a message at qos exactly once has no deduplication "
+                      "id, by which it could be sent again; expected one, or a "
+                      "local transaction (exactly-once)");
   }
   const uint32_t partition = (*queue)->InLane(*shown, facts.priority);
 
@@ -430,27 +443,157 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
     }
     const bool disk = (append.flags & kDisk) != 0;
     if (disk && handed_over) continue;
-    if (item.queue.get() != rung) {
-      rung = item.queue.get();
-      RingBells(store_->control(), store_->environment(), store_->liveness(),
-                *rung->state);
-    }
+    RingFor(scratch, n, rung);
     if (disk && !flushed.ok()) {
       done.Failed(item.index, flushed);
       continue;
     }
-    // Made where it stands: a copy would wait for each piece of the id.
-    const SendResult result{
-        .message_id = MessageId(
-            store_->uuid(),
-            append.duplicate ? append.epoch : store_->control().header().epoch,
-            append.sequence),
-        .partition = static_cast<int32_t>(
-            item.queue->Shown(PartitionOf(append.queue_partition))),
-        .offset = static_cast<int64_t>(append.offset),
-        .duplicate = append.duplicate};
-    done.Sent(item.index, result);
+    done.Sent(item.index, ResultOf(scratch, n));
   }
+}
+
+void ReferenceProducer::RingFor(const Scratch& scratch, size_t n,
+                                const Queue*& rung) const {
+  const Queue* const queue = scratch.items[n].queue.get();
+  if (queue == rung) return;
+  rung = queue;
+  RingBells(store_->control(), store_->environment(), store_->liveness(),
+            *queue->state);
+}
+
+SendResult ReferenceProducer::ResultOf(const Scratch& scratch,
+                                       size_t n) const {
+  const Append& append = scratch.appends[n];
+  // Made where it stands: a copy would wait for each piece of the id.
+  return {
+      .message_id = MessageId(
+          store_->uuid(),
+          append.duplicate ? append.epoch : store_->control().header().epoch,
+          append.sequence),
+      .partition = static_cast<int32_t>(scratch.items[n].queue->Shown(
+          PartitionOf(append.queue_partition))),
+      .offset = static_cast<int64_t>(append.offset),
+      .duplicate = append.duplicate};
+}
+
+absl::Status ReferenceProducer::MakeUnit(std::span<const Append> others,
+                                         Scratch& scratch) const {
+  for (size_t n = 0; n < scratch.deduplications.size(); ++n) {
+    for (size_t k = 0; k < n; ++k) {
+      if (scratch.deduplications[k].fact.key ==
+          scratch.deduplications[n].fact.key) {
+        return MakeStatus(Code::kBadParameter, "commit: messages ",
+                          scratch.deduplicated[k] + 1, " and ",
+                          scratch.deduplicated[n] + 1,
+                          " have one deduplication id; expected an id for each "
+                          "message of a transaction");
+      }
+    }
+  }
+  Complete(scratch);
+  std::vector<Append>& all = scratch.appends;
+  for (const size_t n : scratch.deduplicated) all[n].drops_out = true;
+  all.insert(all.end(), others.begin(), others.end());
+  if (all.size() > kMaxUnit) {
+    return MakeStatus(Code::kBadParameter, "commit: the transaction has ",
+                      all.size(), " records; limit is ", kMaxUnit,
+                      ", one for each message, and for each group in each "
+                      "partition where something is acknowledged");
+  }
+  const bool disk = std::any_of(all.begin(), all.end(), [](const Append& one) {
+    return (one.flags & kDisk) != 0;
+  });
+  uint64_t bytes = 0;
+  for (Append& one : all) {
+    if (!store_->volatile_storage()) {
+      one.flags &= static_cast<uint8_t>(~(kDisk | kPayloadPending));
+      one.flags |= disk ? kDisk : kPayloadPending;
+    }
+    bytes += one.bytes();
+    if (one.type == RecordType::kMessage &&
+        store_->log().HasOwnFile(one.pieces[2])) {
+      bytes -= one.pieces[2].size();
+    }
+  }
+  if (bytes > kMaxUnitBytes) {
+    return MakeStatus(Code::kBadParameter, "commit: the transaction has ",
+                      bytes, " bytes without large bodies; limit is ",
+                      kMaxUnitBytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReferenceProducer::AppendUnit(Scratch& scratch, int64_t store_ms,
+                                           TimePoint deadline,
+                                           Surrounding& around) {
+  std::vector<Append>& all = scratch.appends;
+  std::vector<Append> unit;
+  while (true) {
+    // What came before with its id is there already: the rest is tried alone.
+    unit.clear();
+    for (const Append& one : all) {
+      if (one.duplicate) continue;
+      unit.push_back(one);
+      unit.back().flags |= kMore;
+      unit.back().status = absl::OkStatus();
+    }
+    if (unit.empty()) return absl::OkStatus();
+    unit.back().flags &= static_cast<uint8_t>(~kMore);
+    store_->log().AppendUnit(unit, store_ms, deadline, around);
+    bool dropped = false;
+    size_t n = 0;
+    for (Append& one : all) {
+      if (one.duplicate) continue;
+      const Append& result = unit[n++];
+      dropped = dropped || result.duplicate;
+      one.status = result.duplicate ? absl::OkStatus() : result.status;
+      one.duplicate = result.duplicate;
+      one.epoch = result.epoch;
+      one.queue_partition = result.queue_partition;
+      one.sequence = result.sequence;
+      one.offset = result.offset;
+      one.end = result.end;
+    }
+    if (!dropped) return unit.back().status;
+  }
+}
+
+absl::StatusOr<std::vector<SendResult>> ReferenceProducer::SendTogether(
+    std::span<const Message> batch, std::span<const Append> others,
+    const driver::CallContext& context, Surrounding& around) {
+  Scratch scratch;
+  scratch.together = true;
+  const int64_t store_ms = store_->environment().clock->WallMs();
+  for (const Message& message : batch) {
+    if (auto s = Plan(message, context, store_ms, scratch); !s.ok()) return s;
+  }
+  if (auto s = MakeUnit(others, scratch); !s.ok()) return s;
+  if (auto s = AppendUnit(scratch, store_ms, context.deadline, around);
+      !s.ok()) {
+    // Nothing of a unit is stored, whatever ended it.
+    StatusDetail detail = DetailOf(s);
+    detail.outcome = Outcome::kNotStored;
+    return WithDetail(s, detail);
+  }
+  if (scratch.delayed && store_->housekeeper() != nullptr) {
+    store_->housekeeper()->Nudge();
+  }
+  uint64_t disk_end = 0;
+  for (const Append& append : scratch.appends) {
+    if ((append.flags & kDisk) != 0) disk_end = std::max(disk_end, append.end);
+  }
+  absl::Status flushed;
+  if (disk_end != 0) {
+    flushed = store_->log().WaitDurable(disk_end, context.deadline);
+  }
+  std::vector<SendResult> results;
+  const Queue* rung = nullptr;
+  for (size_t n = 0; n < batch.size(); ++n) {
+    RingFor(scratch, n, rung);
+    results.push_back(ResultOf(scratch, n));
+  }
+  if (!flushed.ok()) return flushed;
+  return results;
 }
 
 absl::Status ReferenceProducer::Flush(TimePoint deadline) {

@@ -39,6 +39,14 @@ class ReferenceProducer final : public driver::Producer {
   absl::Status Flush(TimePoint deadline) override;
   absl::Status Close(TimePoint deadline) override;
 
+  // Sends `batch` as one unit with `others`, which come behind it, all of them at
+  // the highest durability that one asks for. `around`: as Log::AppendUnit.
+  // Returns: one result for each message. Errors: as a send; 1418 too much for
+  // one unit. Unless the outcome says more, nothing was stored.
+  absl::StatusOr<std::vector<SendResult>> SendTogether(
+      std::span<const Message> batch, std::span<const Append> others,
+      const driver::CallContext& context, Surrounding& around);
+
  private:
   struct Scratch;
 
@@ -55,6 +63,15 @@ class ReferenceProducer final : public driver::Producer {
   // Puts what stands in front of the fields where the log finds it. What the
   // entries refer to stands still from here on.
   static void Complete(Scratch& scratch);
+  // Makes one unit of what was planned and `others`. Errors: 1418.
+  absl::Status MakeUnit(std::span<const Append> others, Scratch& scratch) const;
+  // Appends that unit, without the messages that are there already.
+  absl::Status AppendUnit(Scratch& scratch, int64_t store_ms,
+                          TimePoint deadline, Surrounding& around);
+  // Returns: what became of the nth message, which was stored or is a duplicate.
+  SendResult ResultOf(const Scratch& scratch, size_t n) const;
+  // Wakes those who wait for the nth message, unless the last call did so.
+  void RingFor(const Scratch& scratch, size_t n, const Queue*& rung) const;
   // Hands what is not durable yet to the housekeeper. Returns: false if there
   // is none.
   bool HandOver(Scratch& scratch, driver::SendCompletion& done);

@@ -16,6 +16,7 @@
 #include "openmessaging/key_value.h"
 #include "openmessaging/status.h"
 #include "scanner.h"
+#include "settled_record.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -154,6 +155,12 @@ absl::Status Store::Replay(LogScan& scan) {
       if (source.expired != 0 && from != nullptr) {
         index.Bury(*from, source.queue_partition, source.offset);
       }
+    }
+    if (type == RecordType::kSettled && payload_ok) {
+      ForEachSettled(header, record, [&](const DeadSource& source) {
+        history_of(source.group, source.queue_partition)
+            .changes.AddDead(source);
+      });
     }
     if (type == RecordType::kDelayed && payload_ok) {
       const Delayed waits = DelayedOf(header, record);

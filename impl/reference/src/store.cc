@@ -378,12 +378,13 @@ void Store::BeforeFlush() {
 
 void Store::BeforePrepare() { Retire(); }
 
-absl::Status Store::MakeDelayRoom(TimePoint deadline) {
-  return catalog_->MakeDelayRoom(deadline);
+absl::Status Store::MakeDelayRoom(uint32_t needed, TimePoint deadline) {
+  return catalog_->MakeDelayRoom(needed, deadline);
 }
 
-absl::Status Store::MakeDeduplicationRoom(TimePoint deadline) {
-  return catalog_->MakeDeduplicationRoom(deadline);
+absl::Status Store::MakeDeduplicationRoom(uint32_t needed,
+                                          TimePoint deadline) {
+  return catalog_->MakeDeduplicationRoom(needed, deadline);
 }
 
 absl::Status Store::MakePreparedRoom(TimePoint deadline) {

@@ -113,8 +113,9 @@ class Store final : public LogListener {
                   Cursor* cursor) override;
   void BeforeFlush() override;
   void BeforePrepare() override;
-  absl::Status MakeDelayRoom(TimePoint deadline) override;
-  absl::Status MakeDeduplicationRoom(TimePoint deadline) override;
+  absl::Status MakeDelayRoom(uint32_t needed, TimePoint deadline) override;
+  absl::Status MakeDeduplicationRoom(uint32_t needed,
+                                     TimePoint deadline) override;
   absl::Status MakePreparedRoom(TimePoint deadline) override;
   int64_t DeduplicationMs(uint32_t queue) override;
 

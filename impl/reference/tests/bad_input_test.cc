@@ -195,7 +195,6 @@ TEST_CASE_TEMPLATE("OMS-PROD-011: what the store cannot do is 1600", Place,
   Producer producer = Must(bus.CreateProducer());
   const Message plain("orders", "x");
   std::vector<Message> demands = {Message(plain).SetPriority(9),
-                                  Message(plain).SetQos(Qos::kExactlyOnce),
                                   Message(plain).SetDeduplicationId("once")};
   if (!Place::kIsFile) {
     demands.push_back(Message(plain).SetDurability(Durability::kProcess));

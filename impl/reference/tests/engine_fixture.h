@@ -498,6 +498,7 @@ class Member final : private driver::DeliverySink {
 
   void Close() { CHECK(consumer_->Close(Soon()).ok()); }
 
+  const Receipt& receipt(size_t index) const { return receipts_.at(index); }
   const std::vector<absl::Status>& damage() const { return damage_; }
 
  private:

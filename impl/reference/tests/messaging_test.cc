@@ -845,7 +845,8 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kKeyOrder, Capability::kAdmin, Capability::kNamespaces,
         Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
-        Capability::kSharedReceipt, Capability::kStartEarliest}) {
+        Capability::kSharedReceipt, Capability::kStartEarliest,
+        Capability::kTransactionLocal, Capability::kExactlyOnce}) {
     INFO(Name(native));
     CHECK(capabilities.Of(native) == Support::kNative);
   }
