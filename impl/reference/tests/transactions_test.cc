@@ -139,7 +139,7 @@ TEST_CASE("OMS-TX-012: after every death and in every boot a decision stands") {
 
     Reopen(way, handle, machine, directory);
     const auto seen = AllStored(handle.store);
-    CHECK(BodiesOf(seen) == std::vector<std::string>{"kept", "open"});
+    REQUIRE(BodiesOf(seen) == std::vector<std::string>{"kept", "open"});
     CHECK(seen[0].id == kept);
     CHECK(seen[1].id == open);
     // What is left is asked about.
@@ -275,6 +275,39 @@ TEST_CASE("who was killed before or behind a decision left a whole one") {
     peer.store->Close(Soon()).IgnoreError();
     peer.store.reset();
   }
+}
+
+TEST_CASE("OMS-TX-003: of two who found it undecided one decides") {
+  TestMachine machine;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  const std::string id = Prepare(handle, "one");
+  const auto named = *ParseHeldId(id, *handle.store);
+  const auto roll_back = [&](const Prepared& seen) {
+    Append record;
+    record.type = RecordType::kRollback;
+    record.queue_partition = seen.queue_partition;
+    record.undecided = &seen;
+    record.pieces[2] = {reinterpret_cast<const char*>(&seen.id),
+                        sizeof(seen.id)};
+    handle.store->log().AppendAll({&record, 1}, machine.clock.WallMs(), Soon());
+    return record.status;
+  };
+  // It lies elsewhere by now: the look is as old as one before a decision.
+  const Prepared first = *TableOf(handle).Find(named, 0);
+  REQUIRE(handle.store->transactions()
+              .Renew(handle.store->log().committed(), Soon())
+              .ok());
+  CHECK(OmsCode(roll_back(first)) == Code::kReceiptExpired);
+  const Prepared seen = *TableOf(handle).Find(named, 0);
+  REQUIRE(Commit(handle, id).ok());
+
+  CHECK(OmsCode(roll_back(seen)) == Code::kReceiptExpired);
+
+  CHECK(Commit(handle, id).ok());
+  CHECK(BodiesOf(AllStored(handle.store)) == std::vector<std::string>{"one"});
+  handle.Close();
 }
 
 TEST_CASE("checks come after a while, more and more seldom, and end") {
