@@ -169,7 +169,8 @@ std::string OriginOf(const Message& message) {
   return (origin.empty() ? message.message_id() : origin).ToString();
 }
 
-absl::Status Requeue(const DeadLetterArguments& arguments, Producer& producer,
+absl::Status Requeue(const DeadLetterArguments& arguments,
+                     const MessagingAccessPoint& bus, Producer& producer,
                      Delivery& delivery, Outcome& outcome) {
   const Message& letter = delivery.message();
   if (!outcome.seen.insert(OriginOf(letter)).second) return absl::OkStatus();
@@ -187,10 +188,22 @@ absl::Status Requeue(const DeadLetterArguments& arguments, Producer& producer,
     ++outcome.homeless;
     return absl::OkStatus();
   }
-  // Sent before it is acknowledged: it may be there twice, but is never lost.
-  const auto sent = producer.Send(Revived(letter, to));
-  if (!sent.ok()) return WithAdvice(sent.status(), arguments.url, to);
-  if (auto status = delivery.Ack(); !status.ok()) return status;
+  const auto capabilities = bus.capabilities(to);
+  if (!capabilities.ok()) return capabilities.status();
+  const Message revived = Revived(letter, to);
+  if (capabilities->Has(Capability::kTransactionLocal)) {
+    const auto moved = producer.Transact([&](LocalTransaction& tx) {
+      auto status = tx.Send(revived);
+      if (status.ok()) status = tx.Ack(delivery);
+      return status;
+    });
+    if (!moved.ok()) return WithAdvice(moved.status(), arguments.url, to);
+  } else {
+    // Sent before it is acknowledged: it may be there twice, but is never lost.
+    const auto sent = producer.Send(revived);
+    if (!sent.ok()) return WithAdvice(sent.status(), arguments.url, to);
+    if (auto status = delivery.Ack(); !status.ok()) return status;
+  }
   ++outcome.moved[to];
   return absl::OkStatus();
 }
@@ -206,7 +219,7 @@ int RequeueAll(const DeadLetterArguments& arguments) {
   Outcome outcome;
   const absl::Status status =
       TakeAll(arguments, *consumer, [&](Delivery& delivery) {
-        return Requeue(arguments, *producer, delivery, outcome);
+        return Requeue(arguments, *bus, *producer, delivery, outcome);
       });
   const int code = PrintResult(Summary(outcome));
   if (!status.ok()) return Fail(status);
@@ -270,9 +283,9 @@ void AddRequeue(CLI::App& command,
       ->type_name("ID");
   requeue->footer(
       R"(QUEUE is the dead-letter queue. Body, key, properties and origin go along,
-the count of deliveries begins anew. A message is sent before it is taken out
-of the dead-letter queue: where this is killed one may be in both, but none is
-lost.
+the count of deliveries begins anew. Each message moves in one step where the
+broker has local transactions (tx-local); elsewhere it is sent before it is
+taken out, so that where this is killed one may be in both, but none is lost.
 
 Examples:
   oms dead-letter requeue oms:file:/tmp/shop orders.dead
