@@ -130,6 +130,72 @@ TEST_CASE("OMS-MAP-011: options of redelivery are checked before the driver") {
             .ok());
 }
 
+TEST_CASE("OMS-MAP-010: a driver that cannot change queues or route says so") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+
+  const absl::Status updated =
+      manager.UpdateQueue("orders", {.filter = "size > 1"});
+
+  CHECK(OmsCode(updated) == Code::kUnsupported);
+  CHECK(std::string(updated.message()) ==
+        "update queue \"orders\": driver fake cannot change queues; expected "
+        "the broker's own tools (OMS-RES-009)");
+  const absl::Status routed = manager.CreateRoute({"orders", "audit"});
+  CHECK(OmsCode(routed) == Code::kUnsupported);
+  CHECK(std::string(routed.message()) ==
+        "create a route of queue \"orders\": driver fake has no routes; "
+        "expected the broker's own tools (OMS-ROUTE-001)");
+  CHECK(OmsCode(manager.DeleteRoute("orders", "audit")) == Code::kUnsupported);
+  CHECK(OmsCode(manager.ListRoutes().status()) == Code::kUnsupported);
+  CHECK(OmsCode(manager.ListRoutes("orders").status()) == Code::kUnsupported);
+  // Names are checked before that.
+  for (const std::string bad : {"", "a b", "oms.mine", "a://"}) {
+    CHECK(OmsCode(manager.UpdateQueue(bad, {})) == Code::kBadParameter);
+    CHECK(OmsCode(manager.CreateRoute({bad, "audit"})) == Code::kBadParameter);
+    CHECK(OmsCode(manager.CreateRoute({"orders", bad})) == Code::kBadParameter);
+    CHECK(OmsCode(manager.DeleteRoute(bad, "audit")) == Code::kBadParameter);
+    CHECK(OmsCode(manager.DeleteRoute("orders", bad)) == Code::kBadParameter);
+  }
+  CHECK(OmsCode(manager.ListRoutes("a b").status()) == Code::kBadParameter);
+}
+
+TEST_CASE("OMS-MAP-011: what an update sets is checked before the driver") {
+  World world;
+  ResourceManager manager = world.bus->resource_manager();
+  const auto code_of = [&](const QueueUpdate& update) {
+    return OmsCode(manager.UpdateQueue("q", update));
+  };
+  using std::chrono::milliseconds;
+
+  CHECK(code_of({.partitions = 0}) == Code::kBadParameter);
+  CHECK(code_of({.partitions = kMaxPartitions + 1}) ==
+        Code::kTooManyPartitions);
+  CHECK(code_of({.max_deliveries = -1}) == Code::kBadParameter);
+  CHECK(code_of({.max_deliveries = 1, .dead_letter_queue = ""}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.dead_letter_queue = "q"}) == Code::kBadParameter);
+  CHECK(code_of({.dead_letter_queue = "a b"}) == Code::kBadParameter);
+  CHECK(code_of({.redelivery_delay = milliseconds(-1)}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.max_redelivery_delay = milliseconds(-1)}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.redelivery_delay = milliseconds(2),
+                 .max_redelivery_delay = milliseconds(1)}) ==
+        Code::kBadParameter);
+  CHECK(code_of({.retention = milliseconds(-1)}) == Code::kBadParameter);
+  CHECK(code_of({.deduplication_window = milliseconds(-1)}) ==
+        Code::kBadParameter);
+  // What goes with something is for the driver to say, which knows the rest.
+  for (const QueueUpdate& update :
+       {QueueUpdate{}, QueueUpdate{.max_deliveries = 3},
+        QueueUpdate{.dead_letter_queue = ""},
+        QueueUpdate{.redelivery_delay = std::chrono::hours(9)},
+        QueueUpdate{.max_redelivery_delay = milliseconds(0)}}) {
+    CHECK(code_of(update) == Code::kUnsupported);
+  }
+}
+
 TEST_CASE("OMS-MAP-012: queues are created and listed and deleted") {
   World world;
   ResourceManager manager = world.bus->resource_manager();

@@ -33,6 +33,7 @@
 #include "openmessaging/receipt.h"
 #include "openmessaging/requester.h"
 #include "openmessaging/resource_manager.h"
+#include "openmessaging/route.h"
 #include "openmessaging/send_result.h"
 #include "openmessaging/settler.h"
 #include "openmessaging/status.h"

@@ -7,12 +7,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace openmessaging {
 inline namespace v0 {
 
-// Fixed when the queue is created.
+// What is chosen when a queue is created; ResourceManager::UpdateQueue() changes
+// most of it.
 struct QueueOptions {
   // 1 to kMaxPartitions (1415). Messages of one key share one.
   int32_t partitions = 1;
@@ -47,7 +49,52 @@ struct QueueOptions {
   // (OMS-PROD-011). Refused where the broker has no such queues (1600), or not
   // with so long a window (1418).
   std::chrono::milliseconds deduplication_window{0};
+
+  // An SQL condition (docs/design/filter.md): what it is not true for is stored,
+  // but delivered to no group. Empty: everything is delivered. Refused where it
+  // is none (1418) or the broker has no filters (1600).
+  std::string filter{};
 };
+
+// What is to be changed of a queue; what is not set stays as it is.
+struct QueueUpdate {
+  // A broker that cannot change these refuses (1418) any but the present value.
+  std::optional<int32_t> partitions{};
+  std::optional<bool> priorities{};
+
+  // Counts from the next look at a message on, also for those that were
+  // delivered before.
+  std::optional<int32_t> max_deliveries{};
+  std::optional<std::string> dead_letter_queue{};  // Empty: none any more.
+  std::optional<std::chrono::milliseconds> redelivery_delay{};
+  std::optional<std::chrono::milliseconds> max_redelivery_delay{};
+
+  std::optional<std::chrono::milliseconds> retention{};
+
+  // Counts for what is sent from then on.
+  std::optional<std::chrono::milliseconds> deduplication_window{};
+
+  // Counts for what is delivered from then on: what an earlier filter kept from
+  // a group does not come back by itself. Empty: no filter any more.
+  std::optional<std::string> filter{};
+};
+
+// Returns: `options` with what `update` sets.
+inline QueueOptions Updated(QueueOptions options, const QueueUpdate& update) {
+  const auto set = [](auto& option, const auto& change) {
+    if (change) option = *change;
+  };
+  set(options.partitions, update.partitions);
+  set(options.priorities, update.priorities);
+  set(options.max_deliveries, update.max_deliveries);
+  set(options.dead_letter_queue, update.dead_letter_queue);
+  set(options.redelivery_delay, update.redelivery_delay);
+  set(options.max_redelivery_delay, update.max_redelivery_delay);
+  set(options.retention, update.retention);
+  set(options.deduplication_window, update.deduplication_window);
+  set(options.filter, update.filter);
+  return options;
+}
 
 struct QueueInfo {
   std::string name{};

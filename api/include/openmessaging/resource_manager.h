@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ResourceManager creates, lists and deletes queues and namespaces, and moves
-// and deletes groups, where the broker lets clients do that.
+// ResourceManager manages namespaces, queues, the routes between them and their
+// groups, where the broker lets clients do that.
 
 #ifndef OPENMESSAGING_RESOURCE_MANAGER_H_
 #define OPENMESSAGING_RESOURCE_MANAGER_H_
@@ -21,19 +21,21 @@
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/internal/connection_core.h"
 #include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/queue_check.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/internal/utf8.h"
-#include "openmessaging/limits.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/queue_stats.h"
+#include "openmessaging/route.h"
 #include "openmessaging/status.h"
 #include "openmessaging/stream_position.h"
 
 namespace openmessaging {
 inline namespace v0 {
 
-// Manages the namespaces, queues and groups of one access point. Obtain one from
+// Manages the namespaces, queues, routes and groups of one access point. Obtain
+// one from
 // MessagingAccessPoint::resource_manager().
 //
 // Every method blocks up to the attribute operation.timeout, and answers
@@ -66,8 +68,9 @@ class ResourceManager {
 
   // Errors:
   //   kInvalidArgument    1418: fewer than 1 partition, a negative number, a
-  //                       limit of deliveries without a dead-letter queue, or
-  //                       a dead-letter queue that is the queue itself
+  //                       limit of deliveries without a dead-letter queue, a
+  //                       dead-letter queue that is the queue itself, or a
+  //                       filter that does not compile; the text says where
   //   kAlreadyExists      1406: there is such a queue, whatever its options
   //   kNotFound           1404: there is no such dead-letter queue
   //                       1405: the namespace of one of the two is missing
@@ -76,9 +79,24 @@ class ResourceManager {
   [[nodiscard]] absl::Status CreateQueue(std::string_view queue,
                                          const QueueOptions& options = {});
 
-  // Deletes the queue and its messages; sends answer 1404 from then on.
+  // Changes a queue that there is: all that `update` sets, or nothing. Members
+  // of its groups go by it from their next look at the queue on, in every
+  // process; it lasts when it returns.
+  // Errors:
+  //   kInvalidArgument    1418: an option that cannot be changed (in the
+  //                       reference driver: partitions and priorities); what
+  //                       CreateQueue refuses, of what the queue would be; a
+  //                       ring of dead-letter queues
+  //   kNotFound           1404: no such queue, or dead-letter queue
+  //   kUnimplemented      1600: the broker cannot change queues
+  // Implements: OMS-RES-009, 010, OMS-FILTER-019, 020.
+  [[nodiscard]] absl::Status UpdateQueue(std::string_view queue,
+                                         const QueueUpdate& update);
+
+  // Deletes the queue, its messages and the routes that begin at it; sends
+  // answer 1404 from then on.
   // Errors: kNotFound 1404; kFailedPrecondition 1602: it is the dead-letter
-  // queue of another.
+  // queue of another, or a route ends at it.
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::Status DeleteQueue(std::string_view queue);
 
@@ -91,6 +109,32 @@ class ResourceManager {
   // Errors: kNotFound 1404.
   // Implements: OMS-MAP-010, 011, 012.
   [[nodiscard]] absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue);
+
+  // Lets what enters a queue from then on enter another one too, in every
+  // process; it lasts when it returns. What enters a queue does so when it is
+  // sent, or becomes due, or is committed; a dead letter does not.
+  // Errors:
+  //   kInvalidArgument    1418: a filter that does not compile (the text says
+  //                       where), a target from which routes lead back to the
+  //                       source, or one more copy than a message may have (64
+  //                       in the reference driver)
+  //   kAlreadyExists      1406: there is a route from the one to the other
+  //   kNotFound           1404: no such queue
+  //   kUnimplemented      1600: the capability routing is missing
+  // Implements: OMS-ROUTE-001, 002, 003, 004.
+  [[nodiscard]] absl::Status CreateRoute(const Route& route);
+
+  // Ends a route; what was copied stays. Errors: kNotFound 1404: no such queue
+  // or route.
+  // Implements: OMS-ROUTE-001.
+  [[nodiscard]] absl::Status DeleteRoute(std::string_view source,
+                                         std::string_view target);
+
+  // Returns: the routes that begin at a queue, or all of them, in the order of
+  // their names. Errors: kNotFound 1404.
+  // Implements: OMS-ROUTE-001.
+  [[nodiscard]] absl::StatusOr<std::vector<Route>> ListRoutes(
+      std::string_view source = "");
 
   // Returns: the groups that have bound the queue, with members or without; not
   // those of broadcast consumers.
@@ -148,6 +192,9 @@ class ResourceManager {
   absl::StatusOr<driver::NamespaceControl*> Namespaces(
       std::string_view operation) const;
   // Errors: 1418 a bad name; 1600.
+  absl::StatusOr<driver::RouteAdmin*> Routes(std::string_view operation,
+                                             std::string_view source) const;
+  // Errors: 1418 a bad name; 1600.
   absl::StatusOr<driver::GroupControl*> Groups(std::string_view operation,
                                                std::string_view queue,
                                                std::string_view group) const;
@@ -162,11 +209,6 @@ class ResourceManager {
     return driver::QueryInterface<driver::StreamSource>(
         connection_->connection());
   }
-  // Errors: 1418, 1415; what can be said without the broker.
-  static absl::Status CheckOptions(std::string_view queue,
-                                   const QueueOptions& options);
-  static absl::Status CheckRedelivery(std::string_view queue,
-                                      const QueueOptions& options);
   driver::TimePoint Deadline() const {
     return internal::DeadlineAfter(connection_->operation_timeout());
   }
@@ -226,69 +268,12 @@ ResourceManager::ListNamespaces() {
   return names;
 }
 
-inline absl::Status ResourceManager::CheckOptions(
-    std::string_view queue, const QueueOptions& options) {
-  if (options.partitions < 1 || options.partitions > kMaxPartitions) {
-    return MakeStatus(
-        options.partitions < 1 ? Code::kBadParameter : Code::kTooManyPartitions,
-        "create queue \"", queue, "\": there are ", options.partitions,
-        " partitions; expected 1 to ", kMaxPartitions, " (OMS-MAP-011)");
-  }
-  if (absl::Status status = CheckRedelivery(queue, options); !status.ok()) {
-    return status;
-  }
-  if (options.retention.count() < 0) {
-    return MakeStatus(Code::kBadParameter, "create queue \"", queue,
-                      "\": retention is ", options.retention.count(),
-                      " ms; expected 0 or more (OMS-MAP-011)");
-  }
-  if (options.deduplication_window.count() < 0) {
-    return MakeStatus(Code::kBadParameter, "create queue \"", queue,
-                      "\": deduplication_window is ",
-                      options.deduplication_window.count(),
-                      " ms; expected 0 or more (OMS-MAP-011)");
-  }
-  return absl::OkStatus();
-}
-
-inline absl::Status ResourceManager::CheckRedelivery(
-    std::string_view queue, const QueueOptions& options) {
-  const std::string_view dead = options.dead_letter_queue;
-  const auto fail = [&](const auto&... what) {
-    return MakeStatus(Code::kBadParameter, "create queue \"", queue, "\": ",
-                      what..., " (OMS-MAP-011)");
-  };
-  if (options.max_deliveries < 0) {
-    return fail("max_deliveries is ", options.max_deliveries,
-                "; expected 0 or more");
-  }
-  if (options.max_deliveries > 0 && dead.empty()) {
-    return fail("max_deliveries is ", options.max_deliveries,
-                " without a dead_letter_queue; expected both, because nothing "
-                "is dropped");
-  }
-  if (!dead.empty()) {
-    if (absl::Status status = CheckQueueName(dead); !status.ok()) return status;
-  }
-  if (dead == queue) {
-    return fail("it is its own dead_letter_queue; expected another queue");
-  }
-  if (options.redelivery_delay.count() < 0 ||
-      options.max_redelivery_delay < options.redelivery_delay) {
-    return fail("redelivery_delay is ", options.redelivery_delay.count(),
-                " ms and max_redelivery_delay ",
-                options.max_redelivery_delay.count(),
-                " ms; expected 0 or more, and the longest not shorter");
-  }
-  return absl::OkStatus();
-}
-
 inline absl::Status ResourceManager::CreateQueue(std::string_view queue,
                                                  const QueueOptions& options) {
   if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
-  if (absl::Status status = CheckOptions(queue, options); !status.ok()) {
-    return status;
-  }
+  absl::Status checked =
+      internal::CheckQueueOptions("create", queue, options);
+  if (!checked.ok()) return checked;
   const auto admin = Admin("create queue", queue);
   if (!admin.ok()) return admin.status();
   absl::Status status = (*admin)->CreateQueue(queue, options, Deadline());
@@ -322,6 +307,66 @@ inline absl::StatusOr<QueueInfo> ResourceManager::DescribeQueue(
   const auto admin = Admin("describe queue", queue);
   if (!admin.ok()) return admin.status();
   return (*admin)->DescribeQueue(queue, Deadline());
+}
+
+inline absl::Status ResourceManager::UpdateQueue(std::string_view queue,
+                                                 const QueueUpdate& update) {
+  if (absl::Status status = CheckQueueName(queue); !status.ok()) return status;
+  absl::Status checked = internal::CheckQueueUpdate(queue, update);
+  if (!checked.ok()) return checked;
+  auto* const updater =
+      driver::QueryInterface<driver::QueueUpdater>(connection_->connection());
+  if (updater == nullptr) {
+    return MakeStatus(Code::kUnsupported, "update queue \"", queue,
+                      "\": driver ",
+                      std::string_view(connection_->url().driver()),
+                      " cannot change queues; expected the broker's own tools "
+                      "(OMS-RES-009)");
+  }
+  absl::Status status = updater->UpdateQueue(queue, update, Deadline());
+  connection_->ForgetFactsOf(queue);
+  return status;
+}
+
+inline absl::StatusOr<driver::RouteAdmin*> ResourceManager::Routes(
+    std::string_view operation, std::string_view source) const {
+  if (!source.empty()) {
+    absl::Status named = CheckQueueName(source);
+    if (!named.ok()) return named;
+  }
+  auto* const routes =
+      driver::QueryInterface<driver::RouteAdmin>(connection_->connection());
+  if (routes != nullptr) return routes;
+  return MakeStatus(Code::kUnsupported, operation, " of queue \"", source,
+                    "\": driver ", std::string_view(connection_->url().driver()),
+                    " has no routes; expected the broker's own tools "
+                    "(OMS-ROUTE-001)");
+}
+
+inline absl::Status ResourceManager::CreateRoute(const Route& route) {
+  for (const std::string_view name : {route.source, route.target}) {
+    if (absl::Status named = CheckQueueName(name); !named.ok()) return named;
+  }
+  const auto routes = Routes("create a route", route.source);
+  if (!routes.ok()) return routes.status();
+  return (*routes)->CreateRoute(route, Deadline());
+}
+
+inline absl::Status ResourceManager::DeleteRoute(std::string_view source,
+                                                 std::string_view target) {
+  for (const std::string_view name : {source, target}) {
+    if (absl::Status named = CheckQueueName(name); !named.ok()) return named;
+  }
+  const auto routes = Routes("delete a route", source);
+  if (!routes.ok()) return routes.status();
+  return (*routes)->DeleteRoute(source, target, Deadline());
+}
+
+inline absl::StatusOr<std::vector<Route>> ResourceManager::ListRoutes(
+    std::string_view source) {
+  const auto routes = Routes("list the routes", source);
+  if (!routes.ok()) return routes.status();
+  return (*routes)->ListRoutes(source, Deadline());
 }
 
 inline absl::StatusOr<driver::GroupControl*> ResourceManager::Groups(

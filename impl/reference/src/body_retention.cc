@@ -86,8 +86,11 @@ bool Store::RetireBodies(uint32_t first, uint32_t keep, TimePoint deadline) {
       return true;
     }
   }
+  // Copies of a message name one file, all in the same segment.
+  absl::flat_hash_set<std::string> named;
   std::erase_if(going, [&](const LargeBody& body) {
-    return staying.contains(BodyName(body));
+    const std::string name = BodyName(body);
+    return staying.contains(name) || !named.insert(name).second;
   });
   // A segment that is gone while its bodies come back after a power loss would
   // leave them for ever.

@@ -11,9 +11,8 @@ namespace openmessaging::reference {
 
 BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
                                std::shared_ptr<const Group> group,
-                               std::shared_ptr<const Queue> dead_letters,
                                uint32_t partition, uint64_t source,
-                               bool ordered, const kit::Filter* filter)
+                               bool ordered, const DeliveryTerms* terms)
     : store_(store),
       queue_(std::move(queue)),
       group_(std::move(group)),
@@ -23,7 +22,8 @@ BoundPartition::BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
       ordered_(ordered),
       state_(queue_->state->partition(partition)),
       cursor_(group_->state->cursor(partition)),
-      log_(store, group_, std::move(dead_letters), partition, filter) {}
+      terms_(terms),
+      log_(store, group_, partition, terms) {}
 
 BoundPartition::~BoundPartition() {
   if (holder_ != nullptr) holder_->Unref();
@@ -39,9 +39,15 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
   held_ = std::vector<HeldPlace>(store_->control().header().options.window);
   window_.emplace(&store_->control(), &store_->environment(),
                   &store_->liveness(), state_, queue_partition_, cursor_,
-                  RedeliveryPolicy::Of(queue_->options), &log_, ordered_);
+                  terms_->policy, &log_, ordered_);
   ready_.store(&*window_, std::memory_order_release);
   return true;
+}
+
+void BoundPartition::SetTerms(const DeliveryTerms* terms) {
+  terms_ = terms;
+  log_.set_terms(terms);
+  if (GroupWindow* const ready = window()) ready->set_policy(&terms->policy);
 }
 
 bool BoundPartition::MayHave(int64_t now_ns) {

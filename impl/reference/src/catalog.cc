@@ -10,21 +10,18 @@
 #include <optional>
 
 #include "catalog_locked.h"
-#include "delivery_word.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
+#include "routes.h"
 
 namespace openmessaging::reference {
 namespace {
 
 // What the names of private groups begin with; epoch, owner, number follow.
 constexpr std::string_view kPrivatePrefix = "oms.member.";
-
-// More could not be counted.
-constexpr int32_t kMaxDeliveries = DeliveryWord::kMaxAttempts - 1;
 
 absl::Status Damaged(uint64_t position, std::string_view what) {
   return MakeStatus(Code::kDamaged, "read the record at position ", position,
@@ -54,6 +51,7 @@ uint32_t KindOf(RecordType type) {
 }
 RecordType RecordOf(uint32_t kind) {
   if (kind == kQueueKind) return RecordType::kQueue;
+  if (kind == kRouteKind) return RecordType::kRoute;
   return kind == kGroupKind ? RecordType::kGroup : RecordType::kNamespace;
 }
 
@@ -90,6 +88,9 @@ std::string EncodeQueueRecord(const QueueRecord& record) {
   if (options.priorities) body.Put("priorities", true).IgnoreError();
   put_ms("deduplication-ms", options.deduplication_window,
          defaults.deduplication_window);
+  if (!options.filter.empty()) {
+    body.Put("filter", Bytes{options.filter}).IgnoreError();
+  }
   PutOffsets(body, "next", record.next);
   return std::string(body.encoded());
 }
@@ -112,6 +113,7 @@ std::optional<QueueRecord> DecodeQueueRecord(std::string_view body) {
     return value.count() >= 0;
   };
   options.priorities = fields->GetOr<bool>("priorities", false);
+  options.filter = fields->GetOr<Bytes>("filter", Bytes{}).data;
   const bool sound =
       !record.name.empty() && options.partitions >= 1 &&
       options.partitions <= kMaxPartitions &&
@@ -175,9 +177,14 @@ absl::Status Catalog::EnsurePage() {
 }
 
 void Catalog::Publish(const RecordHeader& header) {
+  if (CommitWord::Type(header.commit) == RecordType::kRoute) {
+    PublishRoute(header);
+    return;
+  }
   ControlHeader& control = control_->header();
   const uint32_t kind = KindOf(CommitWord::Type(header.commit));
   const bool group = kind == kGroupKind;
+  const bool queue = kind == kQueueKind;
   const uint32_t id = group ? static_cast<uint32_t>(header.offset)
                             : QueueOf(header.queue_partition);
   Shared<uint32_t>& next =
@@ -195,18 +202,29 @@ void Catalog::Publish(const RecordHeader& header) {
   const bool fresh = target == nullptr;
   if (fresh) target = entry(total);
   if (target == nullptr) return;  // The creator made room; a heir can't fail.
-  target->record.Store(header.position);
   target->id.Store(id);
   target->queue.Store(QueueOf(header.queue_partition));
   target->kind.Store(kind);
   const uint8_t flags = CommitWord::Flags(header.commit);
-  target->live.Store((flags & kGone) != 0           ? 0
-                     : (flags & kPrivateGroup) != 0 ? kLivePrivately
-                                                    : kLive);
+  if ((flags & kGone) != 0) {
+    target->live.Store(0);
+    if (queue) EndRoutesOf(id);
+  } else if (!queue) {
+    target->live.Store((flags & kPrivateGroup) != 0 ? kLivePrivately : kLive);
+  } else if (fresh || target->record.Load() != header.position) {
+    MarkChanged(*target);
+  }
+  // Behind what says that it changed: who looks between looks again.
+  target->record.Store(header.position);
   // In this order, so that an heir who repeats it finds the entry.
   if (next.Load() <= id) next.Store(id + 1);
   if (fresh) control.catalog.count.Store(total + 1);
   control.catalog.version.FetchAdd(1);
+}
+
+void Catalog::MarkChanged(CatalogEntry& queue) {
+  const uint32_t next = queue.live.Load() + 1;
+  queue.live.Store(next == 0 ? 1 : next);
 }
 
 PartitionState* Catalog::FindPartition(uint32_t queue_partition) {
@@ -325,10 +343,12 @@ absl::StatusOr<std::string> Catalog::ReadBody(uint64_t position) {
                      length - sizeof(header) - header.fields_bytes);
 }
 
-absl::StatusOr<std::string> Catalog::ReadRecord(const CatalogEntry& entry) {
+absl::StatusOr<std::string> Catalog::ReadRecord(const CatalogEntry& entry,
+                                                uint64_t* read_at) {
   while (true) {
     const uint64_t position = entry.record.Load();
     auto body = ReadBody(position);
+    if (read_at != nullptr) *read_at = position;
     if (body.ok() || entry.record.Load() == position) return body;
   }
 }
@@ -391,15 +411,23 @@ absl::Status Catalog::EnsureExceptions(Cursor& cursor, TimePoint deadline) {
 
 absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   CatalogEntry& from = *entry(index);
-  if (from.live.Load() == 0) return absl::OkStatus();
-  const auto body = ReadRecord(from);
+  // Before its record is read: what changes meanwhile is looked at again.
+  const uint32_t revision = from.live.Load();
+  if (revision == 0) return absl::OkStatus();
+  if (from.kind.Load() == kRouteKind) return LoadRoute(from);
+  uint64_t position = 0;
+  const auto body = ReadRecord(from, &position);
   if (!body.ok()) return body.status();
   if (from.kind.Load() == kQueueKind) {
     auto record = DecodeQueueRecord(*body);
-    if (!record) {
-      return Damaged(from.record.Load(), "it does not describe a queue");
-    }
+    if (!record) return Damaged(position, "it does not describe a queue");
     auto queue = std::make_shared<Queue>();
+    queue->revision = revision;
+    if (const std::string& filter = record->options.filter; !filter.empty()) {
+      auto compiled = kit::Filter::Compile(filter);
+      if (!compiled.ok()) return Damaged(position, "its filter is none");
+      queue->filter = *std::move(compiled);
+    }
     queue->name = std::move(record->name);
     queue->partitions = LoggedPartitions(record->options);
     queue->lane_partitions = static_cast<uint32_t>(record->options.partitions);
@@ -411,9 +439,7 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
     queue->id = from.id.Load();
     queue->entry = &from;
     queue->state = control_->Get<QueueState>(from.state.Load());
-    queue->state->retention_ms.Store(queue->options.retention.count());
-    queue->state->deduplication_ms.Store(
-        queue->options.deduplication_window.count());
+    if (auto s = ShareOptions(*queue, position, deadline); !s.ok()) return s;
     queues_by_id_[queue->id] = queue;
     queues_[queue->name] = std::move(queue);
     return absl::OkStatus();
@@ -431,7 +457,7 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   auto group = std::make_shared<Group>();
   std::vector<uint64_t> start;
   if (!DecodeGroupRecord(*body, group->name, start)) {
-    return Damaged(from.record.Load(), "it does not describe a group");
+    return Damaged(position, "it does not describe a group");
   }
   if (auto s = EnsureState(from, queue->second->partitions, &start, deadline);
       !s.ok()) {
@@ -449,14 +475,24 @@ absl::Status Catalog::Refresh(TimePoint deadline) {
   const uint32_t current = version();
   if (current == seen_version_) return absl::OkStatus();
   const uint32_t total = count();
-  for (; seen_count_ < total; ++seen_count_) {
-    if (auto s = Load(seen_count_, deadline); !s.ok()) return s;
+  seen_.resize(total);
+  for (uint32_t n = 0; n < total; ++n) {
+    const CatalogEntry& from = *entry(n);
+    const Seen now{from.live.Load(), from.record.Load()};
+    // A group is the same as long as it lives.
+    if (seen_[n] == now ||
+        (seen_[n].live != 0 && from.kind.Load() == kGroupKind)) {
+      continue;
+    }
+    if (auto s = Load(n, deadline); !s.ok()) return s;
+    seen_[n] = now;
   }
   std::erase_if(queues_, [](const auto& e) { return !e.second->live(); });
   std::erase_if(queues_by_id_, [](const auto& e) { return !e.second->live(); });
   std::erase_if(groups_, [](const auto& e) { return !e.second->live(); });
   std::erase_if(namespaces_,
                 [](const auto& e) { return e.second->live.Load() == 0; });
+  RefreshRoutes();
   seen_version_ = current;
   return absl::OkStatus();
 }
@@ -539,17 +575,7 @@ absl::Status Catalog::CreateQueue(std::string_view name,
                       kMaxPartitionsPerQueue / kLanes,
                       " in a queue with priorities");
   }
-  if (options.max_deliveries > kMaxDeliveries) {
-    return MakeStatus(Code::kBadParameter, "create queue \"", name,
-                      "\": max_deliveries is ", options.max_deliveries,
-                      "; expected at most ", kMaxDeliveries);
-  }
-  if (options.deduplication_window.count() > kMaxDeduplicationMs) {
-    return MakeStatus(Code::kBadParameter, "create queue \"", name,
-                      "\": deduplication_window is ",
-                      options.deduplication_window.count(),
-                      " ms; expected at most ", kMaxDeduplicationMs);
-  }
+  if (auto s = CheckLimits("create", name, options); !s.ok()) return s;
   const std::string_view dead = options.dead_letter_queue;
   if (dead == name || (dead.empty() && options.max_deliveries > 0)) {
     return MakeStatus(Code::kBadParameter, "create queue \"", name,
@@ -615,6 +641,7 @@ absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
                       "\": queue \"", std::string_view(other.name),
                       "\" sends its dead letters there; delete that one first");
   }
+  if (auto s = CheckNoTarget(**queue); !s.ok()) return s;
   return AppendRecord(
       RecordType::kQueue, (*queue)->id, 0, kGone,
       EncodeQueueRecord({std::string(name), (*queue)->options}), deadline);
@@ -782,7 +809,8 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
   for (uint32_t n = 0; n < count(); ++n) {
     const CatalogEntry& old = *entry(n);
     if (old.live.Load() == 0 || old.record.Load() >= position) continue;
-    auto body = ReadRecord(old);
+    uint64_t read_at = 0;
+    auto body = ReadRecord(old, &read_at);
     if (!body.ok()) return body.status();
     const uint32_t kind = old.kind.Load();
     const uint64_t state = old.state.Load();
@@ -791,14 +819,7 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
     auto said =
         kind == kQueueKind ? DecodeQueueRecord(*body) : std::nullopt;
     if (said) {
-      if (state != 0) {
-        auto* const offsets_now = control_->Get<QueueState>(state);
-        const uint32_t partitions = offsets_now->partitions;
-        said->next.resize(partitions);
-        for (uint32_t p = 0; p < partitions; ++p) {
-          said->next[p] = offsets_now->partition(p)->next_offset.Load();
-        }
-      }
+      if (state != 0) said->next = NextOffsets(*control_->Get<QueueState>(state));
       *body = EncodeQueueRecord(*said);
     } else if (kind == kGroupKind && DecodeGroupRecord(*body, name, offsets)) {
       if (state != 0) {
@@ -811,17 +832,34 @@ absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
       *body = EncodeGroupRecord(name, offsets);
     }
     Append record;
-    // A deletion meanwhile must not be undone.
+    // Neither a deletion nor a change meanwhile must be undone.
     record.alive = &old;
+    record.guard = &old.record;
+    record.guarded = read_at;
     record.type = RecordOf(kind);
-    if (old.live.Load() == kLivePrivately) record.flags = kPrivateGroup;
+    if (kind == kGroupKind && old.live.Load() == kLivePrivately) {
+      record.flags = kPrivateGroup;
+    }
     record.queue_partition = QueuePartition(old.queue.Load(), 0);
-    record.offset = kind == kGroupKind ? old.id.Load() : 0;
+    record.offset =
+        kind == kGroupKind || kind == kRouteKind ? old.id.Load() : 0;
     record.pieces[2] = *body;
     log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-    if (!record.status.ok() && old.live.Load() != 0) return record.status;
+    // What was changed has a newer record.
+    if (!record.status.ok() && old.live.Load() != 0 &&
+        OmsCode(record.status) != Code::kReceiptExpired) {
+      return record.status;
+    }
   }
   return absl::OkStatus();
+}
+
+std::vector<uint64_t> NextOffsets(QueueState& state) {
+  std::vector<uint64_t> next(state.partitions);
+  for (uint32_t p = 0; p < state.partitions; ++p) {
+    next[p] = state.partition(p)->next_offset.Load();
+  }
+  return next;
 }
 
 }  // namespace openmessaging::reference

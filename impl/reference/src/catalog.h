@@ -24,24 +24,36 @@
 #include "log.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/kit/filter.h"
 #include "openmessaging/queue_info.h"
+#include "openmessaging/route.h"
 #include "segment_map.h"
 #include "slot_lock.h"
 
 namespace openmessaging::reference {
 
-// One queue as this process sees it. Constant once made.
+struct RouteTable;
+
+// One queue as this process sees it at one time. Constant once made: a queue that
+// is changed is another object of the same id.
 struct Queue {
   uint32_t id = 0;
+  uint32_t revision = 0;
   std::string name{};
   // Those of the log, and those that applications see: of each lane.
   uint32_t partitions = 0;
   uint32_t lane_partitions = 0;
   QueueOptions options{};
+  // That of the options; nothing where they have none.
+  std::optional<kit::Filter> filter{};
+  // Whether a route begins here.
+  bool routed = false;
   const CatalogEntry* entry = nullptr;
   QueueState* state = nullptr;
 
   bool live() const { return entry->live.Load() != 0; }
+  // Whether it lives, and nothing was changed since.
+  bool current() const { return entry->live.Load() == revision; }
 
   bool has_priorities() const { return partitions != lane_partitions; }
   // Returns: where the log has messages of a partition and priority.
@@ -79,6 +91,9 @@ std::string EncodeQueueRecord(const QueueRecord& record);
 // Returns: nothing where the bytes describe no queue.
 std::optional<QueueRecord> DecodeQueueRecord(std::string_view body);
 
+// Returns: the next offset of each partition.
+std::vector<uint64_t> NextOffsets(QueueState& state);
+
 // What a GROUP record says beside the name: the first offset of each partition.
 std::string EncodeGroupRecord(std::string_view name,
                               const std::vector<uint64_t>& start);
@@ -89,6 +104,9 @@ bool DecodeGroupRecord(std::string_view body, std::string& name,
 std::string EncodeNamespaceRecord(std::string_view name);
 // Returns: its name; nothing where the bytes are no such record.
 std::optional<std::string> DecodeNamespaceRecord(std::string_view body);
+// Returns: the filter in a ROUTE record, which has one or none; nothing where the
+// bytes describe no route.
+std::optional<std::string> DecodeRouteRecord(std::string_view body);
 
 // Threads: every method may be called from any thread at any time.
 class Catalog {
@@ -99,7 +117,8 @@ class Catalog {
   // The log needs the catalog to be made first.
   void set_log(Log* log) { log_ = log; }
 
-  // Changes whenever a queue, group or namespace is made or deleted, by anybody.
+  // Changes whenever a queue, group, namespace or route is made, changed or
+  // deleted, by anybody.
   uint32_t version() const {
     return control_->header().catalog.version.Load();
   }
@@ -118,7 +137,12 @@ class Catalog {
   // the dead-letter queue cannot be one.
   absl::Status CreateQueue(std::string_view name, const QueueOptions& options,
                            TimePoint deadline);
-  // Errors: 1404; 1602 it is the dead-letter queue of another.
+  // Durable when it returns. Errors: as CreateQueue, of what the queue would be;
+  // 1404; 1418 partitions or priorities would change, or dead letters go round.
+  absl::Status UpdateQueue(std::string_view name, const QueueUpdate& update,
+                           TimePoint deadline);
+  // Errors: 1404; 1602 it is the dead-letter queue of another, or the target of
+  // a route.
   absl::Status DeleteQueue(std::string_view name, TimePoint deadline);
 
   // Returns: the queues of a namespace. Errors: 1405.
@@ -130,6 +154,14 @@ class Catalog {
   absl::Status CreateNamespace(std::string_view name, TimePoint deadline);
   // Durable when it returns. Errors: 1405; 1602 it has queues.
   absl::Status DeleteNamespace(std::string_view name, TimePoint deadline);
+  // As driver::RouteAdmin. Durable when they return.
+  absl::Status CreateRoute(const Route& route, TimePoint deadline);
+  absl::Status DeleteRoute(std::string_view source, std::string_view target,
+                           TimePoint deadline);
+  absl::StatusOr<std::vector<Route>> ListRoutes(std::string_view source,
+                                                TimePoint deadline);
+  // Returns: all routes that there are now.
+  absl::StatusOr<std::shared_ptr<const RouteTable>> Routes(TimePoint deadline);
 
   // Finds a group of a queue, or makes it.
   absl::StatusOr<std::shared_ptr<const Group>> OpenGroup(
@@ -192,6 +224,16 @@ class Catalog {
 
  private:
   class Locked;
+  struct LoadedRoute {
+    const CatalogEntry* entry = nullptr;
+    std::optional<kit::Filter> filter{};
+    std::string text{};
+  };
+  struct Seen {
+    uint32_t live = 0;
+    uint64_t record = 0;
+    friend bool operator==(const Seen&, const Seen&) = default;
+  };
 
   // Reads the newest record of every queue that there is; under the catalog
   // lock, which Refresh would want as well.
@@ -212,7 +254,31 @@ class Catalog {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::string> ReadBody(uint64_t position);
   // Reads the newest record of an entry, which retirement may move meanwhile.
-  absl::StatusOr<std::string> ReadRecord(const CatalogEntry& entry);
+  // `read_at`: where it was found; may be null.
+  absl::StatusOr<std::string> ReadRecord(const CatalogEntry& entry,
+                                         uint64_t* read_at = nullptr);
+  // Lets those that do not read records know what a queue's newest one says,
+  // which was read at `position`.
+  absl::Status ShareOptions(const Queue& queue, uint64_t position,
+                            TimePoint deadline);
+  // Errors: 1418 more than this driver can do, or a filter that does not
+  // compile.
+  static absl::Status CheckLimits(std::string_view operation,
+                                  std::string_view name,
+                                  const QueueOptions& options);
+  // Under the append lock.
+  static void MarkChanged(CatalogEntry& queue);
+  void PublishRoute(const RecordHeader& header);
+  void EndRoutesOf(uint32_t queue);
+  absl::Status LoadRoute(const CatalogEntry& from)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets queues and routes know each other.
+  void RefreshRoutes() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Under the catalog lock. Errors: 1406; 1418.
+  absl::Status CheckRoute(const Route& route, uint32_t source,
+                          uint32_t target) const;
+  // Under the catalog lock. Errors: 1602 a route ends there.
+  absl::Status CheckNoTarget(const Queue& queue);
   // Allocates the state of an entry that has none.
   absl::Status EnsureState(CatalogEntry& entry, uint32_t partitions,
                            const std::vector<uint64_t>* start,
@@ -238,7 +304,8 @@ class Catalog {
 
   internal::Mutex mutex_;
   uint32_t seen_version_ ABSL_GUARDED_BY(mutex_) = ~uint32_t{0};
-  uint32_t seen_count_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of each entry, what it was when it was loaded.
+  std::vector<Seen> seen_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<const Queue>, std::less<>> queues_
       ABSL_GUARDED_BY(mutex_);
   std::map<uint32_t, std::shared_ptr<const Queue>> queues_by_id_
@@ -247,6 +314,10 @@ class Catalog {
       groups_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, const CatalogEntry*, std::less<>> namespaces_
       ABSL_GUARDED_BY(mutex_);
+  // By source and target.
+  std::map<std::pair<uint32_t, uint32_t>, LoadedRoute> loaded_routes_
+      ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const RouteTable> routes_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace openmessaging::reference

@@ -73,13 +73,14 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
   ImageWriter image;
   for (uint32_t n = 0; n < catalog.count(); ++n) {
     const CatalogEntry& entry = *catalog.entry(n);
-    const bool has_state = entry.kind.Load() != kNamespaceKind;
+    const uint32_t kind = entry.kind.Load();
+    const bool has_state = kind == kQueueKind || kind == kGroupKind;
     if (entry.live.Load() == 0 || (has_state && entry.state.Load() == 0)) {
       continue;
     }
-    // Whoever had a group of its own is gone.
-    if (entry.live.Load() == kLivePrivately) continue;
     const bool queue = entry.kind.Load() == kQueueKind;
+    // Whoever had a group of its own is gone.
+    if (!queue && entry.live.Load() == kLivePrivately) continue;
     image.Put(entry.kind.Load());
     image.Put(entry.id.Load());
     image.Put(entry.queue.Load());
@@ -197,9 +198,9 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     const auto id = reader.Get<uint32_t>();
     const auto queue = reader.Get<uint32_t>();
     const auto record = reader.Get<uint64_t>();
-    const auto partitions =
-        kind == kNamespaceKind ? 0 : reader.Get<uint32_t>();
-    if (kind != kNamespaceKind &&
+    const bool has_state = kind == kQueueKind || kind == kGroupKind;
+    const auto partitions = has_state ? reader.Get<uint32_t>() : 0;
+    if (has_state &&
         (partitions < 1 || partitions > kMaxPartitionsPerQueue)) {
       return Senseless();
     }
@@ -211,7 +212,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
     entry.queue.Store(queue);
     entry.kind.Store(kind);
     entry.live.Store(1);
-    if (kind == kNamespaceKind) {
+    if (!has_state) {
       header.catalog.count.Store(number + 1);
       continue;
     }

@@ -88,12 +88,8 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
                       "message of a key first; expected a consumer that is not "
                       "ordered (key-order)");
   }
-  std::shared_ptr<const Queue> dead_letters;
-  if (const auto& dead = (*found)->options.dead_letter_queue; !dead.empty()) {
-    auto letters = catalog.FindQueue(dead, deadline);
-    if (!letters.ok()) return letters.status();
-    dead_letters = *std::move(letters);
-  }
+  auto terms = TermsOf(**found, filter, deadline);
+  if (!terms.ok()) return terms.status();
   auto group =
       options_.broadcast
           ? catalog.OpenPrivateGroup(*found, options_.start, deadline)
@@ -119,24 +115,59 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
   auto bound = std::make_shared<BoundQueue>();
   bound->claim = claim;
   bound->entry = entry;
-  bound->filter = std::move(filter);
   bound->name = std::string(queue);
   bound->queue = *found;
   bound->group = *group;
-  bound->dead_letters = std::move(dead_letters);
+  bound->revision.store((*found)->revision);
+  bound->newest_terms.store(terms->get());
+  bound->all_terms.push_back(*std::move(terms));
   const uint64_t source = FirstSourceOf(*store_);
   for (uint32_t p = 0; p < (*found)->partitions; ++p) {
     bound->partitions.push_back(
-        std::make_unique<BoundPartition>(store_.get(), *found, *group,
-                                         bound->dead_letters, p, source | p,
-                                         options_.ordered,
-                                         bound->filter ? &*bound->filter
-                                                       : nullptr));
+        std::make_unique<BoundPartition>(store_.get(), *found, *group, p,
+                                         source | p, options_.ordered,
+                                         &bound->terms()));
   }
   bound_.push_back(bound);
   queue_states_.push_back((*found)->state);
   const internal::MutexLock lock(mutex_);
   by_id_[(*found)->id] = std::move(bound);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<DeliveryTerms>> ReferenceConsumer::TermsOf(
+    const Queue& queue, const std::optional<kit::Filter>& of_group,
+    TimePoint deadline) const {
+  auto terms = std::make_unique<DeliveryTerms>();
+  terms->policy = RedeliveryPolicy::Of(queue.options);
+  terms->of_queue = queue.filter;
+  terms->of_group = of_group;
+  if (const auto& dead = queue.options.dead_letter_queue; !dead.empty()) {
+    auto letters = store_->catalog().FindQueue(dead, deadline);
+    if (!letters.ok()) return letters.status();
+    terms->dead_letters = *std::move(letters);
+  }
+  return terms;
+}
+
+absl::Status ReferenceConsumer::RenewTerms(BoundQueue& bound,
+                                           TimePoint deadline) {
+  if (bound.queue->entry->live.Load() == bound.revision.load()) {
+    return absl::OkStatus();
+  }
+  const auto queue = store_->catalog().FindQueue(bound.name, deadline);
+  if (!queue.ok()) return queue.status();
+  // Another one of that name: this one was deleted, which is told elsewhere.
+  if ((*queue)->id != bound.queue->id) return absl::OkStatus();
+  auto terms = TermsOf(**queue, bound.terms().of_group, deadline);
+  if (!terms.ok()) return terms.status();
+  const internal::MutexLock lock(mutex_);
+  for (const auto& partition : bound.partitions) {
+    partition->SetTerms(terms->get());
+  }
+  bound.newest_terms.store(terms->get(), std::memory_order_release);
+  bound.all_terms.push_back(*std::move(terms));
+  bound.revision.store((*queue)->revision);
   return absl::OkStatus();
 }
 
@@ -212,6 +243,7 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
   if (partition.WasMoved()) {
     NoticeSeek(partition, SeeksOf(partition.cursor().images.Load()));
   }
+  const DeliveryTerms& terms = bound.terms();
   const size_t wanted = std::min(max, hand_outs_.size());
   const TakeResult taken = window.Take(
       wanted, now_ns,
@@ -261,7 +293,8 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
       look.damage = message.status();
       continue;
     }
-    if (bound.filter && Skip(bound, window, out, *message)) {
+    if (terms.choose() && !terms.Matches(*message)) {
+      Skip(bound, window, out);
       look.skipped = true;
       look.more = true;
       continue;
@@ -275,7 +308,8 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
   return absl::OkStatus();
 }
 
-absl::Status ReferenceConsumer::CheckAlive(uint32_t version) {
+absl::Status ReferenceConsumer::CheckAlive(uint32_t version,
+                                           TimePoint deadline) {
   for (const auto& bound : bound_) {
     if (!bound->queue->live()) {
       return MakeStatus(Code::kQueueNotFound, "receive from \"",
@@ -289,19 +323,25 @@ absl::Status ReferenceConsumer::CheckAlive(uint32_t version) {
                         "\" was deleted; unbind the queue, and bind it to "
                         "begin a new one");
     }
+    const absl::Status renewed = RenewTerms(
+        *bound, std::max(deadline, steady_clock::now() + kCatalogPatience));
+    // Slow, or deleted a moment ago, is the next look's business.
+    if (const Code code = OmsCode(renewed);
+        code == Code::kTimeout || code == Code::kQueueNotFound) {
+      return absl::OkStatus();
+    }
+    if (!renewed.ok()) return renewed;
   }
   alive_version_ = version;
   return absl::OkStatus();
 }
 
-bool ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,
-                             const HandOut& out, const Message& message) {
-  if (bound.filter->Matches(message)) return false;
+void ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,
+                             const HandOut& out) {
   window.Ack(out.offset, out.word).IgnoreError();
   if (!store_->volatile_storage()) {
     MarkDirty(*bound.group->state, window.cursor());
   }
-  return true;
 }
 
 absl::Status ReferenceConsumer::LookAtQueue(BoundQueue& bound, size_t first,
@@ -342,7 +382,7 @@ absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
   // Nothing is made or deleted while it says the same.
   if (const uint32_t version = store_->catalog().version();
       version != alive_version_) {
-    if (auto alive = CheckAlive(version); !alive.ok()) return alive;
+    if (auto s = CheckAlive(version, deadline); !s.ok()) return s;
   }
   const int64_t now_ns = store_->environment().clock->BootNs();
   store_->delays().Work(now_ns);
@@ -521,8 +561,16 @@ absl::Status ReferenceConsumer::AckUpTo(const Receipt& receipt, uint64_t offset,
 
 absl::Status ReferenceConsumer::SettleWord(
     const driver::Settlement& settlement, uint64_t offset, DeliveryWord word,
-    BoundPartition& partition, const BoundQueue& bound, TimePoint deadline) {
+    BoundPartition& partition, BoundQueue& bound, TimePoint deadline) {
   GroupWindow& window = *partition.window();
+  if (settlement.verb == driver::Verb::kNack ||
+      settlement.verb == driver::Verb::kReject) {
+    auto renewed = RenewTerms(bound, deadline);
+    // What was received from a queue that is deleted may be settled still.
+    if (!renewed.ok() && OmsCode(renewed) != Code::kQueueNotFound) {
+      return renewed;
+    }
+  }
   switch (settlement.verb) {
     case driver::Verb::kAck:
       return window.Ack(offset, word);
@@ -537,7 +585,7 @@ absl::Status ReferenceConsumer::SettleWord(
       return AckUpTo(settlement.receipt, offset, word, partition);
     case driver::Verb::kNack: {
       auto status = window.Nack(offset, word, 0, deadline);
-      if (bound.queue->options.redelivery_delay.count() == 0) RingQueue(bound);
+      if (bound.terms().policy.delay_ns == 0) RingQueue(bound);
       return status;
     }
     case driver::Verb::kNackDelay: {
@@ -552,11 +600,11 @@ absl::Status ReferenceConsumer::SettleWord(
       return status;
     }
     case driver::Verb::kReject:
-      if (bound.dead_letters == nullptr) {
+      if (bound.terms().dead_letters == nullptr) {
         return MakeStatus(Code::kUnsupported, "reject: queue \"",
                           std::string_view(bound.name),
-                          "\" has no dead-letter queue; expected one that was "
-                          "created with it (reject)");
+                          "\" has no dead-letter queue; expected one that "
+                          "has (reject)");
       }
       return window.Reject(offset, word, deadline);
     case driver::Verb::kExtend:

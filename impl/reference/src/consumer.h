@@ -19,6 +19,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "bells.h"
+#include "delivery_terms.h"
 #include "group_window.h"
 #include "message_reader.h"
 #include "openmessaging/driver/consumer.h"
@@ -57,9 +58,8 @@ class BoundPartition {
  public:
   // `source`: the number that receipts carry; of this binding alone.
   BoundPartition(Store* store, std::shared_ptr<const Queue> queue,
-                 std::shared_ptr<const Group> group,
-                 std::shared_ptr<const Queue> dead_letters, uint32_t partition,
-                 uint64_t source, bool ordered, const kit::Filter* filter);
+                 std::shared_ptr<const Group> group, uint32_t partition,
+                 uint64_t source, bool ordered, const DeliveryTerms* terms);
   ~BoundPartition();
   BoundPartition(const BoundPartition&) = delete;
   BoundPartition& operator=(const BoundPartition&) = delete;
@@ -67,6 +67,8 @@ class BoundPartition {
   // Makes the window once something could be received. Returns: whether there
   // is one. Under the consumer's mutex.
   absl::StatusOr<bool> EnsureWindow(TimePoint deadline);
+  // Goes by other terms from now on. Under the consumer's mutex.
+  void SetTerms(const DeliveryTerms* terms);
   // May be called from any thread once EnsureWindow returned true.
   GroupWindow* window() const {
     return ready_.load(std::memory_order_acquire);
@@ -124,6 +126,8 @@ class BoundPartition {
   const bool ordered_;
   PartitionState* const state_;
   Cursor* const cursor_;
+  // Under the consumer's mutex.
+  const DeliveryTerms* terms_;
   PartitionLog log_;
   std::optional<GroupWindow> window_;
   std::atomic<GroupWindow*> ready_{nullptr};
@@ -138,13 +142,18 @@ class BoundPartition {
 };
 
 struct BoundQueue {
+  const DeliveryTerms& terms() const {
+    return *newest_terms.load(std::memory_order_acquire);
+  }
+
   std::string name{};
   std::shared_ptr<const Queue> queue{};
   std::shared_ptr<const Group> group{};
-  // Null where the queue has none.
-  std::shared_ptr<const Queue> dead_letters{};
-  // Nothing: every message is for the group. The partitions refer to it.
-  std::optional<kit::Filter> filter{};
+  // Of which revision of the queue the newest terms are.
+  std::atomic<uint32_t> revision{0};
+  std::atomic<const DeliveryTerms*> newest_terms{nullptr};
+  // Under the consumer's mutex. The partitions refer to them.
+  std::vector<std::unique_ptr<const DeliveryTerms>> all_terms{};
   std::vector<std::unique_ptr<BoundPartition>> partitions{};
   // What the group's word says while this consumer has it for itself; or 0.
   uint64_t claim = 0;
@@ -194,8 +203,15 @@ class ReferenceConsumer final : public driver::Consumer {
   // Taken under one hold of a cursor's lock.
   static constexpr size_t kMaxTake = 64;
 
-  // Errors: 1404 a bound queue was deleted; 1602 the group was.
-  absl::Status CheckAlive(uint32_t version);
+  // Goes on with what has changed. Errors: 1404 a bound queue was deleted; 1602
+  // the group was.
+  absl::Status CheckAlive(uint32_t version, TimePoint deadline);
+  // Errors: as FindQueue.
+  absl::StatusOr<std::unique_ptr<DeliveryTerms>> TermsOf(
+      const Queue& queue, const std::optional<kit::Filter>& of_group,
+      TimePoint deadline) const;
+  // Takes over what the queue says now. From any thread. Errors: as FindQueue.
+  absl::Status RenewTerms(BoundQueue& bound, TimePoint deadline);
   absl::Status LookAround(size_t max, TimePoint deadline,
                           driver::DeliverySink& sink, Look& look);
   // Looks at the partitions from the `first`th on; with priorities at those of
@@ -208,9 +224,8 @@ class ReferenceConsumer final : public driver::Consumer {
                         driver::DeliverySink& sink, Look& look);
   // Tells that the group was moved, and that earlier deliveries are void.
   void NoticeSeek(BoundPartition& partition, uint32_t seeks) const;
-  // Settles a message that is not for the group. Returns: whether it is not.
-  bool Skip(const BoundQueue& bound, GroupWindow& window, const HandOut& out,
-            const Message& message);
+  // Settles a message that is not for the group.
+  void Skip(const BoundQueue& bound, GroupWindow& window, const HandOut& out);
   void Wait(TimePoint deadline);
   bool SomethingMayBeThere(int64_t now_ns);
   int64_t NextLookNs() const;
@@ -218,7 +233,7 @@ class ReferenceConsumer final : public driver::Consumer {
                          TimePoint deadline);
   absl::Status SettleWord(const driver::Settlement& settlement,
                           uint64_t offset, DeliveryWord word,
-                          BoundPartition& partition, const BoundQueue& bound,
+                          BoundPartition& partition, BoundQueue& bound,
                           TimePoint deadline);
   absl::Status AckUpTo(const Receipt& receipt, uint64_t offset,
                        DeliveryWord word, BoundPartition& partition);

@@ -176,19 +176,24 @@ inline constexpr uint32_t kNamesBodies = 2;
 // Some of them name a file that an earlier record may name as well.
 inline constexpr uint32_t kSharesBodies = 4;
 
-// One queue, group or namespace. The record in the log has its name and options.
+// One queue, group, namespace or route. The record in the log has its name and
+// options.
 struct CatalogEntry {
   Shared<uint64_t> record;  // Position of its newest record of that type.
-  // Offset of QueueState or GroupState; 0 = not yet, or of a namespace.
+  // Offset of QueueState or GroupState; 0 = not yet, or of another kind.
   Shared<uint64_t> state;
-  Shared<uint32_t> id;      // Namespaces and queues share one series.
-  Shared<uint32_t> queue;   // Of a group: its queue's id.
+  // Namespaces and queues share one series; of a route its target's.
+  Shared<uint32_t> id;
+  Shared<uint32_t> queue;   // Of a group its queue's id, of a route its source's.
   Shared<uint32_t> kind;    // One of those below.
-  Shared<uint32_t> live;    // 0 after deletion; kLive, or kLivePrivately.
+  // 0 after deletion; of a group kLive, or kLivePrivately; of a queue another
+  // number whenever it or a route from it was changed, so that one load tells.
+  Shared<uint32_t> live;
 };
 inline constexpr uint32_t kQueueKind = 1;
 inline constexpr uint32_t kGroupKind = 2;
 inline constexpr uint32_t kNamespaceKind = 3;
+inline constexpr uint32_t kRouteKind = 4;
 inline constexpr uint32_t kLive = 1;
 // A group that is one consumer's own: nothing is kept for it.
 inline constexpr uint32_t kLivePrivately = 2;

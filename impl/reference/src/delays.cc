@@ -14,6 +14,7 @@
 #include "held_message.h"
 #include "log.h"
 #include "openmessaging/status.h"
+#include "routes.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -54,7 +55,9 @@ struct Delays::Batch {
   std::vector<HeldHead> heads{};
   std::vector<std::shared_ptr<Segment>> segments{};
   std::vector<QueueState*> queues{};
+  // Of each entry the message that is due; null for a copy.
   std::vector<const Delayed*> sources{};
+  CopyRoom room{};
 };
 
 Delays::Delays(Store* store)
@@ -112,7 +115,22 @@ absl::Status Delays::Drop(const Delayed& delayed, TimePoint deadline) {
   return status;
 }
 
+void Delays::AddCopies(const RouteTable& routes, Batch& batch) {
+  const HeldHead& head = batch.heads.back();
+  if (head.damaged != 0) return;
+  reference::AddCopies(routes, {head.sequence, head.epoch, 0, head.store_ms},
+                       turn_.fetch_add(1, std::memory_order_relaxed),
+                       store_->uuid(), store_->environment().host, batch.room,
+                       batch.appends);
+  for (const Queue* const target : batch.room.targets) {
+    batch.queues.push_back(target->state);
+    batch.sources.push_back(nullptr);
+  }
+}
+
 bool Delays::BringIn(std::span<const Delayed> due) {
+  const auto routes = store_->catalog().Routes(Soon());
+  if (!routes.ok()) return false;
   Batch batch(due.size());
   bool all = true;
   for (const Delayed& delayed : due) {
@@ -131,7 +149,9 @@ bool Delays::BringIn(std::span<const Delayed> due) {
     append.alive = entry;
     batch.queues.push_back(queue);
     batch.sources.push_back(&delayed);
+    AddCopies(**routes, batch);
   }
+  ShareBodies(batch.room, batch.appends);
   store_->log().AppendAll(batch.appends,
                           store_->environment().clock->WallMs(), Soon());
   const QueueState* rung = nullptr;
@@ -145,9 +165,16 @@ bool Delays::BringIn(std::span<const Delayed> due) {
     }
     // Somebody else brought it in, withdrew it, or appended it again; in the
     // last case the next look finds it.
-    if (status.ok() || code == Code::kReceiptExpired) continue;
+    if (status.ok() || code == Code::kReceiptExpired ||
+        batch.sources[n] == nullptr) {
+      continue;
+    }
+    // What was deleted may be what it is routed to: then it is tried again.
+    const Delayed& source = *batch.sources[n];
     all = code == Code::kQueueNotFound &&
-          Drop(*batch.sources[n], Soon()).ok() && all;
+          store_->catalog().FindLiveQueue(QueueOf(source.queue_partition)) ==
+              nullptr &&
+          Drop(source, Soon()).ok() && all;
   }
   return all;
 }

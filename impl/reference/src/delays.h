@@ -6,6 +6,7 @@
 #ifndef OPENMESSAGING_REFERENCE_DELAYS_H_
 #define OPENMESSAGING_REFERENCE_DELAYS_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,6 +24,7 @@ namespace openmessaging::reference {
 
 class Store;
 struct Queue;
+struct RouteTable;
 
 // Whoever sees that something is due claims the work for a moment, by the time
 // in ctl; if that process dies or stops, the next one takes it up when the
@@ -61,6 +63,8 @@ class Delays {
   void BringInDue(int64_t now_ns);
   // Returns: whether everything of it is in its queue, or was withdrawn.
   bool BringIn(std::span<const Delayed> due);
+  // Adds the copies of the message that was added last, for which routes are.
+  void AddCopies(const RouteTable& routes, Batch& batch);
   // Reads what a message's record holds into an entry of `batch`.
   absl::Status Load(const Delayed& delayed, Batch& batch) const;
   // Forgets a message whose queue is gone.
@@ -70,6 +74,8 @@ class Delays {
 
   Store* const store_;
   Shared<int64_t>* const next_;
+  // Of copies without a key.
+  std::atomic<uint32_t> turn_{0};
 };
 
 }  // namespace openmessaging::reference

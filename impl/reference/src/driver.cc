@@ -51,7 +51,7 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kStartEarliest, Capability::kStream,
         Capability::kSeek, Capability::kStats, Capability::kFilter,
         Capability::kTransactionCheck, Capability::kTransactionLocal,
-        Capability::kExactlyOnce}) {
+        Capability::kExactlyOnce, Capability::kRouting}) {
     all.Set(native, Support::kNative);
   }
   // The portable layer gives it with queues and an exclusive consumer.
@@ -102,6 +102,8 @@ struct ConnectionSettings {
 class ReferenceConnection final : public driver::Connection,
                                   public driver::Admin,
                                   public driver::NamespaceControl,
+                                  public driver::QueueUpdater,
+                                  public driver::RouteAdmin,
                                   public driver::DelayControl {
  public:
   ReferenceConnection(std::shared_ptr<Store> store,
@@ -152,6 +154,12 @@ class ReferenceConnection final : public driver::Connection,
     }
     if (interface_name == driver::NamespaceControl::kInterface) {
       return static_cast<driver::NamespaceControl*>(this);
+    }
+    if (interface_name == driver::QueueUpdater::kInterface) {
+      return static_cast<driver::QueueUpdater*>(this);
+    }
+    if (interface_name == driver::RouteAdmin::kInterface) {
+      return static_cast<driver::RouteAdmin*>(this);
     }
     if (interface_name == driver::DelayControl::kInterface) {
       return static_cast<driver::DelayControl*>(this);
@@ -226,6 +234,31 @@ class ReferenceConnection final : public driver::Connection,
       TimePoint deadline) override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().Namespaces(deadline);
+  }
+
+  // driver::QueueUpdater
+  absl::Status UpdateQueue(std::string_view queue, const QueueUpdate& update,
+                           TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().UpdateQueue(queue, update, deadline);
+  }
+
+  // driver::RouteAdmin
+  absl::Status CreateRoute(const Route& route, TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().CreateRoute(route, deadline);
+  }
+
+  absl::Status DeleteRoute(std::string_view source, std::string_view target,
+                           TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().DeleteRoute(source, target, deadline);
+  }
+
+  absl::StatusOr<std::vector<Route>> ListRoutes(std::string_view source,
+                                                TimePoint deadline) override {
+    if (auto s = store_->CheckUsable(); !s.ok()) return s;
+    return store_->catalog().ListRoutes(source, deadline);
   }
 
   // driver::DelayControl

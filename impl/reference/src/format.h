@@ -144,15 +144,16 @@ enum class RecordType : uint8_t {
   kSettled = 19,
   kDeduplication = 20,
   kNamespace = 21,
+  kRouted = 22,
 };
-inline constexpr uint8_t kLastRecordType = 21;
+inline constexpr uint8_t kLastRecordType = 22;
 
 // Record flags, 8 bits.
 inline constexpr uint8_t kPayloadPending = 1;  // Its checksum is not there yet.
 // The next record belongs to the same unit: a recovery keeps both or neither.
 inline constexpr uint8_t kMore = 2;
 inline constexpr uint8_t kDisk = 4;   // Not handed out before it is durable.
-// Of QUEUE, GROUP and NAMESPACE: a deletion.
+// Of QUEUE, GROUP, NAMESPACE and ROUTE: a deletion.
 inline constexpr uint8_t kGone = 8;
 // Of MESSAGE and DELAYED: it came with a deduplication id, which counts.
 inline constexpr uint8_t kDeduplicated = 8;
@@ -162,7 +163,7 @@ inline constexpr uint8_t kPrivateGroup = 16;
 inline constexpr uint8_t kOnce = 16;
 // Of messages: they have a time after which they are not delivered.
 inline constexpr uint8_t kExpires = 32;
-// Of MESSAGE and DEAD: the body is a file of big/, and in its place the record
+// Of MESSAGE, ROUTED and DEAD: the body is a file of big/, and in its place the record
 // has a LargeBody.
 inline constexpr uint8_t kBodyApart = 64;
 
@@ -250,6 +251,19 @@ struct HeldHead {
 };
 static_assert(sizeof(HeldHead) == 48);
 
+// In front of the fields of a ROUTED record, which is a copy of a message that
+// entered another queue; counted with them. It is in one unit with that one, and
+// in its queue as a message of its own.
+struct RoutedHead {
+  // Of the record in which the message came, and so of its id; or how many
+  // records before this one that is.
+  uint64_t sequence = 0;
+  uint32_t epoch = 0;
+  uint32_t back = 0;      // 0: `sequence` and `epoch` say it.
+  int64_t store_ms = 0;   // When it came; 0: with this record.
+};
+static_assert(sizeof(RoutedHead) == 24);
+
 // In front of the fields of a PREPARE record. The due time is that of the next
 // check.
 struct PreparedHead {
@@ -273,7 +287,8 @@ static_assert(sizeof(HeldId) == 16);
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {
   return type == RecordType::kMessage || type == RecordType::kDead ||
-         type == RecordType::kDue || type == RecordType::kCommit;
+         type == RecordType::kDue ||
+         type == RecordType::kCommit || type == RecordType::kRouted;
 }
 
 // Returns: the fields of the message in a record of such a type. The caller has
@@ -290,6 +305,8 @@ inline std::string_view MessageFields(const RecordHeader& header,
     case RecordType::kDelayed:
     case RecordType::kDue:
       return all.substr(std::min(sizeof(HeldHead), all.size()));
+    case RecordType::kRouted:
+      return all.substr(std::min(sizeof(RoutedHead), all.size()));
     default:
       return all;
   }
@@ -311,6 +328,19 @@ inline HeldHead HeldHeadOf(const RecordHeader& header, const char* record) {
   HeldHead head;
   if (header.fields_bytes >= sizeof(head)) {
     std::memcpy(&head, record + sizeof(header), sizeof(head));
+  }
+  return head;
+}
+
+// Returns: what a ROUTED record says, `sequence` and `epoch` in any case; all
+// zero where it is too short.
+inline RoutedHead RoutedHeadOf(const RecordHeader& header, const char* record) {
+  RoutedHead head;
+  if (header.fields_bytes < sizeof(head)) return head;
+  std::memcpy(&head, record + sizeof(header), sizeof(head));
+  if (head.back != 0) {
+    head.sequence = header.sequence - head.back;
+    head.epoch = header.epoch;
   }
   return head;
 }

@@ -55,7 +55,7 @@ absl::Status ReferenceGroupControl::Seek(std::string_view queue,
   const auto number = static_cast<uint32_t>(partition);
   Cursor& cursor = *(*moved)->state->cursor(number);
   if (auto s = catalog.EnsureWindow(cursor, deadline); !s.ok()) return s;
-  PartitionLog log(store_.get(), *moved, nullptr, number);
+  PartitionLog log(store_.get(), *moved, number);
   GroupWindow window(&store_->control(), &store_->environment(),
                      &store_->liveness(), of.state->partition(number),
                      QueuePartition(of.id, number), &cursor,

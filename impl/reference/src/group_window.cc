@@ -39,7 +39,7 @@ GroupWindow::GroupWindow(const Control* control, const Environment* environment,
       cursor_(cursor),
       words_(control, cursor),
       window_(words_.window()),
-      policy_(policy),
+      first_policy_(policy),
       log_(log),
       ordered_(ordered),
       lock_(&cursor->lock, liveness, environment->waiting),
@@ -377,6 +377,17 @@ absl::Status GroupWindow::MoveDead(const Candidate& candidate,
   return log_->MoveDead(letter, deadline);
 }
 
+namespace {
+
+// Whether a move met a queue whose dead-letter queue was changed a moment ago:
+// the next look knows better.
+bool IsOfOldTerms(const absl::Status& moved) {
+  const Code code = OmsCode(moved);
+  return code == Code::kUnsupported || code == Code::kQueueNotFound;
+}
+
+}  // namespace
+
 bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
                          int64_t now_ns, TimePoint deadline,
                          TakeResult& result) {
@@ -389,7 +400,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
   const auto settled =
       DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts);
   uint64_t expected = candidate.found.bits();
-  if (buried || !policy_.dead_letters) {
+  if (buried || !policy().dead_letters) {
     candidate.place.word->CompareExchange(expected, settled.bits());
     FreeKey();
     return true;
@@ -425,7 +436,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
   }
   moving.place.due->Store(SaturatingAdd(now_ns, kMoveAgainNs));
   LowerNextScan(SaturatingAdd(now_ns, kMoveAgainNs));
-  result.failure = std::move(moved);
+  if (!IsOfOldTerms(moved)) result.failure = std::move(moved);
   return true;
 }
 
@@ -446,12 +457,12 @@ int64_t GroupWindow::ExpireDue(int64_t now_ns, TimePoint deadline,
 int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
                                    TakeResult& result) {
   int64_t again_ns = INT64_MAX;
-  if (policy_.max_deliveries == 0) return again_ns;
+  if (policy().max_deliveries == 0) return again_ns;
   size_t kept = 0;
   for (Candidate candidate : again_) {
     const DeliveryWord found = candidate.found;
     if (!found.Is(candidate.offset) ||
-        found.attempts() < policy_.max_deliveries) {
+        found.attempts() < policy().max_deliveries) {
       again_[kept++] = candidate;
       continue;
     }
@@ -478,7 +489,7 @@ int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
     }
     candidate.place.due->Store(SaturatingAdd(now_ns, kMoveAgainNs));
     again_ns = SaturatingAdd(now_ns, kMoveAgainNs);
-    result.failure = moved;
+    if (!IsOfOldTerms(moved)) result.failure = moved;
   }
   again_.resize(kept);
   return again_ns;
@@ -712,7 +723,7 @@ absl::Status GroupWindow::Nack(uint64_t offset, DeliveryWord receipt,
   if (auto locked = Lock("settle", offset, deadline); !locked.ok()) return locked;
   if (due_ns == 0) {
     due_ns = SaturatingAdd(environment_->clock->BootNs(),
-                           policy_.BackoffNs(receipt.attempts()));
+                           policy().BackoffNs(receipt.attempts()));
   }
   absl::Status status =
       GiveBack(offset, receipt,

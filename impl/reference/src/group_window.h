@@ -6,6 +6,7 @@
 #ifndef OPENMESSAGING_REFERENCE_GROUP_WINDOW_H_
 #define OPENMESSAGING_REFERENCE_GROUP_WINDOW_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -83,6 +84,12 @@ class GroupWindow {
               uint32_t queue_partition, Cursor* cursor,
               const RedeliveryPolicy& policy, RedeliveryLog* log,
               bool ordered = false);
+
+  // What the queue says from now on. `policy` stays until the window ends. From
+  // any thread.
+  void set_policy(const RedeliveryPolicy* policy) {
+    policy_.store(policy, std::memory_order_release);
+  }
 
   // Returns: whether a look could find something; a few loads.
   bool MayHave(int64_t now_ns) const;
@@ -176,6 +183,9 @@ class GroupWindow {
   // What the kernel said of the owners of leases in one look.
   class Owners;
 
+  const RedeliveryPolicy& policy() const {
+    return *policy_.load(std::memory_order_acquire);
+  }
   // Of the window.
   Shared<uint64_t>& word(uint64_t offset) const {
     return *words_.InWindow(offset).word;
@@ -280,7 +290,8 @@ class GroupWindow {
   Cursor* const cursor_;
   const CursorWords words_;
   const uint32_t window_;
-  const RedeliveryPolicy policy_;
+  const RedeliveryPolicy first_policy_;
+  std::atomic<const RedeliveryPolicy*> policy_{&first_policy_};
   RedeliveryLog* const log_;
   const bool ordered_;
   SlotLock lock_;

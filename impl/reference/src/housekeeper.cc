@@ -204,6 +204,10 @@ void Housekeeper::Complete(const Undurable& message,
   if (status.ok()) {
     RingBells(store_->control(), *environment_, store_->liveness(),
               *message.queue);
+  }
+  if (message.done == nullptr) {
+    // A copy: its source tells.
+  } else if (status.ok()) {
     SendResult result;
     result.message_id =
         MessageId(store_->uuid(), message.epoch, message.sequence);

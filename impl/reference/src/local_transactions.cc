@@ -32,7 +32,7 @@ class ReferenceLocalTransactions::Part {
   Part(Store* store, std::shared_ptr<const Group> group, uint32_t partition)
       : store_(store),
         group_(std::move(group)),
-        log_(store, group_, nullptr, partition),
+        log_(store, group_, partition),
         window_(&store->control(), &store->environment(), &store->liveness(),
                 group_->queue->state->partition(partition),
                 QueuePartition(group_->queue->id, partition),

@@ -127,6 +127,9 @@ void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
   // Those that are not tried any more; those before them are.
   for (Append& entry : all.subspan(entries.size())) entry.status = failure;
   AppendHere(entries, store_ms, deadline, around);
+  for (Append& entry : all) {
+    if (entry.body_of != nullptr) entry.pieces[2] = {};
+  }
   for (const Apart& one : apart) {
     one.entry->pieces[2] = {};  // It ends here.
     if (one.entry->status.ok() && !one.entry->duplicate) {
@@ -190,6 +193,11 @@ absl::Status Log::WriteBodies(std::span<Append>& entries,
   absl::Status status;
   for (size_t n = 0; n < entries.size(); ++n) {
     Append& entry = entries[n];
+    if (entry.body_of != nullptr &&
+        (entry.body_of->flags & kBodyApart) != 0) {
+      entry.flags |= kBodyApart;
+      entry.pieces[2] = entry.body_of->pieces[2];
+    }
     if (!IsLarge(entry)) continue;
     auto body = WriteBody(entry, deadline);
     if (!body.ok()) {
@@ -481,7 +489,7 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
   append.intent_begin.Store(begin);
   append.intent_end.Store(begin + total);
   for (const Append& entry : entries) {
-    if ((entry.flags & kBodyApart) == 0) continue;
+    if ((entry.flags & kBodyApart) == 0 || entry.body_of != nullptr) continue;
     // Said before a record is visible. An heir need not repeat it.
     LargeBody body;
     std::memcpy(&body, entry.pieces[2].data(), sizeof(body));

@@ -65,6 +65,9 @@ struct Append {
   // Such a message may be anywhere in its unit, of which nothing is appended
   // either, but with an error: whoever appends tries again without it.
   bool drops_out = false;
+  // Of a copy whose body is another one's of its unit, before it: that one. A
+  // large body is in one file then.
+  const Append* body_of = nullptr;
   // Of a DEAD record that names its source's large body: where the source is.
   uint64_t source_position = 0;
   // Fields, in two parts, then the body; or, with kBodyApart, a LargeBody.
@@ -108,7 +111,7 @@ class Surrounding {
 // What the log asks of those above it.
 class LogListener {
  public:
-  // Publishes a QUEUE or GROUP record in ctl. Under the append lock; an heir
+  // Publishes a QUEUE, GROUP or ROUTE record in ctl. Under the append lock; an heir
   // repeats it, so it must be idempotent.
   virtual void Publish(const RecordHeader& header) = 0;
 
@@ -301,7 +304,9 @@ class Log {
 
  private:
   bool IsLarge(const Append& entry) const {
-    return HasOwnFile(entry.pieces[2]) && entry.type == RecordType::kMessage;
+    return HasOwnFile(entry.pieces[2]) && entry.body_of == nullptr &&
+           (entry.type == RecordType::kMessage ||
+            entry.type == RecordType::kRouted);
   }
 
   // What happens under the append lock decides what to do without it.

@@ -65,6 +65,7 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
       break;
     case RecordType::kQueue:
     case RecordType::kGroup:
+    case RecordType::kRoute:
     case RecordType::kNamespace:
       listener_->Publish(header);
       break;

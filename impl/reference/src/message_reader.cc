@@ -40,7 +40,9 @@ absl::Status Verify(const Store& store, const Segment& segment,
       length < sizeof(header) || length > segment.end() - place.position ||
       header.fields_bytes > length - sizeof(header) ||
       (WasHeld(CommitWord::Type(header.commit)) &&
-       header.fields_bytes < sizeof(HeldHead))) {
+       header.fields_bytes < sizeof(HeldHead)) ||
+      (CommitWord::Type(header.commit) == RecordType::kRouted &&
+       header.fields_bytes < sizeof(RoutedHead))) {
     return damaged("its header is not one of this place");
   }
   if (WasHeld(CommitWord::Type(header.commit)) &&
@@ -173,6 +175,12 @@ absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
     epoch = head.epoch;
     sequence = head.sequence;
     delivery.store_timestamp_ms = head.store_ms;
+  } else if (CommitWord::Type(header.commit) == RecordType::kRouted) {
+    // It is the message that entered another queue.
+    const RoutedHead head = RoutedHeadOf(header, record);
+    epoch = head.epoch;
+    sequence = head.sequence;
+    if (head.store_ms != 0) delivery.store_timestamp_ms = head.store_ms;
   }
   if ((CommitWord::Flags(header.commit) & kBodyApart) != 0) {
     auto region = MapBody(store, *holder, header, record, place);

@@ -66,13 +66,11 @@ absl::Status SourceError(const DeadLetter& letter, const absl::Status& status) {
 }  // namespace
 
 PartitionLog::PartitionLog(Store* store, std::shared_ptr<const Group> group,
-                           std::shared_ptr<const Queue> dead_letters,
-                           uint32_t partition, const kit::Filter* filter)
+                           uint32_t partition, const DeliveryTerms* terms)
     : store_(store),
       group_(std::move(group)),
-      dead_letters_(std::move(dead_letters)),
       queue_partition_(QueuePartition(group_->queue->id, partition)),
-      filter_(filter),
+      terms_(terms),
       cursor_(group_->state->cursor(partition)) {}
 
 absl::Status PartitionLog::EnsureExceptions(TimePoint deadline) {
@@ -185,7 +183,10 @@ std::string PartitionLog::FieldsOf(const Message& message,
 
 absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
                                     TimePoint deadline) {
-  if (dead_letters_ == nullptr) {
+  const DeliveryTerms* const terms = terms_.load(std::memory_order_acquire);
+  const Queue* const target =
+      terms == nullptr ? nullptr : terms->dead_letters.get();
+  if (target == nullptr) {
     return MakeStatus(Code::kUnsupported, "settle: queue \"",
                       std::string_view(group_->queue->name),
                       "\" has no dead-letter queue; create it with one");
@@ -203,7 +204,7 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   }
   const auto message = ReadSource(letter);
   if (!message.ok()) return SourceError(letter, message.status());
-  if (expired && filter_ != nullptr && !filter_->Matches(*message)) {
+  if (expired && terms->choose() && !terms->Matches(*message)) {
     return MakeStatus(Code::kReceiptExpired, "settle offset ", letter.offset,
                       ": the message is not for this group, which leaves it "
                       "to those that it is for");
@@ -212,9 +213,9 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
   const uint32_t key_hash = KeyHash(message->message_key());
   const uint32_t came_from =
       group_->queue->Shown(PartitionOf(queue_partition_));
-  const uint32_t partition = dead_letters_->InLane(
-      key_hash != 0 ? PartitionOfKey(key_hash, dead_letters_->lane_partitions)
-                    : came_from % dead_letters_->lane_partitions,
+  const uint32_t partition = target->InLane(
+      key_hash != 0 ? PartitionOfKey(key_hash, target->lane_partitions)
+                    : came_from % target->lane_partitions,
       message->priority());
   const DeadSource source{group_->id,   queue_partition_, letter.offset,
                           letter.floor, letter.attempts,  expired ? 1u : 0u};
@@ -226,10 +227,10 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
                       message->durability() == Durability::kDefault;
     record.flags = disk ? kDisk : kPayloadPending;
   }
-  record.queue_partition = QueuePartition(dead_letters_->id, partition);
+  record.queue_partition = QueuePartition(target->id, partition);
   record.key_hash = key_hash;
-  record.partition = dead_letters_->state->partition(partition);
-  record.alive = dead_letters_->entry;
+  record.partition = target->state->partition(partition);
+  record.alive = target->entry;
   record.source = cursor_;
   record.guard = expired ? letter.place : letter.word;
   record.guarded = expired ? letter.unburied : letter.expected;
@@ -247,7 +248,7 @@ absl::Status PartitionLog::MoveDead(const DeadLetter& letter,
       {&record, 1}, store_->environment().clock->WallMs(), deadline);
   if (!record.status.ok()) return record.status;
   RingBells(store_->control(), store_->environment(), store_->liveness(),
-            *dead_letters_->state);
+            *target->state);
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #ifndef OPENMESSAGING_REFERENCE_PARTITION_LOG_H_
 #define OPENMESSAGING_REFERENCE_PARTITION_LOG_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,21 +16,24 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "catalog.h"
+#include "delivery_terms.h"
 #include "message_reader.h"
-#include "openmessaging/kit/filter.h"
 #include "redelivery.h"
 #include "store.h"
 
 namespace openmessaging::reference {
 
-// Threads: under the cursor's lock.
+// Threads: under the cursor's lock, but for set_terms.
 class PartitionLog final : public RedeliveryLog {
  public:
-  // `dead_letters`: the queue's dead-letter queue; nullptr: it has none.
-  // `filter`: what the group's messages match; nullptr: all are for it.
+  // `terms`: nullptr where nothing is to be moved.
   PartitionLog(Store* store, std::shared_ptr<const Group> group,
-               std::shared_ptr<const Queue> dead_letters, uint32_t partition,
-               const kit::Filter* filter = nullptr);
+               uint32_t partition, const DeliveryTerms* terms = nullptr);
+
+  // From any thread.
+  void set_terms(const DeliveryTerms* terms) {
+    terms_.store(terms, std::memory_order_release);
+  }
 
   absl::Status EnsureExceptions(TimePoint deadline) override;
   absl::Status LogCursor(TimePoint deadline) override;
@@ -57,9 +61,8 @@ class PartitionLog final : public RedeliveryLog {
 
   Store* const store_;
   const std::shared_ptr<const Group> group_;
-  const std::shared_ptr<const Queue> dead_letters_;
   const uint32_t queue_partition_;
-  const kit::Filter* const filter_;
+  std::atomic<const DeliveryTerms*> terms_;
   Cursor* const cursor_;
   std::string buffer_;  // Kept for its room.
 };

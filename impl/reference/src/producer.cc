@@ -13,6 +13,7 @@
 #include "key_hash.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/status.h"
+#include "routes.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -86,16 +87,37 @@ FieldFacts LookOver(std::string_view fields) {
   return facts;
 }
 
-std::string WithoutForeign(std::string_view fields) {
+// Returns: the fields but those of which `leave_out(type)` is true.
+template <typename LeaveOut>
+std::string Without(std::string_view fields, const LeaveOut& leave_out) {
   std::string kept;
   size_t at = 0;
   while (const auto field = internal::FieldAt(fields, at)) {
-    if (!IsForeign(field->type)) {
+    if (!leave_out(field->type)) {
       kept.append(fields.substr(field->begin, field->end - field->begin));
     }
     at = field->end;
   }
   return kept;
+}
+
+// Returns: the fields with the one that says when the message was born. A field
+// of origin stands before it; the order of fields is by number.
+std::string WithBorn(std::string_view fields, std::string_view born) {
+  const auto first = internal::FieldAt(fields, 0);
+  const size_t before =
+      first && first->type < Field::kBornTimestamp ? first->end : 0;
+  std::string merged(fields.substr(0, before));
+  merged += born;
+  merged += fields.substr(before);
+  return merged;
+}
+
+// Its routes were looked at before; the next look finds none to it.
+absl::Status TargetGone(std::string_view queue) {
+  return MakeStatus(Code::kUnavailable, "send to \"", queue,
+                    "\": a queue that it is routed to was deleted meanwhile; "
+                    "nothing was stored, send it again");
 }
 
 }  // namespace
@@ -104,10 +126,14 @@ std::string WithoutForeign(std::string_view fields) {
 struct ReferenceProducer::Scratch {
   struct Item {
     std::shared_ptr<const Queue> queue{};
-    size_t index = 0;  // In the batch.
+    // In the batch; of a copy, which is no message of it, among `routed`.
+    size_t index = 0;
+    const Queue* target = nullptr;  // Of a copy.
     std::array<char, kBornFieldBytes> born{};
     bool has_born = false;
     HeldHead delay{};  // Of one that is delayed.
+
+    const Queue& place() const { return target != nullptr ? *target : *queue; }
   };
   std::vector<Append> appends{};
   std::vector<Item> items{};
@@ -115,6 +141,13 @@ struct ReferenceProducer::Scratch {
   // Of the messages with an id that counts, and which entry is whose.
   std::vector<Deduplication> deduplications{};
   std::vector<size_t> deduplicated{};
+  // Where a message is routed: the table of this batch, the targets of the one
+  // that is planned, the heads of all copies.
+  std::shared_ptr<const RouteTable> routes{};
+  std::vector<const Queue*> targets{};
+  std::vector<RoutedHead> routed{};
+  // Whose receivers were woken.
+  std::vector<const QueueState*> rung{};
   // Pointers, so that views stay good while it grows.
   std::vector<std::unique_ptr<std::string>> rebuilt{};
   PreparedHead prepared{};  // Of one that is prepared.
@@ -144,6 +177,11 @@ struct ReferenceProducer::Scratch {
     undurable.clear();
     deduplications.clear();
     deduplicated.clear();
+    if (routes != nullptr) {
+      routes.reset();
+      routed.clear();
+      rung.clear();
+    }
     delayed = false;
     now_ns = 0;
     rebuilt.clear();
@@ -155,7 +193,7 @@ absl::StatusOr<std::shared_ptr<const Queue>> ReferenceProducer::QueueOf(
   {
     const internal::MutexLock lock(mutex_);
     if (last_queue_ != nullptr && last_queue_->name == name &&
-        last_queue_->live()) {
+        last_queue_->current()) {
       return last_queue_;
     }
   }
@@ -228,6 +266,12 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                       "id, by which it could be sent again; expected one, or a "
                       "local transaction (exactly-once)");
   }
+  const bool routed = (*queue)->routed && facts.delay_ms <= 0;
+  if (routed && scratch.routes == nullptr) {
+    auto routes = store_->catalog().Routes(context.deadline);
+    if (!routes.ok()) return routes.status();
+    scratch.routes = *std::move(routes);
+  }
   const uint32_t partition = (*queue)->InLane(*shown, facts.priority);
 
   Append& append = scratch.appends.emplace_back();
@@ -250,7 +294,7 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   if (facts.expires) append.flags |= kExpires;
   if (facts.once) append.flags |= kOnce;
   if (facts.has_foreign) {
-    fields = scratch.Keep(WithoutForeign(fields));
+    fields = scratch.Keep(Without(fields, IsForeign));
   }
   // Implied where it is the store time.
   if (context.born_timestamp_ms != store_ms && context.born_timestamp_ms != 0) {
@@ -277,7 +321,48 @@ absl::Status ReferenceProducer::Plan(const Message& message,
     AddDeduplication(facts.deduplication_id, **queue, scratch);
   }
   item.queue = *std::move(queue);
+  if (routed) {
+    AddCopies({key_hash, facts.priority}, store_ms, scratch);
+  }
   return absl::OkStatus();
+}
+
+void ReferenceProducer::AddCopies(const MessagePlan& plan, int64_t store_ms,
+                                  Scratch& scratch) {
+  const size_t source = scratch.appends.size() - 1;
+  Scratch::Item& of_source = scratch.items[source];
+  std::string_view fields = scratch.appends[source].pieces[1];
+  if (of_source.has_born) {
+    // Filters see it in one piece.
+    of_source.has_born = false;
+    fields = scratch.Keep(WithBorn(
+        fields, {of_source.born.data(), of_source.born.size()}));
+    scratch.appends[source].pieces[1] = fields;
+  }
+  FindTargets(*scratch.routes, *of_source.queue, fields, store_ms,
+              store_->uuid(), store_->environment().host, scratch.targets);
+  if (scratch.targets.empty()) return;
+  // It was for the source's partitions only.
+  const bool asked =
+      internal::FindField(fields, Field::kPartition).has_value();
+  if (asked) {
+    fields = scratch.Keep(Without(
+        fields, [](Field type) { return type == Field::kPartition; }));
+  }
+  const uint32_t turn = next_copy_.fetch_add(1, std::memory_order_relaxed);
+  scratch.appends[source].flags |= kMore;
+  for (const Queue* const target : scratch.targets) {
+    Append copy = CopyOf(scratch.appends[source], *target,
+                         {plan.key_hash, plan.priority, turn});
+    copy.pieces[1] = fields;
+    scratch.appends.push_back(copy);
+    Scratch::Item& item = scratch.items.emplace_back();
+    item.target = target;
+    item.index = scratch.routed.size();
+    scratch.routed.emplace_back().back =
+        static_cast<uint32_t>(scratch.appends.size() - 1 - source);
+  }
+  scratch.appends.back().flags &= static_cast<uint8_t>(~kMore);
 }
 
 void ReferenceProducer::AddDeduplication(std::string_view id,
@@ -315,11 +400,12 @@ void ReferenceProducer::SendWith(Scratch& scratch,
   scratch.Clear();
   const int64_t store_ms = store_->environment().clock->WallMs();
   for (size_t i = 0; i < batch.size(); ++i) {
+    const size_t planned = scratch.items.size();
     if (auto s = Plan(batch[i], context, store_ms, scratch); !s.ok()) {
       done.Failed(i, std::move(s));
       continue;
     }
-    scratch.items.back().index = i;
+    scratch.items[planned].index = i;
   }
   Complete(scratch);
   store_->log().AppendAll(scratch.appends, store_ms, context.deadline);
@@ -339,16 +425,17 @@ void ReferenceProducer::Complete(Scratch& scratch) {
   }
   for (size_t n = 0; n < scratch.items.size(); ++n) {
     const Scratch::Item& item = scratch.items[n];
-    // A field of origin stands before it; the order of fields is by number.
+    if (item.target != nullptr) {
+      scratch.appends[n].body_of = &scratch.appends[SourceOf(scratch, n)];
+      scratch.appends[n].pieces[0] =
+          internal::NumberBytes(scratch.routed[item.index]);
+    }
     if (item.has_born) {
       std::string_view& fields = scratch.appends[n].pieces[1];
       const std::string_view born(item.born.data(), item.born.size());
       const auto first = internal::FieldAt(fields, 0);
       if (first && first->type < Field::kBornTimestamp) {
-        std::string merged(fields.substr(0, first->end));
-        merged += born;
-        merged += fields.substr(first->end);
-        fields = scratch.Keep(std::move(merged));
+        fields = scratch.Keep(WithBorn(fields, born));
       } else {
         scratch.appends[n].pieces[0] = born;
       }
@@ -406,12 +493,15 @@ bool ReferenceProducer::HandOver(Scratch& scratch,
   for (size_t n = 0; n < scratch.items.size(); ++n) {
     const Append& append = scratch.appends[n];
     if (!append.status.ok() || (append.flags & kDisk) == 0) continue;
+    const Scratch::Item& item = scratch.items[n];
+    // Nobody waits for a copy but its receivers.
+    if (item.target != nullptr && append.duplicate) continue;
     scratch.undurable.push_back(
         {append.end, append.sequence, append.offset,
-         scratch.items[n].queue->Shown(PartitionOf(append.queue_partition)),
+         item.place().Shown(PartitionOf(append.queue_partition)),
          append.duplicate ? append.epoch : store_->control().header().epoch,
-         append.duplicate,
-         scratch.items[n].queue->state, &done, scratch.items[n].index, this});
+         append.duplicate, item.place().state,
+         item.target != nullptr ? nullptr : &done, item.index, this});
   }
   return housekeeper->Take(scratch.undurable);
 }
@@ -433,10 +523,19 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
   if (disk_end != 0 && !handed_over) {
     flushed = store_->log().WaitDurable(disk_end, deadline);
   }
-  const Queue* rung = nullptr;
+  const QueueState* rung = nullptr;
   for (size_t n = 0; n < scratch.items.size(); ++n) {
-    const Append& append = scratch.appends[n];
+    Append& append = scratch.appends[n];
     const Scratch::Item& item = scratch.items[n];
+    if ((append.flags & kMore) != 0 && item.target == nullptr &&
+        OmsCode(append.status) == Code::kQueueNotFound && item.queue->live()) {
+      append.status = TargetGone(item.queue->name);
+    }
+    if (item.target != nullptr) {
+      const bool here = (append.flags & kDisk) == 0 || !handed_over;
+      if (append.status.ok() && here) RingFor(scratch, n, rung);
+      continue;
+    }
     if (!append.status.ok()) {
       done.Failed(item.index, append.status);
       continue;
@@ -452,13 +551,19 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
   }
 }
 
-void ReferenceProducer::RingFor(const Scratch& scratch, size_t n,
-                                const Queue*& rung) const {
-  const Queue* const queue = scratch.items[n].queue.get();
-  if (queue == rung) return;
-  rung = queue;
+void ReferenceProducer::RingFor(Scratch& scratch, size_t n,
+                                const QueueState*& rung) const {
+  QueueState& queue = *scratch.items[n].place().state;
+  if (&queue == rung) return;
+  rung = &queue;
+  // With copies among them they go by turns.
+  if (scratch.routes != nullptr) {
+    auto& all = scratch.rung;
+    if (std::find(all.begin(), all.end(), rung) != all.end()) return;
+    all.push_back(rung);
+  }
   RingBells(store_->control(), store_->environment(), store_->liveness(),
-            *queue->state);
+            queue);
 }
 
 SendResult ReferenceProducer::ResultOf(const Scratch& scratch,
@@ -483,22 +588,26 @@ absl::Status ReferenceProducer::MakeUnit(std::span<const Append> others,
       if (scratch.deduplications[k].fact.key ==
           scratch.deduplications[n].fact.key) {
         return MakeStatus(Code::kBadParameter, "commit: messages ",
-                          scratch.deduplicated[k] + 1, " and ",
-                          scratch.deduplicated[n] + 1,
+                          scratch.items[scratch.deduplicated[k]].index + 1,
+                          " and ",
+                          scratch.items[scratch.deduplicated[n]].index + 1,
                           " have one deduplication id; expected an id for each "
                           "message of a transaction");
       }
     }
   }
-  Complete(scratch);
   std::vector<Append>& all = scratch.appends;
+  // Copies refer to the entries of their sources.
+  all.reserve(all.size() + others.size());
+  Complete(scratch);
   for (const size_t n : scratch.deduplicated) all[n].drops_out = true;
   all.insert(all.end(), others.begin(), others.end());
   if (all.size() > kMaxUnit) {
     return MakeStatus(Code::kBadParameter, "commit: the transaction has ",
                       all.size(), " records; limit is ", kMaxUnit,
-                      ", one for each message, and for each group in each "
-                      "partition where something is acknowledged");
+                      ", one for each message and each copy by a route, and "
+                      "for each group in each partition where something is "
+                      "acknowledged");
   }
   const bool disk = std::any_of(all.begin(), all.end(), [](const Append& one) {
     return (one.flags & kDisk) != 0;
@@ -510,7 +619,8 @@ absl::Status ReferenceProducer::MakeUnit(std::span<const Append> others,
       one.flags |= disk ? kDisk : kPayloadPending;
     }
     bytes += one.bytes();
-    if (one.type == RecordType::kMessage &&
+    if ((one.type == RecordType::kMessage ||
+         one.type == RecordType::kRouted) &&
         store_->log().HasOwnFile(one.pieces[2])) {
       bytes -= one.pieces[2].size();
     }
@@ -523,28 +633,52 @@ absl::Status ReferenceProducer::MakeUnit(std::span<const Append> others,
   return absl::OkStatus();
 }
 
+size_t ReferenceProducer::SourceOf(const Scratch& scratch, size_t n) {
+  return n - scratch.routed[scratch.items[n].index].back;
+}
+
+const Queue* ReferenceProducer::WithoutTarget(const Scratch& scratch) {
+  const Queue* found = nullptr;
+  for (size_t n = 0; n < scratch.items.size(); ++n) {
+    const Scratch::Item& item = scratch.items[n];
+    if (item.target == nullptr) {
+      if (!item.queue->live()) return nullptr;
+    } else if (!item.target->live()) {
+      found = scratch.items[SourceOf(scratch, n)].queue.get();
+    }
+  }
+  return found;
+}
+
 absl::Status ReferenceProducer::AppendUnit(Scratch& scratch, int64_t store_ms,
                                            TimePoint deadline,
                                            Surrounding& around) {
   std::vector<Append>& all = scratch.appends;
   std::vector<Append> unit;
+  unit.reserve(all.size());
+  std::vector<size_t> places(all.size());
   while (true) {
     // What came before with its id is there already: the rest is tried alone.
     unit.clear();
-    for (const Append& one : all) {
+    for (size_t n = 0; n < all.size(); ++n) {
+      const Append& one = all[n];
       if (one.duplicate) continue;
-      unit.push_back(one);
-      unit.back().flags |= kMore;
-      unit.back().status = absl::OkStatus();
+      places[n] = unit.size();
+      Append& again = unit.emplace_back(one);
+      again.flags |= kMore;
+      again.status = absl::OkStatus();
+      if (one.body_of != nullptr) {
+        again.body_of = &unit[places[SourceOf(scratch, n)]];
+      }
     }
     if (unit.empty()) return absl::OkStatus();
     unit.back().flags &= static_cast<uint8_t>(~kMore);
     store_->log().AppendUnit(unit, store_ms, deadline, around);
     bool dropped = false;
-    size_t n = 0;
-    for (Append& one : all) {
+    for (size_t n = 0; n < all.size(); ++n) {
+      Append& one = all[n];
       if (one.duplicate) continue;
-      const Append& result = unit[n++];
+      const Append& result = unit[places[n]];
       dropped = dropped || result.duplicate;
       one.status = result.duplicate ? absl::OkStatus() : result.status;
       one.duplicate = result.duplicate;
@@ -553,6 +687,10 @@ absl::Status ReferenceProducer::AppendUnit(Scratch& scratch, int64_t store_ms,
       one.sequence = result.sequence;
       one.offset = result.offset;
       one.end = result.end;
+      // The copies of a message that came before were stored with it.
+      if (one.body_of != nullptr && all[SourceOf(scratch, n)].duplicate) {
+        one.duplicate = true;
+      }
     }
     if (!dropped) return unit.back().status;
   }
@@ -564,12 +702,20 @@ absl::StatusOr<std::vector<SendResult>> ReferenceProducer::SendTogether(
   Scratch scratch;
   scratch.together = true;
   const int64_t store_ms = store_->environment().clock->WallMs();
-  for (const Message& message : batch) {
-    if (auto s = Plan(message, context, store_ms, scratch); !s.ok()) return s;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const size_t planned = scratch.items.size();
+    if (auto s = Plan(batch[i], context, store_ms, scratch); !s.ok()) return s;
+    scratch.items[planned].index = i;
   }
   if (auto s = MakeUnit(others, scratch); !s.ok()) return s;
-  if (auto s = AppendUnit(scratch, store_ms, context.deadline, around);
+  if (absl::Status s =
+          AppendUnit(scratch, store_ms, context.deadline, around);
       !s.ok()) {
+    if (OmsCode(s) == Code::kQueueNotFound) {
+      if (const Queue* const source = WithoutTarget(scratch)) {
+        s = TargetGone(source->name);
+      }
+    }
     // Nothing of a unit is stored, whatever ended it.
     StatusDetail detail = DetailOf(s);
     detail.outcome = Outcome::kNotStored;
@@ -587,10 +733,12 @@ absl::StatusOr<std::vector<SendResult>> ReferenceProducer::SendTogether(
     flushed = store_->log().WaitDurable(disk_end, context.deadline);
   }
   std::vector<SendResult> results;
-  const Queue* rung = nullptr;
-  for (size_t n = 0; n < batch.size(); ++n) {
+  const QueueState* rung = nullptr;
+  for (size_t n = 0; n < scratch.items.size(); ++n) {
     RingFor(scratch, n, rung);
-    results.push_back(ResultOf(scratch, n));
+    if (scratch.items[n].target == nullptr) {
+      results.push_back(ResultOf(scratch, n));
+    }
   }
   if (!flushed.ok()) return flushed;
   return results;

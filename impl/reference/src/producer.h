@@ -71,10 +71,23 @@ class ReferenceProducer final : public driver::Producer {
   // Returns: what became of the nth message, which was stored or is a duplicate.
   SendResult ResultOf(const Scratch& scratch, size_t n) const;
   // Wakes those who wait for the nth message, unless the last call did so.
-  void RingFor(const Scratch& scratch, size_t n, const Queue*& rung) const;
+  void RingFor(Scratch& scratch, size_t n, const QueueState*& rung) const;
+  // Returns: which entry the `n`th is a copy of.
+  static size_t SourceOf(const Scratch& scratch, size_t n);
+  // Returns: a queue one of whose targets was deleted; null: none was, or it
+  // was itself.
+  static const Queue* WithoutTarget(const Scratch& scratch);
   // Hands what is not durable yet to the housekeeper. Returns: false if there
   // is none.
   bool HandOver(Scratch& scratch, driver::SendCompletion& done);
+  // What decides where a message lies.
+  struct MessagePlan {
+    uint32_t key_hash = 0;
+    int priority = 0;
+  };
+  // Adds the copies of the last entry, one unit with it, for which routes of its
+  // queue are.
+  void AddCopies(const MessagePlan& plan, int64_t store_ms, Scratch& scratch);
   // Asks the log whether the id of the last entry counts.
   void AddDeduplication(std::string_view id, const Queue& queue,
                         Scratch& scratch);
@@ -85,6 +98,8 @@ class ReferenceProducer final : public driver::Producer {
   const std::shared_ptr<Store> store_;
   const bool auto_create_;
   std::atomic<uint32_t> next_partition_{0};
+  // Turns of copies, one for each message.
+  std::atomic<uint32_t> next_copy_{0};
 
   internal::Mutex mutex_;
   std::shared_ptr<const Queue> last_queue_ ABSL_GUARDED_BY(mutex_);

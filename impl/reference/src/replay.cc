@@ -21,14 +21,15 @@
 
 namespace openmessaging::reference {
 
-// Queues and namespaces first, then groups, then the rest: retirement appends a
-// queue's record again behind messages and groups of it that stay where they
-// are.
+// Queues and namespaces first, then groups and routes, then the rest: retirement
+// appends a queue's record again behind messages and groups of it that stay where
+// they are.
 absl::Status Store::ReplayCatalog(
     LogScan& scan,
     absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets) {
   std::vector<RecordHeader> queues;
   std::vector<RecordHeader> groups;
+  std::vector<RecordHeader> routes;
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
                       const RecordHeader& header, const char* record,
                       bool payload_ok) {
@@ -43,6 +44,7 @@ absl::Status Store::ReplayCatalog(
     if (type == RecordType::kQueue || type == RecordType::kNamespace) {
       queues.push_back(header);
     }
+    if (type == RecordType::kRoute) routes.push_back(header);
     if (type != RecordType::kQueue) return;
     auto said = DecodeQueueRecord(body);
     if (said && !said->next.empty()) {
@@ -50,7 +52,7 @@ absl::Status Store::ReplayCatalog(
       next_offsets[QueueOf(header.queue_partition)] = std::move(said->next);
     }
   });
-  for (const auto* const headers : {&queues, &groups}) {
+  for (const auto* const headers : {&queues, &groups, &routes}) {
     for (const RecordHeader& header : *headers) {
       if (auto s = catalog_->EnsurePage(); !s.ok()) return s;
       catalog_->Publish(header);

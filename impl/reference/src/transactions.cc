@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "bells.h"
 #include "catalog.h"
@@ -15,6 +16,7 @@
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/message_id.h"
 #include "openmessaging/status.h"
+#include "routes.h"
 #include "sip_hash.h"
 #include "store.h"
 
@@ -122,14 +124,33 @@ absl::Status Transactions::AppendCommit(const Prepared& prepared, uint64_t& end,
   record.alive = entry;
   record.undecided = &prepared;
   record.pieces = {BytesOf(head), fields, held->body};
-  store_->log().AppendAll({&record, 1}, store_->environment().clock->WallMs(),
-                          deadline);
-  end = record.end;
-  if (record.status.ok()) {
-    RingBells(store_->control(), store_->environment(), store_->liveness(),
-              *queue);
+  const auto routes = store_->catalog().Routes(deadline);
+  if (!routes.ok()) return routes.status();
+  std::vector<Append> unit{record};
+  CopyRoom room;
+  if (!held->damaged) {
+    AddCopies(**routes, {head.sequence, head.epoch, 0, head.store_ms},
+              static_cast<uint32_t>(head.sequence), store_->uuid(),
+              store_->environment().host, room, unit);
+    ShareBodies(room, unit);
   }
-  return record.status;
+  store_->log().AppendAll(unit, store_->environment().clock->WallMs(),
+                          deadline);
+  end = unit.back().end;
+  const absl::Status& status = unit.front().status;
+  if (OmsCode(status) == Code::kQueueNotFound && entry->live.Load() != 0) {
+    return MakeStatus(Code::kUnavailable,
+                      "commit: a queue that the message is routed to was "
+                      "deleted meanwhile; nothing was stored, commit it again");
+  }
+  if (!status.ok()) return status;
+  const auto ring = [&](QueueState& of) {
+    RingBells(store_->control(), store_->environment(), store_->liveness(),
+              of);
+  };
+  ring(*queue);
+  for (const Queue* const target : room.targets) ring(*target->state);
+  return status;
 }
 
 absl::Status Transactions::AppendRollback(const Prepared& prepared,

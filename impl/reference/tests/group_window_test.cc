@@ -56,7 +56,7 @@ struct Fixture {
     Cursor& cursor = *(*group)->state->cursor(0);
     REQUIRE(catalog.EnsureWindow(cursor, Soon()).ok());
     logs.push_back(
-        std::make_unique<PartitionLog>(of.store.get(), *group, nullptr, 0));
+        std::make_unique<PartitionLog>(of.store.get(), *group, 0));
     return std::make_unique<GroupWindow>(
         &of.store->control(), &machine.environment, &of.store->liveness(),
         (*queue)->state->partition(0), QueuePartition((*queue)->id, 0),

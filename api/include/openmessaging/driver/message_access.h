@@ -65,6 +65,18 @@ class MessageAccess {
     return message;
   }
 
+  // Builds a message as it is about to be stored, to look at: as View, but what
+  // only storing decides, such as its id and its place, is not set.
+  static Message Preview(MessageHolder* holder, std::string_view fields,
+                         std::string_view body, int64_t store_timestamp_ms) {
+    DeliveryHeader header;
+    header.store_timestamp_ms = store_timestamp_ms;
+    header.delivery_count = 0;
+    Message message = View(holder, fields, body, 0, 0, header);
+    message.flags_ &= ~Message::kHasCountedId;
+    return message;
+  }
+
   // Completes a message that a driver built with Message::Borrow and setters
   // out of a client library's own.
   static void SetDelivery(Message& message, const DeliveryHeader& header) {

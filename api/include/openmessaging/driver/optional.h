@@ -25,6 +25,7 @@
 #include "openmessaging/message_id.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/queue_stats.h"
+#include "openmessaging/route.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -75,6 +76,46 @@ class NamespaceControl {
 
  protected:
   ~NamespaceControl() = default;
+};
+
+// Changes queues that there are. Names are checked already, and so is each
+// value by itself.
+class QueueUpdater {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.QueueUpdater/0";
+
+  // All of it or nothing; it lasts, and counts in every process, once this
+  // returns. What goes together is for the driver to check with what the queue
+  // has (internal/queue_check.h does). Errors: 1404; 1418 an option that cannot
+  // be changed, or not to that; 1600 one that the broker does not have.
+  virtual absl::Status UpdateQueue(std::string_view queue,
+                                   const QueueUpdate& update,
+                                   TimePoint deadline) = 0;
+
+ protected:
+  ~QueueUpdater() = default;
+};
+
+// Makes and lists routes. Names are checked already.
+class RouteAdmin {
+ public:
+  static constexpr std::string_view kInterface = "openmessaging.RouteAdmin/0";
+
+  // Counts for what enters the source once this returns, in every process.
+  // Errors: 1404 no such queue; 1406 there is a route from the one to the other;
+  // 1418 a filter that does not compile, a loop, or too many targets.
+  virtual absl::Status CreateRoute(const Route& route, TimePoint deadline) = 0;
+  // Errors: 1404 no such queue, or no route between them.
+  virtual absl::Status DeleteRoute(std::string_view source,
+                                   std::string_view target,
+                                   TimePoint deadline) = 0;
+  // Returns: those that begin at `source`, or all where it is empty, in the
+  // order of their names. Errors: 1404.
+  virtual absl::StatusOr<std::vector<Route>> ListRoutes(
+      std::string_view source, TimePoint deadline) = 0;
+
+ protected:
+  ~RouteAdmin() = default;
 };
 
 // One position in one partition.

@@ -243,7 +243,10 @@ class ConsumerCore final : public ClientCore, public driver::ConsumerEvents {
   absl::Status NothingReceived() const {
     return IsStopping() ? ClosedStatus("receive") : absl::OkStatus();
   }
-  absl::Status CheckSettlement(const driver::Settlement& settlement) const;
+  absl::Status CheckSettlement(const driver::Settlement& settlement);
+  // Whether a bound queue supports a verb that none did: one may have been
+  // changed.
+  bool SupportsNow(driver::Verb verb);
   // The same without interceptors.
   absl::Status SettlePlain(const driver::Settlement& settlement);
   void SettlePlain(std::span<const driver::Settlement> batch,
@@ -565,8 +568,22 @@ absl::Status ConsumerCore::ReceiveInTurn(size_t max, TimePoint deadline,
   return status;
 }
 
+inline bool ConsumerCore::SupportsNow(driver::Verb verb) {
+  std::vector<std::string> names;
+  {
+    const MutexLock lock(mutex_);
+    for (const Bound& bound : bound_) names.push_back(bound.queue);
+  }
+  for (const std::string& name : names) {
+    const auto facts =
+        connection_->FreshFactsOf(name, DeadlineAfter(operation_timeout_));
+    if (facts.ok()) verbs_.fetch_or(VerbsOf((*facts)->capabilities));
+  }
+  return (verbs_.load() & VerbBit(verb)) != 0;
+}
+
 inline absl::Status ConsumerCore::CheckSettlement(
-    const driver::Settlement& settlement) const {
+    const driver::Settlement& settlement) {
   const Receipt& receipt = settlement.receipt;
   if (receipt.empty()) {
     return MakeStatus(Code::kReceiptInvalid,
@@ -574,7 +591,8 @@ inline absl::Status ConsumerCore::CheckSettlement(
                       "delivery (OMS-CONS-009)");
   }
   const uint32_t verbs = verbs_.load(std::memory_order_acquire);
-  if (verbs != kAnyVerb && (verbs & VerbBit(settlement.verb)) == 0) {
+  if (verbs != kAnyVerb && (verbs & VerbBit(settlement.verb)) == 0 &&
+      !SupportsNow(settlement.verb)) {
     const auto capability =
         kVerbCapabilities[static_cast<size_t>(settlement.verb)];
     return MakeStatus(Code::kUnsupported, "settle: no bound queue supports ",
