@@ -195,7 +195,8 @@ void AddValues(const CLI::Option& option, const Place& place,
   if (kind == "DIR" || kind == "FILE") {
     AddPaths("", typed, kind == "FILE", found);
   }
-  if (kind == "QUEUE" || kind == "GROUP") {
+  if (kind == "QUEUE" || kind == "SOURCE" || kind == "TARGET" ||
+      kind == "GROUP") {
     AddNames(place, kind == "GROUP", found);
   }
 }

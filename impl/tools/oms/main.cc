@@ -92,6 +92,7 @@ int Main(int argc, char** argv) {
   Work work;
   AddQueueCommand(app, work);
   AddNamespaceCommand(app, work);
+  AddRouteCommand(app, work);
   AddSendCommand(app, work);
   AddCancelCommand(app, work);
   AddReceiveCommand(app, work);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// oms queue: creates, deletes, describes and lists queues.
+// oms queue: creates, changes, deletes, describes and lists queues.
 
 #include <cstdint>
 #include <limits>
@@ -30,6 +30,7 @@ struct QueueArguments {
   std::string queue;
   std::string name_space;  // Of a list; empty: all.
   QueueOptions options;
+  QueueUpdate update;
   int64_t partitions = 1;
   int64_t max_deliveries = 0;
   bool json = false;
@@ -57,6 +58,17 @@ int Create(const QueueArguments& arguments) {
   }
   return PrintResult(Concat("created ", arguments.queue, " with ",
                             PartitionsText(options.partitions), '\n'));
+}
+
+int Update(const QueueArguments& arguments) {
+  auto bus = MessagingAccessPoint::Connect(arguments.url);
+  if (!bus.ok()) return Fail(bus.status());
+  const absl::Status updated =
+      bus->resource_manager().UpdateQueue(arguments.queue, arguments.update);
+  if (!updated.ok()) {
+    return Fail(WithAdvice(updated, arguments.url, arguments.queue));
+  }
+  return PrintResult(Concat("updated ", arguments.queue, '\n'));
 }
 
 int Delete(const QueueArguments& arguments) {
@@ -99,6 +111,7 @@ std::string InfoAsJson(const QueueInfo& info,
   object["retention_ms"] = options.retention.count();
   object["priorities"] = options.priorities;
   object["deduplication_window_ms"] = options.deduplication_window.count();
+  object["filter"] = options.filter;
   if (!ranges.empty()) object["offsets"] = nlohmann::ordered_json::array();
   for (const StreamRange& range : ranges) {
     object["offsets"].push_back({{"first", range.first}, {"end", range.end}});
@@ -126,6 +139,7 @@ std::string InfoAsText(const QueueInfo& info,
              options.deduplication_window.count() == 0
                  ? "none"
                  : FormatTime(options.deduplication_window)});
+  table.Add({"filter", options.filter.empty() ? "none" : options.filter});
   for (size_t p = 0; p < ranges.size(); ++p) {
     table.Add({Concat("partition ", p),
                Concat("offsets ", ranges[p].first, " to ", ranges[p].end)});
@@ -192,37 +206,49 @@ void CheckCreation(const CLI::App& create, QueueArguments& arguments) {
   options.max_redelivery_delay = options.redelivery_delay;
 }
 
+// Adds what can be changed of a queue, too. `lowest`: of a number whose option
+// is left out where there is no limit.
+void AddChangeable(CLI::App& command, QueueArguments& arguments,
+                   int64_t lowest) {
+  QueueOptions& options = arguments.options;
+  AddNumber(command, "--max-deliveries", arguments.max_deliveries, lowest,
+            std::numeric_limits<int32_t>::max(),
+            "what is not acknowledged after so many moves\n"
+            "to the dead-letter queue (no limit)");
+  command
+      .add_option("--dead-letter", options.dead_letter_queue,
+                  "where such messages go, and rejected ones;\n"
+                  "a queue that exists")
+      ->type_name("QUEUE");
+  AddTime(command, "--redelivery-delay", options.redelivery_delay,
+          "how long a message that was given back waits,\n"
+          "doubling with each delivery (1s)");
+  AddTime(command, "--max-redelivery-delay", options.max_redelivery_delay,
+          "the longest such wait (1m)");
+  AddTime(command, "--retention", options.retention,
+          "how long messages are kept at least, even after\n"
+          "every group has acknowledged them (0)");
+  AddTime(command, "--dedup-window", options.deduplication_window,
+          "how long a deduplication id counts: what has one\n"
+          "that came before is not stored again (0: not)");
+  command
+      .add_option("--filter", options.filter,
+                  "an SQL condition; what it is not true for is\n"
+                  "stored, but not delivered")
+      ->type_name("EXPRESSION");
+}
+
 void AddCreate(CLI::App& command,
                const std::shared_ptr<QueueArguments>& arguments, Work& work) {
   CLI::App* const create = command.add_subcommand("create", "Create a queue");
-  QueueOptions& options = arguments->options;
   AddUrl(*create, arguments->url);
   AddQueue(*create, arguments->queue)->required();
   AddNumber(*create, "--partitions", arguments->partitions, 1, kMaxPartitions,
             "messages of one key share a partition, in order (1)");
-  AddNumber(*create, "--max-deliveries", arguments->max_deliveries, 1,
-            std::numeric_limits<int32_t>::max(),
-            "what is not acknowledged after so many moves\n"
-            "to the dead-letter queue (no limit)");
-  create
-      ->add_option("--dead-letter", options.dead_letter_queue,
-                   "where such messages go, and rejected ones;\n"
-                   "a queue that exists")
-      ->type_name("QUEUE");
-  AddTime(*create, "--redelivery-delay", options.redelivery_delay,
-          "how long a message that was given back waits,\n"
-          "doubling with each delivery (1s)");
-  AddTime(*create, "--max-redelivery-delay", options.max_redelivery_delay,
-          "the longest such wait (1m)");
-  AddTime(*create, "--retention", options.retention,
-          "how long messages are kept at least, even after\n"
-          "every group has acknowledged them (0)");
-  create->add_flag("--priorities", options.priorities,
+  AddChangeable(*create, *arguments, 1);
+  create->add_flag("--priorities", arguments->options.priorities,
                    "deliver by priority, 10 first; such a queue\n"
                    "has no streams and is not sought");
-  AddTime(*create, "--dedup-window", options.deduplication_window,
-          "how long a deduplication id counts: what has one\n"
-          "that came before is not stored again (0: not)");
   create->footer(
       R"(Examples:
   oms queue create oms:file:/tmp/shop orders --partitions 4
@@ -232,6 +258,54 @@ void AddCreate(CLI::App& command,
   create->callback([create, arguments, &work] {
     CheckCreation(*create, *arguments);
     work = [arguments] { return Create(*arguments); };
+  });
+}
+
+// Takes over what the command line says.
+void ReadUpdate(const CLI::App& command, QueueArguments& arguments) {
+  const QueueOptions& options = arguments.options;
+  QueueUpdate& update = arguments.update;
+  bool any = false;
+  const auto take = [&](const char* name, auto& change, const auto& value) {
+    if (command.count(name) == 0) return;
+    change = value;
+    any = true;
+  };
+  take("--max-deliveries", update.max_deliveries,
+       static_cast<int32_t>(arguments.max_deliveries));
+  take("--dead-letter", update.dead_letter_queue, options.dead_letter_queue);
+  take("--redelivery-delay", update.redelivery_delay,
+       options.redelivery_delay);
+  take("--max-redelivery-delay", update.max_redelivery_delay,
+       options.max_redelivery_delay);
+  take("--retention", update.retention, options.retention);
+  take("--dedup-window", update.deduplication_window,
+       options.deduplication_window);
+  take("--filter", update.filter, options.filter);
+  if (any) return;
+  throw CLI::ValidationError(
+      "update", "nothing is to be changed; expected one option at least");
+}
+
+void AddUpdate(CLI::App& command,
+               const std::shared_ptr<QueueArguments>& arguments, Work& work) {
+  CLI::App* const update = command.add_subcommand(
+      "update", "Change a queue; what is not named stays");
+  AddUrl(*update, arguments->url);
+  AddQueue(*update, arguments->queue)->required();
+  AddChangeable(*update, *arguments, 0);
+  update->footer(
+      R"(An empty text or 0 takes a filter, a dead-letter queue or a limit away. Its
+partitions, and whether it has priorities, a queue keeps for good.
+
+Examples:
+  oms queue update oms:file:/tmp/shop orders --filter "price > 100"
+  oms queue update oms:file:/tmp/shop orders --filter ""
+  oms queue update oms:file:/tmp/shop bills --max-deliveries 3 \
+      --dead-letter failed)");
+  update->callback([update, arguments, &work] {
+    ReadUpdate(*update, *arguments);
+    work = [arguments] { return Update(*arguments); };
   });
 }
 
@@ -286,8 +360,8 @@ void AddList(CLI::App& command,
 
 void AddQueueCommand(CLI::App& app, Work& work) {
   const auto arguments = std::make_shared<QueueArguments>();
-  CLI::App* const command =
-      app.add_subcommand("queue", "Create, delete, describe and list queues");
+  CLI::App* const command = app.add_subcommand(
+      "queue", "Create, change, delete, describe and list queues");
   command->require_subcommand(1);
   command->footer(
       R"(Examples:
@@ -295,6 +369,7 @@ void AddQueueCommand(CLI::App& app, Work& work) {
   oms queue describe oms:file:/tmp/shop orders
   oms queue list oms:file:/tmp/shop)");
   AddCreate(*command, arguments, work);
+  AddUpdate(*command, arguments, work);
   AddDelete(*command, arguments, work);
   AddDescribe(*command, arguments, work);
   AddList(*command, arguments, work);

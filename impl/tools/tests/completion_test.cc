@@ -53,6 +53,7 @@ TEST_CASE("OMS-CLI-013: each shell has its script and no other is known") {
 TEST_CASE("OMS-CLI-013: commands options and choices complete") {
   CHECK(Complete("oms que") == Lines{"queue"});
   CHECK(Complete("oms queue de") == Lines{"delete", "describe"});
+  CHECK(Complete("oms route cr") == Lines{"create"});
   CHECK(Complete("oms queue create x y --part") == Lines{"--partitions"});
   CHECK(Complete("oms receive --from ") == Lines{"earliest", "latest"});
   CHECK(Complete("oms receive --from l") == Lines{"latest"});

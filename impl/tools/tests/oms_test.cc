@@ -75,8 +75,9 @@ TEST_CASE("OMS-CLI-002: wrong usage ends with 2 and one line") {
   const Store store;
   const std::string url = store.url();
   const std::vector<std::pair<Arguments, std::string>> wrong = {
-      {{"sned", url, "orders"}, "\"sned\" is no command; expected queue, namespace, send"},
-      {{"queue"}, "expected create, delete, describe or list"},
+      {{"sned", url, "orders"},
+       "\"sned\" is no command; expected queue, namespace, route, send"},
+      {{"queue"}, "expected create, update, delete, describe or list"},
       {{"send"}, "URL is required"},
       {{"send", url}, "QUEUE is required"},
       {{"send", url, "orders"}, "there is no body"},

@@ -52,7 +52,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
 
   CHECK(text.code == 0);
   const Lines lines = SplitLines(text.out);
-  REQUIRE(lines.size() >= 9);
+  REQUIRE(lines.size() >= 10);
   CHECK(lines[0] == "queue                 orders");
   CHECK(lines[1] == "partitions            4");
   CHECK(lines[2] == "max deliveries        no limit");
@@ -62,6 +62,7 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(lines[6] == "retention             0");
   CHECK(lines[7] == "priorities            no");
   CHECK(lines[8] == "deduplication window  none");
+  CHECK(lines[9] == "filter                none");
   CHECK(json.code == 0);
   CHECK(SplitLines(json.out).size() == 1);
   const auto object = nlohmann::json::parse(json.out, nullptr, false);
@@ -75,11 +76,12 @@ TEST_CASE("OMS-CLI-008: a description is a table or a line of JSON") {
   CHECK(object["retention_ms"] == 0);
   CHECK(object["priorities"] == false);
   CHECK(object["deduplication_window_ms"] == 0);
+  CHECK(object["filter"] == "");
   REQUIRE(object["offsets"].size() == 4);
   CHECK(object["offsets"][3]["first"] == 0);
   CHECK(object["offsets"][3]["end"] == 0);
-  REQUIRE(lines.size() == 13);
-  CHECK(lines[9] == "partition 0           offsets 0 to 0");
+  REQUIRE(lines.size() == 14);
+  CHECK(lines[10] == "partition 0           offsets 0 to 0");
   CheckFailed(Oms({"queue", "describe", store.url(), "nowhere"}), 1, 1404,
               "oms queue create " + store.url() + " nowhere");
 }
@@ -165,6 +167,60 @@ TEST_CASE("OMS-CLI-008: a queue with a window stores an id once") {
   CheckFailed(Oms({"queue", "create", store.url(), "q", "--dedup-window",
                    "200h"}),
               1, 1418, "deduplication_window");
+}
+
+TEST_CASE("OMS-CLI-008: a queue is changed and what is not named stays") {
+  const Store store;
+  REQUIRE(Oms({"queue", "create", store.url(), "failed"}).code == 0);
+  REQUIRE(Oms({"queue", "update", store.url(), "orders", "--retention", "7d"})
+              .code == 0);
+
+  const Ended updated =
+      Oms({"queue", "update", store.url(), "orders", "--max-deliveries", "2",
+           "--dead-letter", "failed", "--filter", "big", "--dedup-window",
+           "1m", "--redelivery-delay", "5m", "--max-redelivery-delay", "1h"});
+
+  CHECK(updated.code == 0);
+  CHECK(updated.out == "updated orders\n");
+  const std::string text =
+      Oms({"queue", "describe", store.url(), "orders"}).out;
+  for (const char* const line :
+       {"max deliveries        2\n", "dead-letter queue     failed\n",
+        "redelivery delay      5m\n", "max redelivery delay  1h\n",
+        "retention             7d\n", "deduplication window  1m\n",
+        "filter                big\n"}) {
+    CAPTURE(line);
+    CHECK(text.find(line) != std::string::npos);
+  }
+  // The filter counts.
+  REQUIRE(store.Send({"small"}).code == 0);
+  REQUIRE(store.Send({"large", "--property", "big=true"}).code == 0);
+  CHECK(store.Receive().out == "large\n");
+  REQUIRE(Oms({"queue", "update", store.url(), "orders", "--filter", "",
+               "--max-deliveries", "0", "--dead-letter", ""})
+              .code == 0);
+  REQUIRE(store.Send({"any"}).code == 0);
+  CHECK(store.Receive().out == "any\n");
+  REQUIRE(Oms({"queue", "delete", store.url(), "failed"}).code == 0);
+}
+
+TEST_CASE("OMS-CLI-008: what cannot be changed of a queue is refused") {
+  const Store store;
+  const auto update = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"queue", "update", store.url(), "orders"});
+    return Oms(options);
+  };
+  CheckFailed(update({}), 2, 1418, "one option at least");
+  CheckFailed(update({"--partitions", "2"}), 2, 1418, "partitions");
+  CheckFailed(update({"--filter", "price >"}), 1, 1418, "column 8");
+  CheckFailed(update({"--max-deliveries", "2"}), 1, 1418, "dead_letter_queue");
+  CheckFailed(update({"--max-deliveries", "-1"}), 2, 1418, "max-deliveries");
+  CheckFailed(update({"--dead-letter", "nowhere"}), 1, 1404, "nowhere");
+  CheckFailed(update({"--redelivery-delay", "2h"}), 1, 1418, "longest");
+  CheckFailed(Oms({"queue", "update", store.url(), "nowhere", "--filter", "a"}),
+              1, 1404, "oms queue create " + store.url() + " nowhere");
+  CHECK(Oms({"queue", "describe", store.url(), "orders"})
+            .out.find("filter                none\n") != std::string::npos);
 }
 
 }  // namespace openmessaging::tools
