@@ -341,6 +341,7 @@ OMS_CONFORMANCE_RESTART_TEST("OMS-SET-029", kResilience,
   const Delivery last = t.Take(consumer);
   RequireNumber(last->delivery_count(), 3, "the delivery count");
   RequireOk(last.Nack(), "nack");
+  RequireEqual(t.TakeUntilSentinel(consumer, queue), {}, "what comes again");
   PullConsumer graves = t.NewConsumer(options.dead_letter_queue);
   RequireText(t.Take(graves)->body(), "poison", "the dead letter");
 }
