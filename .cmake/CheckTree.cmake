@@ -4,12 +4,6 @@
 # in BINARY_DIR: a test that nobody builds passes for ever.
 
 file(READ "${BINARY_DIR}/compile_commands.json" commands)
-# Sources that are compiled together are named where they are included.
-file(GLOB_RECURSE together "${BINARY_DIR}/unity_*_cxx.cxx")
-foreach(file IN LISTS together)
-  file(READ "${file}" text)
-  string(APPEND commands "${text}")
-endforeach()
 set(forgotten "")
 
 foreach(folder IN ITEMS api impl conformance examples)
