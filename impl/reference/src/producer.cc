@@ -153,6 +153,7 @@ struct ReferenceProducer::Scratch {
   PreparedHead prepared{};  // Of one that is prepared.
   bool in_use = false;
   bool together = false;  // In a transaction.
+  bool prepares = false;  // What is planned enters its queue later.
   bool delayed = false;   // Something is.
   // When delays and windows of this batch begin, however long it is; 0: none
   // did.
@@ -266,7 +267,8 @@ absl::Status ReferenceProducer::Plan(const Message& message,
                       "id, by which it could be sent again; expected one, or a "
                       "local transaction (exactly-once)");
   }
-  const bool routed = (*queue)->routed && facts.delay_ms <= 0;
+  const bool routed =
+      (*queue)->routed && facts.delay_ms <= 0 && !scratch.prepares;
   if (routed && scratch.routes == nullptr) {
     auto routes = store_->catalog().Routes(context.deadline);
     if (!routes.ok()) return routes.status();
@@ -460,6 +462,7 @@ absl::StatusOr<MessageId> ReferenceProducer::Prepare(
   const Clock& clock = *store_->environment().clock;
   const int64_t store_ms = clock.WallMs();
   Scratch scratch;
+  scratch.prepares = true;
   if (auto s = Plan(message, context, store_ms, scratch); !s.ok()) return s;
   Append& append = scratch.appends[0];
   append.type = RecordType::kPrepare;

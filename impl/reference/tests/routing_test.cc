@@ -353,6 +353,28 @@ TEST_CASE_TEMPLATE("OMS-ROUTE-002: a prepared message is routed when committed",
   CHECK(copy->transaction_id() == kept.transaction_id());
 }
 
+TEST_CASE_TEMPLATE("OMS-ROUTE-002: nothing of a prepared message is copied",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWithAll(place.Url(), {"orders", "b"});
+  Lead(bus, "orders", "b");
+  ProducerOptions options;
+  options.group = "shop";
+  options.check = [](const Message& /*message*/) {
+    return TransactionState::kUnknown;
+  };
+  Producer producer = Must(bus.CreateProducer(options));
+
+  PreparedMessage kept = Must(producer.Prepare(Sized("orders", 1)));
+  PreparedMessage dropped = Must(producer.Prepare(Sized("orders", 2)));
+
+  CHECK(AllIn(bus, "b").empty());
+  Must(dropped.Rollback());
+  CHECK(AllIn(bus, "b").empty());
+  Must(kept.Commit());
+  CHECK(AllIn(bus, "b") == Texts{"1"});
+}
+
 TEST_CASE_TEMPLATE("OMS-ROUTE-007: a repeated message is judged at the source",
                    Place, MemoryPlace, FilePlace) {
   Place place;
