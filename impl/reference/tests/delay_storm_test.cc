@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include <chrono>
-#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -22,11 +21,10 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
+#include "storm.h"
 
 namespace openmessaging::reference {
 namespace {
-
-using std::chrono::microseconds;
 
 constexpr char kQueue[] = "later";
 constexpr char kGroup[] = "watchers";
@@ -145,37 +143,7 @@ void Storm(const char* attributes, bool rob_ctl) {
   ConnectWith(url, kQueue, 2);
   auto random = RandomOf(3);
   Ledger ledger;
-  const uint64_t rounds = 24 * TestScale() / kSlowness;
-  for (uint64_t round = 0; round < rounds; ++round) {
-    Child taker("taker", {url});
-    Child first("delayer", {url, std::to_string(random())});
-    Child second("delayer", {url, std::to_string(random())});
-    for (Child* const child : {&taker, &first, &second}) {
-      REQUIRE(child->Hear() == "ready");
-    }
-    const auto instant =
-        steady_clock::now() + microseconds(5'000 + random() % 120'000);
-    while (steady_clock::now() < instant) {
-      for (Child* const child : {&taker, &first, &second}) {
-        ledger.Hear(*child, milliseconds(1));
-      }
-    }
-    // One, some, or everybody at once.
-    REQUIRE(first.Kill());
-    if (round % 3 != 0) {
-      ledger.Hear(second, milliseconds(5));
-      REQUIRE(second.Kill());
-    }
-    REQUIRE(taker.Kill());
-    if (round % 3 == 0) {
-      second.HangUp();
-      REQUIRE(second.Finish());
-    }
-    for (Child* const child : {&taker, &first, &second}) {
-      ledger.Hear(*child, milliseconds(0), INT_MAX);
-    }
-    if (rob_ctl) std::filesystem::remove(place.path() + "/ctl");
-  }
+  Torment("delayer", url, place.path(), rob_ctl, random, ledger);
   CheckSound(place.path());
   const auto bus = Connect(url);
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
@@ -193,11 +161,9 @@ void Storm(const char* attributes, bool rob_ctl) {
     }
   }
 
-  std::printf("%llu rounds: %zu delayed, %zu received, %zu cancelled, %zu too "
-              "late for it\n",
-              static_cast<unsigned long long>(rounds), ledger.sent.size(),
-              ledger.received.size(), ledger.cancelled.size(),
-              ledger.kept.size());
+  std::printf("%zu delayed, %zu received, %zu cancelled, %zu too late for it\n",
+              ledger.sent.size(), ledger.received.size(),
+              ledger.cancelled.size(), ledger.kept.size());
   CHECK(ledger.IsComplete());
   for (const auto& one : ledger.received) {
     const auto& id = one.first;

@@ -44,24 +44,6 @@ absl::Status Cancel(const Handle& handle, const MessageId& id) {
   return handle.store->delays().Cancel(**queue, id, Soon());
 }
 
-void Advance(TestMachine& machine, milliseconds time) {
-  machine.clock.boot_ns.fetch_add(time.count() * kMs);
-  machine.clock.wall_ms.fetch_add(time.count());
-}
-
-void RemoveDerived(const std::string& path) {
-  for (const char* const derived : {"/ctl", "/idx", "/ckpt/A", "/ckpt/B"}) {
-    std::filesystem::remove(path + derived);
-  }
-}
-
-bool IsSound(const std::string& path) {
-  const auto report = CheckStore(path);
-  REQUIRE(report.ok());
-  if (report->damaged()) MESSAGE(report->ToText());
-  return !report->damaged();
-}
-
 TEST_CASE("a delayed message is not early, by a nanosecond") {
   TestMachine machine;
   TempDirectory directory;

@@ -37,6 +37,7 @@
 #include "env/storage.h"
 #include "format.h"
 #include "openmessaging/message.h"
+#include "openmessaging/reference/check.h"
 #include "openmessaging/status.h"
 #include "producer.h"
 #include "store.h"
@@ -411,6 +412,29 @@ inline SendResult SendOne(const std::shared_ptr<Store>& store,
   auto results = TrySend(store, {&message, 1});
   REQUIRE_MESSAGE(results[0].ok(), results[0].status().message());
   return *results[0];
+}
+
+// Returns: whether `oms check` would call the store sound; what it says where
+// it would not is shown.
+inline bool IsSound(const std::string& path) {
+  const auto report = CheckStore(path);
+  REQUIRE_MESSAGE(report.ok(), report.status().message());
+  if (report->damaged()) MESSAGE(report->ToText());
+  return !report->damaged();
+}
+
+// Leaves a store nothing but its log.
+inline void RemoveDerived(const std::string& path) {
+  for (const char* const derived : {"/ctl", "/idx", "/ckpt/A", "/ckpt/B"}) {
+    std::filesystem::remove(path + derived);
+  }
+}
+
+// Time passes, by every clock.
+inline void Advance(TestMachine& machine, std::chrono::milliseconds time) {
+  machine.clock.boot_ns.fetch_add(
+      std::chrono::nanoseconds(time).count());
+  machine.clock.wall_ms.fetch_add(time.count());
 }
 
 // What a receiver sees of one message.

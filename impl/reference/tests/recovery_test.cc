@@ -27,16 +27,6 @@ std::string Body(int number, size_t bytes) {
   return body;
 }
 
-bool IsSound(const std::string& path) {
-  const auto report = CheckStore(path);
-  if (!report.ok()) {
-    MESSAGE(report.status().message());
-    return false;
-  }
-  if (report->damaged()) MESSAGE(report->ToText());
-  return !report->damaged();
-}
-
 // What an append changes beside the log.
 struct Words {
   explicit Words(ControlHeader& header, const PartitionState& partition)

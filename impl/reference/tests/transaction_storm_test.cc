@@ -4,7 +4,6 @@
 // instants: what was prepared is decided once, and comes or does not accordingly.
 
 #include <chrono>
-#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -19,11 +18,10 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
+#include "storm.h"
 
 namespace openmessaging::reference {
 namespace {
-
-using std::chrono::microseconds;
 
 constexpr char kQueue[] = "bills";
 constexpr char kGroup[] = "payers";
@@ -146,48 +144,13 @@ struct Ledger {
   }
 };
 
-// Kills `rounds` times, one process, some, or all of them.
-void Torment(const std::string& url, const std::string& path, bool rob_ctl,
-             Ledger& ledger) {
-  auto random = RandomOf(rob_ctl ? 12 : 11);
-  const uint64_t rounds = 24 * TestScale() / kSlowness;
-  for (uint64_t round = 0; round < rounds; ++round) {
-    Child taker("taker", {url});
-    Child first("preparer", {url, std::to_string(random())});
-    Child second("preparer", {url, std::to_string(random())});
-    for (Child* const child : {&taker, &first, &second}) {
-      REQUIRE(child->Hear() == "ready");
-    }
-    const auto instant =
-        steady_clock::now() + microseconds(5'000 + random() % 120'000);
-    while (steady_clock::now() < instant) {
-      for (Child* const child : {&taker, &first, &second}) {
-        ledger.Hear(*child, milliseconds(1));
-      }
-    }
-    REQUIRE(first.Kill());
-    if (round % 3 != 0) {
-      ledger.Hear(second, milliseconds(5));
-      REQUIRE(second.Kill());
-    }
-    REQUIRE(taker.Kill());
-    if (round % 3 == 0) {
-      second.HangUp();
-      REQUIRE(second.Finish());
-    }
-    for (Child* const child : {&taker, &first, &second}) {
-      ledger.Hear(*child, milliseconds(0), INT_MAX);
-    }
-    if (rob_ctl) std::filesystem::remove(path + "/ctl");
-  }
-}
-
 void Storm(const char* attributes, bool rob_ctl) {
   FilePlace place;
   const std::string url = place.Url(kSmallSegments + std::string(attributes));
   ConnectWith(url, kQueue, 2);
   Ledger ledger;
-  Torment(url, place.path(), rob_ctl, ledger);
+  auto random = RandomOf(rob_ctl ? 12 : 11);
+  Torment("preparer", url, place.path(), rob_ctl, random, ledger);
   CheckSound(place.path());
 
   const auto bus = Connect(url);

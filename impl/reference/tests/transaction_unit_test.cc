@@ -66,13 +66,6 @@ Handle Recover(const std::string& path, const TestMachine& machine) {
   return handle;
 }
 
-bool IsSound(const std::string& path) {
-  const auto report = CheckStore(path);
-  REQUIRE_MESSAGE(report.ok(), report.status().message());
-  if (report->damaged()) MESSAGE(report->ToText());
-  return !report->damaged();
-}
-
 // A store that was killed right behind a transaction that acknowledged orders 1
 // and 3 of 0 to 4, and sent two bills.
 struct Image {

@@ -28,7 +28,6 @@ namespace {
 using namespace testing;  // The fixture is part of this test.
 using std::chrono::milliseconds;
 
-constexpr int64_t kMs = 1'000'000;
 constexpr std::string_view kGroup = "shop";
 
 absl::StatusOr<std::string> TryPrepare(
@@ -75,24 +74,6 @@ std::optional<std::string> Asked(const Handle& handle,
 
 PreparedTable TableOf(const Handle& handle) {
   return PreparedTable(&handle.store->control());
-}
-
-void Advance(TestMachine& machine, milliseconds time) {
-  machine.clock.boot_ns.fetch_add(time.count() * kMs);
-  machine.clock.wall_ms.fetch_add(time.count());
-}
-
-void RemoveDerived(const std::string& path) {
-  for (const char* const derived : {"/ctl", "/idx", "/ckpt/A", "/ckpt/B"}) {
-    std::filesystem::remove(path + derived);
-  }
-}
-
-bool IsSound(const std::string& path) {
-  const auto report = CheckStore(path);
-  REQUIRE(report.ok());
-  if (report->damaged()) MESSAGE(report->ToText());
-  return !report->damaged();
 }
 
 enum class Way { kWarm, kCold, kOtherBoot, kClean };

@@ -63,13 +63,6 @@ std::string Body(int number, size_t bytes) {
   return body;
 }
 
-bool IsSound(const std::string& path) {
-  const auto report = CheckStore(path);
-  REQUIRE_MESSAGE(report.ok(), report.status().message());
-  if (report->damaged()) MESSAGE(report->ToText());
-  return !report->damaged();
-}
-
 // What is stored in the image once nothing but its log is believed.
 std::vector<std::string> Recovered(const std::string& path,
                                    const TestMachine& machine) {
