@@ -123,6 +123,9 @@ class Catalog {
     return control_->header().catalog.version.Load();
   }
 
+  // Returns: whether a queue of the store ever had max_deliveries.
+  absl::StatusOr<bool> CountsDeliveries(TimePoint deadline);
+
   // Errors: 1404 no such queue, 1405 no such namespace, 1609 its record is
   // damaged.
   absl::StatusOr<std::shared_ptr<const Queue>> FindQueue(

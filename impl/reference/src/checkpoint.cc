@@ -14,7 +14,7 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr uint64_t kMagic = 0x35305450'4b534d4f;  // "OMSKPT05"
+constexpr uint64_t kMagic = 0x36305450'4b534d4f;  // "OMSKPT06"
 constexpr std::array<const char*, 2> kNames = {"ckpt/A", "ckpt/B"};
 constexpr size_t kMaxBytes = size_t{1} << 31;
 
@@ -91,6 +91,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
       image.Put(state->partitions);
       image.Put(state->retention_ms.Load());
       image.Put(state->deduplication_ms.Load());
+      image.Put(state->max_deliveries.Load());
       for (uint32_t p = 0; p < state->partitions; ++p) {
         const PartitionState& partition = *state->partition(p);
         image.Put(partition.next_offset.Load());
@@ -224,6 +225,10 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
       state->partitions = partitions;
       state->retention_ms.Store(reader.Get<int64_t>());
       state->deduplication_ms.Store(reader.Get<int64_t>());
+      state->max_deliveries.Store(reader.Get<uint32_t>());
+      if (state->max_deliveries.Load() != 0) {
+        header.catalog.counts_deliveries.Store(1);
+      }
       for (uint32_t p = 0; p < partitions; ++p) {
         PartitionState& partition = *state->partition(p);
         partition.next_offset.Store(reader.Get<uint64_t>());

@@ -88,7 +88,7 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
                       "message of a key first; expected a consumer that is not "
                       "ordered (key-order)");
   }
-  auto terms = TermsOf(**found, filter, deadline);
+  auto terms = TermsOf(catalog, **found, filter, deadline);
   if (!terms.ok()) return terms.status();
   auto group =
       options_.broadcast
@@ -135,21 +135,6 @@ absl::Status ReferenceConsumer::Bind(std::string_view queue,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<DeliveryTerms>> ReferenceConsumer::TermsOf(
-    const Queue& queue, const std::optional<kit::Filter>& of_group,
-    TimePoint deadline) const {
-  auto terms = std::make_unique<DeliveryTerms>();
-  terms->policy = RedeliveryPolicy::Of(queue.options);
-  terms->of_queue = queue.filter;
-  terms->of_group = of_group;
-  if (const auto& dead = queue.options.dead_letter_queue; !dead.empty()) {
-    auto letters = store_->catalog().FindQueue(dead, deadline);
-    if (!letters.ok()) return letters.status();
-    terms->dead_letters = *std::move(letters);
-  }
-  return terms;
-}
-
 absl::Status ReferenceConsumer::RenewTerms(BoundQueue& bound,
                                            TimePoint deadline) {
   if (bound.queue->entry->live.Load() == bound.revision.load()) {
@@ -159,7 +144,8 @@ absl::Status ReferenceConsumer::RenewTerms(BoundQueue& bound,
   if (!queue.ok()) return queue.status();
   // Another one of that name: this one was deleted, which is told elsewhere.
   if ((*queue)->id != bound.queue->id) return absl::OkStatus();
-  auto terms = TermsOf(**queue, bound.terms().of_group, deadline);
+  auto terms = TermsOf(store_->catalog(), **queue, bound.terms().of_group,
+                       deadline);
   if (!terms.ok()) return terms.status();
   const internal::MutexLock lock(mutex_);
   for (const auto& partition : bound.partitions) {
@@ -332,8 +318,22 @@ absl::Status ReferenceConsumer::CheckAlive(uint32_t version,
     }
     if (!renewed.ok()) return renewed;
   }
+  const absl::Status watched =
+      WatchLastDeliveries(std::max(deadline, steady_clock::now() +
+                                                 kCatalogPatience));
+  if (OmsCode(watched) == Code::kTimeout) return absl::OkStatus();
+  if (!watched.ok()) return watched;
   alive_version_ = version;
   return absl::OkStatus();
+}
+
+absl::Status ReferenceConsumer::WatchLastDeliveries(TimePoint deadline) {
+  Housekeeper* const keeper = store_->housekeeper();
+  if (keeper == nullptr) return absl::OkStatus();
+  const auto counts = store_->catalog().CountsDeliveries(deadline);
+  // This may be the last process that cares for a group whose members are gone.
+  if (counts.ok() && *counts) keeper->Nudge();
+  return counts.status();
 }
 
 void ReferenceConsumer::Skip(const BoundQueue& bound, GroupWindow& window,

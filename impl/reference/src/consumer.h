@@ -206,10 +206,9 @@ class ReferenceConsumer final : public driver::Consumer {
   // Goes on with what has changed. Errors: 1404 a bound queue was deleted; 1602
   // the group was.
   absl::Status CheckAlive(uint32_t version, TimePoint deadline);
-  // Errors: as FindQueue.
-  absl::StatusOr<std::unique_ptr<DeliveryTerms>> TermsOf(
-      const Queue& queue, const std::optional<kit::Filter>& of_group,
-      TimePoint deadline) const;
+  // Sees that this process moves messages that had their last delivery, where
+  // there may be any. Errors: as CountsDeliveries.
+  absl::Status WatchLastDeliveries(TimePoint deadline);
   // Takes over what the queue says now. From any thread. Errors: as FindQueue.
   absl::Status RenewTerms(BoundQueue& bound, TimePoint deadline);
   absl::Status LookAround(size_t max, TimePoint deadline,

@@ -110,6 +110,8 @@ struct ControlHeader {
     Shared<uint64_t> preparing_bytes;
     // Files of big/ that no record from here on names may be gone; a position.
     Shared<uint64_t> bodies_from;
+    // 1 once a queue had max_deliveries.
+    Shared<uint32_t> counts_deliveries;
   } catalog;
 
   // A table of entries that come and go, under `append`; block_table.h.
@@ -236,6 +238,8 @@ struct alignas(kCacheLine) QueueState {
   Shared<int64_t> retention_ms;
   // How long a deduplication id counts; 0: it does not.
   Shared<int64_t> deduplication_ms;
+  // After so many a message moves to the dead-letter queue; 0: never.
+  Shared<uint32_t> max_deliveries;
   // Who sleeps until something comes; a bit for each bell.
   alignas(kCacheLine) std::array<Shared<uint64_t>, kBellWords> sleepers;
 

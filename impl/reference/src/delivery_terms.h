@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "absl/status/statusor.h"
 #include "catalog.h"
 #include "openmessaging/kit/filter.h"
 #include "openmessaging/message.h"
@@ -31,6 +32,12 @@ struct DeliveryTerms {
            (!of_group || of_group->Matches(message));
   }
 };
+
+// Returns: the terms of a queue as it is now, for a group with such a filter.
+// Errors: as Catalog::FindQueue.
+absl::StatusOr<std::unique_ptr<DeliveryTerms>> TermsOf(
+    Catalog& catalog, const Queue& queue,
+    const std::optional<kit::Filter>& of_group, TimePoint deadline);
 
 }  // namespace openmessaging::reference
 #endif  // OPENMESSAGING_REFERENCE_DELIVERY_TERMS_H_

@@ -114,6 +114,10 @@ class GroupWindow {
   TakeResult Take(size_t max, int64_t now_ns, int64_t lease_ns,
                   uint64_t durable, HandOut* out, TimePoint deadline);
 
+  // Moves those that had their last delivery and are due again, up to `max`, as
+  // Take would; hands nothing out. Returns: how many moved. From any thread.
+  size_t MoveLast(size_t max, int64_t now_ns, TimePoint deadline);
+
   // Settles a delivery. OK also where the message is settled already.
   // Errors: 1604 the message is out again under another delivery, or back;
   // 1603 it never was handed out.

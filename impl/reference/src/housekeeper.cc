@@ -21,7 +21,7 @@ using internal::MutexLock;
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
-// How often an idle housekeeper looks whether something can be retired.
+// How often an idle housekeeper looks around.
 constexpr std::chrono::seconds kTick{1};
 // How often it looks at what waits, at least, while something does.
 constexpr nanoseconds kDelayLook{50'000'000};
@@ -124,7 +124,7 @@ void Housekeeper::Run() {
     const nanoseconds until_due = WorkDelays();
     const TimePoint now = steady_clock::now();
     if (now >= next_tick) {
-      store_->RetireInIdleness();
+      store_->LookAround();
       const TimePoint after = steady_clock::now();
       next_tick =
           after + std::max<nanoseconds>(kTick, kTickShare * (after - now));

@@ -94,8 +94,10 @@ absl::Status Catalog::ShareOptions(const Queue& queue, uint64_t position,
   QueueState& state = *queue.state;
   const int64_t retention_ms = queue.options.retention.count();
   const int64_t window_ms = queue.options.deduplication_window.count();
+  const auto deliveries = static_cast<uint32_t>(queue.options.max_deliveries);
   if (state.retention_ms.Load() == retention_ms &&
-      state.deduplication_ms.Load() == window_ms) {
+      state.deduplication_ms.Load() == window_ms &&
+      state.max_deliveries.Load() == deliveries) {
     return absl::OkStatus();
   }
   // Under the lock of those who change it, lest an older record be the last.
@@ -104,8 +106,19 @@ absl::Status Catalog::ShareOptions(const Queue& queue, uint64_t position,
   if (queue.entry->record.Load() == position) {
     state.retention_ms.Store(retention_ms);
     state.deduplication_ms.Store(window_ms);
+    state.max_deliveries.Store(deliveries);
+    if (deliveries != 0) {
+      control_->header().catalog.counts_deliveries.Store(1);
+    }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Catalog::CountsDeliveries(TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  // Nobody may have read the record of a new queue yet.
+  if (auto s = Refresh(deadline); !s.ok()) return s;
+  return control_->header().catalog.counts_deliveries.Load() != 0;
 }
 
 absl::Status Catalog::UpdateQueue(std::string_view name,

@@ -12,6 +12,7 @@
 #include "deduplication_table.h"
 #include "delay_table.h"
 #include "index.h"
+#include "last_deliveries.h"
 #include "openmessaging/key_value.h"
 #include "prepared_table.h"
 #include "store_time.h"
@@ -264,7 +265,7 @@ void Store::Retire() {
   lock.Release();
 }
 
-void Store::RetireInIdleness() {
+void Store::LookAround() {
   ControlHeader::Catalog& catalog = control_->header().catalog;
   segments_->Forget(
       segments_->entry(catalog.first_segment.Load()).base.Load());
@@ -276,6 +277,7 @@ void Store::RetireInIdleness() {
   }
   Retire();
   log_->RestoreReserve();
+  MoveLastDeliveries(*this);
 }
 
 }  // namespace openmessaging::reference

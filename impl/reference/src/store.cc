@@ -118,6 +118,7 @@ absl::StatusOr<std::shared_ptr<Store>> Store::Open(
     // by a process that receives.
     const ControlHeader& header = store->control_->header();
     if (header.catalog.first_segment.Load() != header.append.current.Load() ||
+        header.catalog.counts_deliveries.Load() != 0 ||
         store->delays_->next_ns() != 0) {
       store->housekeeper_->Nudge();
     }

@@ -98,9 +98,10 @@ class Store final : public LogListener {
                          TimePoint deadline);
   // Removes the segments that nothing needs, if nobody else is doing it.
   void Retire();
-  // As above where nobody sends, and takes the reserve back; one process of all
-  // does it in each second. Lets go of what others removed.
-  void RetireInIdleness();
+  // What the housekeepers do once in each second, one process of all: as above
+  // where nobody sends, takes the reserve back, and moves what had its last
+  // delivery. Lets go of what others removed.
+  void LookAround();
   // Returns: up to where the segments [first, keep) may be retired, as long as
   // three quarters of each need not be appended again, and all of it has room.
   uint32_t Retirable(uint32_t first, uint32_t keep);
