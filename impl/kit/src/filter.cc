@@ -7,7 +7,7 @@
 #include "filter_parser.h"
 #include "filter_program.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 std::string_view TruthName(Truth truth) {
   switch (truth) {
@@ -33,4 +33,4 @@ Truth Filter::Evaluate(const Message& message) const {
 
 const std::string& Filter::text() const { return program_->text; }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -14,7 +14,7 @@
 #include "openmessaging/internal/utf8.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 using internal::Concat;
@@ -90,7 +90,7 @@ bool BeginsUnclosed(std::string_view rest) {
   return std::count(rest.begin(), rest.end(), rest.front()) % 2 != 0;
 }
 
-bool IsWord(std::string_view word, std::string_view upper_case) {
+bool SameWord(std::string_view word, std::string_view upper_case) {
   return std::equal(word.begin(), word.end(), upper_case.begin(),
                     upper_case.end(), [](char a, char b) {
                       return (a >= 'a' && a <= 'z' ? a - 'a' + 'A' : a) == b;
@@ -451,7 +451,7 @@ absl::Status FilterBuilder::SyntaxError() const {
     const std::string_view found = FirstThing(rest);
     what = Concat("unexpected \"", internal::Printable(found), "\"");
     // What users of other languages write.
-    if (IsWord(found, "NULL")) expected += "; the test for null is IS NULL";
+    if (SameWord(found, "NULL")) expected += "; the test for null is IS NULL";
     if (found == "!=") expected = "<>, which is the sign for unequal";
     if (found == "==") expected = "=, which is the sign for equal";
   }
@@ -489,4 +489,4 @@ absl::StatusOr<std::shared_ptr<const FilterProgram>> FilterBuilder::Finish(
   return program_;
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -19,7 +19,7 @@
 #include "absl/status/statusor.h"
 #include "filter_program.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 // What a parser may expect at a place, a bit for each.
 enum class Expected : uint8_t {
@@ -134,5 +134,5 @@ class FilterBuilder {
   std::shared_ptr<FilterProgram> program_ = std::make_shared<FilterProgram>();
 };
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_FILTER_BUILDER_H_

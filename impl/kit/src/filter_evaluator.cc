@@ -9,7 +9,7 @@
 #include "filter_program.h"
 #include "openmessaging/internal/key_value_codec.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 class Evaluation {
@@ -165,4 +165,4 @@ Truth EvaluateFilter(const FilterProgram& program, const Message& message) {
   return Evaluation(program, message).Run();
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -16,7 +16,7 @@
 #include "openmessaging/status.h"
 #include "tao/pegtl.hpp"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 namespace pegtl = tao::pegtl;
@@ -302,4 +302,4 @@ absl::StatusOr<std::shared_ptr<const FilterProgram>> ParseFilter(
   return builder.Finish(parsed);
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -11,11 +11,11 @@
 #include "absl/status/statusor.h"
 #include "filter_program.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 // Errors: as Filter::Compile().
 absl::StatusOr<std::shared_ptr<const FilterProgram>> ParseFilter(
     std::string_view expression);
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_FILTER_PARSER_H_

@@ -10,7 +10,7 @@
 #include "filter_program.h"
 #include "openmessaging/internal/text.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 constexpr std::string_view kComparisonSigns[] = {" = ",  " <> ", " < ",
@@ -156,4 +156,4 @@ std::string PrintFilter(const FilterProgram& program) {
   return out;
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -16,7 +16,7 @@
 #include "header_name.h"
 #include "like_pattern.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 // What a node does with its operands, and what `index` of it counts in.
 enum class Operation : uint8_t {
@@ -97,5 +97,5 @@ Truth EvaluateFilter(const FilterProgram& program, const Message& message);
 // Whether a word may stand for a name without quotes; keywords may not.
 bool IsPlainName(std::string_view word);
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_FILTER_PROGRAM_H_

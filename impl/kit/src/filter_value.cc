@@ -6,7 +6,7 @@
 #include <compare>
 #include <limits>
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 // Compares an integer with a double as the numbers that they are: as a double
@@ -161,4 +161,4 @@ FilterValue Negate(const FilterValue& a) {
   return Subtract(FilterValue::OfExact(0), a);
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

@@ -11,7 +11,7 @@
 #include "openmessaging/kit/filter.h"
 #include "openmessaging/value.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 enum class ValueKind : uint8_t {
   kNull,
@@ -120,5 +120,5 @@ FilterValue Multiply(const FilterValue& a, const FilterValue& b);
 FilterValue Divide(const FilterValue& a, const FilterValue& b);
 FilterValue Negate(const FilterValue& a);
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_FILTER_VALUE_H_

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 // In the order of HeaderName, which is that of the alphabet.
@@ -127,4 +127,4 @@ FilterValue ReadHeader(const Message& message, HeaderName name, IdTexts& ids) {
   return FilterValue();
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

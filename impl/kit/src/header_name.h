@@ -14,7 +14,7 @@
 #include "filter_value.h"
 #include "openmessaging/message.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 enum class HeaderName : uint8_t {
   kBornHost,
@@ -58,5 +58,5 @@ struct IdTexts {
 // Lifetime: text is a view of the message or of `ids`.
 FilterValue ReadHeader(const Message& message, HeaderName name, IdTexts& ids);
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_HEADER_NAME_H_

@@ -8,7 +8,7 @@
 
 #include "openmessaging/internal/utf8.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 namespace {
 
 using internal::Utf8SequenceLength;
@@ -145,4 +145,4 @@ bool LikePattern::Matches(std::string_view text) const {
   return true;
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit

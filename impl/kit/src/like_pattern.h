@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 // Matches whole texts: `%` is any characters or none, `_` is one, everything
 // else is itself. A character is a code point; a byte that is not UTF-8 counts
@@ -66,5 +66,5 @@ class LikePattern {
   std::vector<Piece> pieces_;
 };
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_LIKE_PATTERN_H_

@@ -16,7 +16,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 
-namespace openmessaging {
+namespace openmessaging::aes_gcm_cipher_test {
 namespace {
 
 using kit::AesGcmCipher;
@@ -236,4 +236,4 @@ TEST_CASE("OMS-CRYPT-006: a store sees nothing, and its dead letters open") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::aes_gcm_cipher_test

@@ -25,7 +25,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 
-namespace openmessaging {
+namespace openmessaging::claim_check_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -326,4 +326,4 @@ TEST_CASE("many threads write and read blobs of one directory") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::claim_check_test

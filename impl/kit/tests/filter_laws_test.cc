@@ -20,7 +20,7 @@
 #include "openmessaging/kit/filter.h"
 #include "openmessaging/message.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit::filter_laws_test {
 namespace {
 
 constexpr unsigned kSeed = 20262;
@@ -437,4 +437,4 @@ TEST_CASE("OMS-FILTER-008: damaged properties end where the damage is") {
   }
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit::filter_laws_test

@@ -29,7 +29,7 @@ void* operator new(size_t size) {
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit::filter_speed_test {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -101,4 +101,4 @@ TEST_CASE("OMS-FILTER-009: an evaluation allocates nothing") {
   CHECK(truth == Truth::kTrue);
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit::filter_speed_test

@@ -16,7 +16,7 @@
 #include "openmessaging/message.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit::filter_test {
 namespace {
 
 struct Case {
@@ -517,4 +517,4 @@ TEST_CASE("OMS-FILTER-006: one form has one text") {
   CHECK(text("a LIKE '!%' ESCAPE '!'") != text("a LIKE '!%'"));
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit::filter_test

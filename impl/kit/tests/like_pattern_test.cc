@@ -13,7 +13,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/internal/utf8.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit::like_pattern_test {
 namespace {
 
 bool Like(std::string_view text, std::string_view pattern,
@@ -142,4 +142,4 @@ TEST_CASE("OMS-FILTER-003: a pattern that means nothing is refused") {
   CHECK(!like.Compile("%" + std::string(500, 'x') + "%", ""));
 }
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit::like_pattern_test

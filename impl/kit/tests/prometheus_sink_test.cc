@@ -17,7 +17,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 
-namespace openmessaging {
+namespace openmessaging::prometheus_sink_test {
 namespace {
 
 using kit::PrometheusSink;
@@ -109,4 +109,4 @@ TEST_CASE("OMS-TEL-009: threads count together") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::prometheus_sink_test

@@ -11,7 +11,7 @@
 #include "codec_cases.h"
 #include "doctest/doctest.h"
 
-namespace openmessaging {
+namespace openmessaging::zstd_codec_test {
 namespace {
 
 using kit::ZstdCodec;
@@ -76,4 +76,4 @@ TEST_CASE("OMS-CODEC-005: damage is told, and no wrong body shown") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::zstd_codec_test

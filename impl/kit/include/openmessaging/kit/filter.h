@@ -18,7 +18,7 @@
 #include "absl/status/statusor.h"
 #include "openmessaging/message.h"
 
-namespace openmessaging::kit {
+namespace openmessaging::inline v0::kit {
 
 // SQL's three truth values. Their order is that of the logic: AND is the lesser
 // of two, OR the greater, NOT turns the order around.
@@ -79,5 +79,5 @@ class Filter {
 // a line break is one too.
 std::optional<size_t> FilterErrorColumn(const absl::Status& status);
 
-}  // namespace openmessaging::kit
+}  // namespace openmessaging::inline v0::kit
 #endif  // OPENMESSAGING_KIT_FILTER_H_
