@@ -23,7 +23,7 @@ namespace {
 // What the names of private groups begin with; epoch, owner, number follow.
 constexpr std::string_view kPrivatePrefix = "oms.member.";
 
-absl::Status Damaged(uint64_t position, std::string_view what) {
+absl::Status DamagedRecord(uint64_t position, std::string_view what) {
   return MakeStatus(Code::kDamaged, "read the record at position ", position,
                     ": ", what);
 }
@@ -337,7 +337,7 @@ absl::StatusOr<std::string> Catalog::ReadBody(uint64_t position) {
   if (header.position != position || length < sizeof(header) ||
       length > (*segment)->end() - position ||
       header.fields_bytes > length - sizeof(header)) {
-    return Damaged(position, "its header is not one of this place");
+    return DamagedRecord(position, "its header is not one of this place");
   }
   return std::string(record + sizeof(header) + header.fields_bytes,
                      length - sizeof(header) - header.fields_bytes);
@@ -420,12 +420,12 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   if (!body.ok()) return body.status();
   if (from.kind.Load() == kQueueKind) {
     auto record = DecodeQueueRecord(*body);
-    if (!record) return Damaged(position, "it does not describe a queue");
+    if (!record) return DamagedRecord(position, "it does not describe a queue");
     auto queue = std::make_shared<Queue>();
     queue->revision = revision;
     if (const std::string& filter = record->options.filter; !filter.empty()) {
       auto compiled = kit::Filter::Compile(filter);
-      if (!compiled.ok()) return Damaged(position, "its filter is none");
+      if (!compiled.ok()) return DamagedRecord(position, "its filter is none");
       queue->filter = *std::move(compiled);
     }
     queue->name = std::move(record->name);
@@ -447,7 +447,8 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   if (from.kind.Load() == kNamespaceKind) {
     auto name = DecodeNamespaceRecord(*body);
     if (!name) {
-      return Damaged(from.record.Load(), "it does not describe a namespace");
+      return DamagedRecord(from.record.Load(),
+                           "it does not describe a namespace");
     }
     namespaces_[*std::move(name)] = &from;
     return absl::OkStatus();
@@ -457,7 +458,7 @@ absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
   auto group = std::make_shared<Group>();
   std::vector<uint64_t> start;
   if (!DecodeGroupRecord(*body, group->name, start)) {
-    return Damaged(position, "it does not describe a group");
+    return DamagedRecord(position, "it does not describe a group");
   }
   if (auto s = EnsureState(from, queue->second->partitions, &start, deadline);
       !s.ok()) {
@@ -553,7 +554,8 @@ absl::StatusOr<std::vector<QueueRecord>> Catalog::LiveQueues() {
     if (!body.ok()) return body.status();
     auto record = DecodeQueueRecord(*body);
     if (!record) {
-      return Damaged(candidate.record.Load(), "it does not describe a queue");
+      return DamagedRecord(candidate.record.Load(),
+                           "it does not describe a queue");
     }
     all.push_back(*std::move(record));
   }

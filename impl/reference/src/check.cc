@@ -18,7 +18,7 @@ namespace openmessaging::reference {
 namespace {
 
 // How often a store in use is looked at before what was found is believed.
-constexpr int kLooks = 3;
+constexpr int kCheckLooks = 3;
 
 // How far a look gets between two words about it.
 constexpr uint64_t kProgressBytes = uint64_t{1} << 20;
@@ -46,8 +46,8 @@ absl::Status AddUnnamed(
 }
 
 // Reads the log once, as it is while it is read.
-absl::StatusOr<CheckReport> Look(Storage& storage, const StoreFile& store,
-                                 const CheckProgress& progress) {
+absl::StatusOr<CheckReport> CheckOnce(Storage& storage, const StoreFile& store,
+                                      const CheckProgress& progress) {
   CheckReport report;
   report.in_use = InUse(LocksFromOutside(storage).get(), store);
   auto store_file = storage.Open("STORE", Access::kRead);
@@ -155,14 +155,14 @@ absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
     report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
     return report;
   }
-  auto report = Look(**storage, *store, progress);
+  auto report = CheckOnce(**storage, *store, progress);
   // A log in use rolls, grows and is retired while it is read, which can look
   // like a hole. Damage stays where it is; what the next look does not find in
   // the same place was only of that moment.
-  for (int look = 1; look < kLooks && report.ok() && report->in_use &&
+  for (int look = 1; look < kCheckLooks && report.ok() && report->in_use &&
                      !report->findings.empty();
        ++look) {
-    auto again = Look(**storage, *store, progress);
+    auto again = CheckOnce(**storage, *store, progress);
     if (!again.ok()) return again.status();
     std::erase_if(again->findings, [&](const CheckFinding& finding) {
       return std::find(report->findings.begin(), report->findings.end(),

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "openmessaging/status.h"
+#include "waiting.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -17,10 +18,6 @@ namespace {
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
 
-// A sleep is bounded: whoever should wake us may have died before.
-constexpr nanoseconds kMaxSleep{50'000'000};
-// How long another's flush is waited for before looking around again.
-constexpr std::chrono::milliseconds kFlushWait{10};
 // So long a look goes on, even with no time left, while nothing that it finds is
 // for this group: it has expired, or the filter is for other messages.
 constexpr std::chrono::milliseconds kSkipPatience{50};
@@ -29,8 +26,6 @@ constexpr std::chrono::milliseconds kCatalogPatience{10};
 // A lock that was waited for so long, in one look or several, is not contended:
 // its owner is stopped.
 constexpr std::chrono::milliseconds kLatePatience{250};
-// Worth spinning before a sleep, which costs two system calls and a wake-up.
-constexpr int kSpins = 100;
 
 // Numbers the partitions of one binding. They are good in every process, since
 // receipts may be settled elsewhere: who lives there now, which of its bindings
@@ -40,12 +35,6 @@ uint64_t FirstSourceOf(const Store& store) {
   const uint64_t binding = bindings.fetch_add(1, std::memory_order_relaxed) + 1;
   return uint64_t{store.liveness().self().word()} << 34 |
          (binding & 0xffffff) << 10;
-}
-
-inline void Relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
 }
 
 }  // namespace

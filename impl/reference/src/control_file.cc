@@ -11,7 +11,7 @@ namespace {
 
 // Address space, not memory. Where it is short, less is asked for.
 constexpr uint64_t kReserve = uint64_t{16} << 30;
-constexpr uint64_t kLeastReserve = uint64_t{64} << 20;
+constexpr uint64_t kLeastReservedBytes = uint64_t{64} << 20;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<GrowingFile>> GrowingFile::Map(
       return std::unique_ptr<GrowingFile>(
           new GrowingFile(std::move(file), std::move(*region)));
     }
-    if (size <= kLeastReserve) return region.status();
+    if (size <= kLeastReservedBytes) return region.status();
   }
 }
 

@@ -54,8 +54,7 @@ Deduplicated DeduplicatedOf(const RecordHeader& header, const char* record,
   fact.end_ns = std::min(
       fact.end_ns, clock.BootNs() + (window_ms + kClockStepMs) * 1'000'000);
   fact.position = header.position;
-  fact.bytes =
-      static_cast<uint32_t>(PaddedBytes(CommitWord::Length(header.commit)));
+  fact.bytes = PaddedBytes(header);
   return fact;
 }
 

@@ -14,8 +14,7 @@ Delayed DelayedOf(const RecordHeader& header, const char* record) {
   Delayed delayed;
   delayed.id = HeldIdOf(head, header);
   delayed.queue_partition = header.queue_partition;
-  delayed.bytes = static_cast<uint32_t>(
-      PaddedBytes(CommitWord::Length(header.commit)));
+  delayed.bytes = PaddedBytes(header);
   delayed.position = header.position;
   delayed.due_ns = head.due_ns;
   delayed.due_ms = head.due_ms;

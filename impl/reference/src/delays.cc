@@ -25,11 +25,11 @@ constexpr int64_t kClaimNs = 20'000'000;
 // What could not be brought in is tried again after so long.
 constexpr int64_t kAgainNs = 200'000'000;
 // How long an append may wait for its lock.
-constexpr std::chrono::milliseconds kPatience{1000};
+constexpr std::chrono::milliseconds kDeliverPatience{1000};
 // Appended together.
 constexpr size_t kMaxBatch = 64;
 
-TimePoint Soon() { return std::chrono::steady_clock::now() + kPatience; }
+TimePoint Soon() { return std::chrono::steady_clock::now() + kDeliverPatience; }
 
 std::string_view BytesOf(const HeldHead& head) {
   return {reinterpret_cast<const char*>(&head), sizeof(head)};

@@ -42,7 +42,7 @@ namespace openmessaging::reference {
 namespace {
 
 using driver::TimePoint;
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 
 // How long a message that is overtaken waits beside its delay.
 constexpr std::chrono::milliseconds kOvertaken{10};
@@ -194,7 +194,7 @@ class FaultyProducer final : public driver::Producer {
   };
 
   void Post(Outgoing outgoing) {
-    TimePoint due = Clock::now() + dice_.Delay();
+    TimePoint due = SteadyClock::now() + dice_.Delay();
     const bool overtaken = outgoing.fate.fault == Fault::kReorder;
     // The call ends before the message is stored.
     outgoing.context.caller_waits = true;
@@ -218,7 +218,7 @@ class FaultyProducer final : public driver::Producer {
         continue;
       }
       const TimePoint due = wire_.begin()->first;
-      if (!ending_ && due > Clock::now()) {
+      if (!ending_ && due > SteadyClock::now()) {
         changed_.WaitUntil(mutex_, due);
         continue;
       }

@@ -16,7 +16,7 @@ namespace openmessaging::reference {
 namespace {
 
 // A follower looks again that often: its leader may have died.
-constexpr std::chrono::nanoseconds kLook{10'000'000};
+constexpr std::chrono::nanoseconds kFlushLook{10'000'000};
 // So does a leader that waits for an appender to finish.
 constexpr std::chrono::nanoseconds kLookSoon{100'000};
 
@@ -43,7 +43,7 @@ absl::Status Log::WaitDurable(uint64_t position, TimePoint deadline) {
     flush.waiters.FetchAdd(1);
     environment_->waiting->Wait(
         flush.bell.word(), rings,
-        std::min<std::chrono::nanoseconds>(*led ? kLookSoon : kLook,
+        std::min<std::chrono::nanoseconds>(*led ? kLookSoon : kFlushLook,
                                            deadline - now));
     flush.waiters.FetchAdd(~uint32_t{0});
   }

@@ -425,6 +425,11 @@ inline uint64_t PaddedBytes(uint64_t record_bytes) {
   return AlignUp(record_bytes, kRecordAlignment);
 }
 
+// What a record takes in the log.
+inline uint32_t PaddedBytes(const RecordHeader& header) {
+  return static_cast<uint32_t>(PaddedBytes(CommitWord::Length(header.commit)));
+}
+
 // Names of a segment's file.
 std::string SegmentName(uint64_t base, uint32_t epoch);
 bool ParseSegmentName(std::string_view name, uint64_t& base, uint32_t& epoch);

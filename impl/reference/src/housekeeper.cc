@@ -30,7 +30,7 @@ constexpr int kTickShare = 200;
 // As a follower it looks up that often.
 constexpr std::chrono::milliseconds kFlushPatience{100};
 // Every sleep is bounded: whoever should wake us may be gone.
-constexpr std::chrono::milliseconds kLook{10};
+constexpr std::chrono::milliseconds kHousekeeperLook{10};
 
 thread_local const Housekeeper* current = nullptr;
 
@@ -259,7 +259,7 @@ void Housekeeper::AwaitCompletion(uint32_t seen, TimePoint deadline) {
   waiters_.fetch_add(1);
   environment_->waiting->Wait(
       completions_, seen,
-      std::min<nanoseconds>(kLook, deadline - steady_clock::now()));
+      std::min<nanoseconds>(kHousekeeperLook, deadline - steady_clock::now()));
   waiters_.fetch_sub(1);
 }
 

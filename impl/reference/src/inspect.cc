@@ -24,9 +24,9 @@ using internal::Concat;
 
 // How often a store in use is looked at until nothing moved under the look. One
 // that retires segments all the time moves the records that hold names.
-constexpr int kLooks = 100;
+constexpr int kInspectLooks = 100;
 // More than opening a store for oneself alone waits for: nobody.
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kInspectPatience{10};
 
 std::string AsHex(const StoreUuid& uuid) {
   constexpr std::string_view kDigits = "0123456789abcdef";
@@ -125,8 +125,9 @@ absl::Status AddFromLog(const std::shared_ptr<Storage>& storage,
                         const StoreFile& store, InspectReport& report) {
   const std::shared_ptr<Storage> overlay = OpenOverlay(storage);
   const Environment& environment = Environment::OfMachine();
-  auto opened = Store::Open(overlay, &environment, {},
-                            std::chrono::steady_clock::now() + kPatience);
+  auto opened =
+      Store::Open(overlay, &environment, {},
+                  std::chrono::steady_clock::now() + kInspectPatience);
   if (!opened.ok()) return opened.status();
   const auto control =
       ControlView::Read(*overlay, store, environment.clock->BootHash());
@@ -159,8 +160,9 @@ absl::Status AddFromLog(const std::shared_ptr<Storage>& storage,
 }
 
 // Looks once. `complete` becomes false where something moved meanwhile.
-absl::StatusOr<InspectReport> Look(const std::shared_ptr<Storage>& storage,
-                                   const StoreFile& store, bool& complete) {
+absl::StatusOr<InspectReport> InspectOnce(
+    const std::shared_ptr<Storage>& storage, const StoreFile& store,
+    bool& complete) {
   InspectReport report;
   report.uuid = AsHex(store.uuid);
   report.format = Concat(store.major, '.', store.minor);
@@ -204,9 +206,9 @@ absl::StatusOr<InspectReport> InspectStore(const std::string& directory) {
                       "\": its file STORE is damaged");
   }
   bool complete = false;
-  auto report = Look(storage, *store, complete);
-  for (int look = 1; look < kLooks && report.ok() && !complete; ++look) {
-    report = Look(storage, *store, complete);
+  auto report = InspectOnce(storage, *store, complete);
+  for (int look = 1; look < kInspectLooks && report.ok() && !complete; ++look) {
+    report = InspectOnce(storage, *store, complete);
   }
   return report;
 }

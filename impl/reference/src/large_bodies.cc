@@ -16,7 +16,7 @@ constexpr int kNameTries = 16;
 
 // How long a removal waits for somebody who makes or removes a file. Whoever
 // keeps that lock longer was stopped; what is left then goes later.
-constexpr std::chrono::seconds kPatience{2};
+constexpr std::chrono::seconds kBodyPatience{2};
 
 absl::Status NotStored(const absl::Status& status) {
   StatusDetail detail = DetailOf(status);
@@ -241,7 +241,8 @@ absl::StatusOr<std::vector<LargeBody>> LargeBodies::List() const {
 
 absl::Status LargeBodies::Remove(const std::vector<LargeBody>& bodies) {
   if (bodies.empty()) return absl::OkStatus();
-  if (auto s = Lock(std::chrono::steady_clock::now() + kPatience); !s.ok()) {
+  if (auto s = Lock(std::chrono::steady_clock::now() + kBodyPatience);
+      !s.ok()) {
     return s;
   }
   absl::Status status;

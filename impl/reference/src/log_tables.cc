@@ -13,10 +13,6 @@
 namespace openmessaging::reference {
 namespace {
 
-uint32_t BytesOf(const RecordHeader& header) {
-  return static_cast<uint32_t>(PaddedBytes(CommitWord::Length(header.commit)));
-}
-
 }  // namespace
 
 bool Log::WaitsStill(const Append& entry) const {
@@ -46,7 +42,7 @@ void Log::Remember(const RecordHeader& header, const char* record,
     fact.epoch = header.epoch;
     fact.queue_partition = header.queue_partition;
     fact.position = header.position;
-    fact.bytes = BytesOf(header);
+    fact.bytes = PaddedBytes(header);
   } else {
     const int64_t window_ms =
         listener_->DeduplicationMs(QueueOf(header.queue_partition));
@@ -96,7 +92,7 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
             fact.sequence = image.sequence;
             fact.epoch = image.epoch;
             fact.position = header.position;
-            fact.bytes = BytesOf(header);
+            fact.bytes = PaddedBytes(header);
             deduplications_.Move(fact);
           });
       break;

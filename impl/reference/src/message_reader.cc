@@ -13,8 +13,8 @@
 namespace openmessaging::reference {
 namespace {
 
-absl::Status Damaged(std::string_view queue, const MessagePlace& place,
-                     std::string_view what) {
+absl::Status DamagedMessage(std::string_view queue, const MessagePlace& place,
+                            std::string_view what) {
   return MakeStatus(Code::kDamaged, "receive from \"", queue,
                     "\": the message at ", "offset ", place.offset,
                     " (position ", place.position, ") is damaged: ", what,
@@ -31,7 +31,7 @@ absl::Status Verify(const Store& store, const Segment& segment,
                     std::string_view queue, const RecordHeader& header,
                     const char* record, const MessagePlace& place) {
   const auto damaged = [&](std::string_view what) {
-    return Damaged(queue, place, what);
+    return DamagedMessage(queue, place, what);
   };
   const uint32_t length = CommitWord::Length(header.commit);
   if (header.position != place.position || header.offset != place.offset ||
@@ -69,7 +69,8 @@ absl::StatusOr<std::unique_ptr<Region>> MapBody(Store& store,
                                                 const MessagePlace& place) {
   const auto body = LargeBodyOf(header, record);
   if (!body || body->bytes == 0 || body->bytes > UINT32_MAX) {
-    return Damaged(holder.queue->name, place, "it does not name its body");
+    return DamagedMessage(holder.queue->name, place,
+                          "it does not name its body");
   }
   auto region = store.bodies().Map(*body);
   const Code code = OmsCode(region.status());
@@ -78,19 +79,20 @@ absl::StatusOr<std::unique_ptr<Region>> MapBody(Store& store,
         store.control().header().catalog.bodies_from.Load()) {
       return region;
     }
-    return Damaged(holder.queue->name, place,
-                   "the file of its body is missing");
+    return DamagedMessage(holder.queue->name, place,
+                          "the file of its body is missing");
   }
   if (code == Code::kDamaged) {
-    return Damaged(holder.queue->name, place, "the file of its body was cut");
+    return DamagedMessage(holder.queue->name, place,
+                          "the file of its body was cut");
   }
   if (!region.ok()) return region;
   const bool pending =
       (CommitWord::Flags(header.commit) & kPayloadPending) != 0;
   if (MayBeChanged(store, place) && !pending &&
       Crc32c(0, (*region)->data(), body->bytes) != body->checksum) {
-    return Damaged(holder.queue->name, place,
-                   "the checksum of its body is wrong");
+    return DamagedMessage(holder.queue->name, place,
+                          "the checksum of its body is wrong");
   }
   return region;
 }

@@ -14,10 +14,6 @@ namespace {
 // How often outcomes that are over are looked for while there is room.
 constexpr int64_t kTidyNs = 60'000'000'000;
 
-uint32_t BytesOf(const RecordHeader& header) {
-  return static_cast<uint32_t>(PaddedBytes(CommitWord::Length(header.commit)));
-}
-
 }  // namespace
 
 Prepared PreparedOf(const RecordHeader& header, const char* record,
@@ -29,7 +25,7 @@ Prepared PreparedOf(const RecordHeader& header, const char* record,
   Prepared prepared;
   prepared.id = HeldIdOf(head.held, header);
   prepared.queue_partition = header.queue_partition;
-  prepared.bytes = BytesOf(header);
+  prepared.bytes = PaddedBytes(header);
   prepared.position = header.position;
   prepared.time_ms = head.held.due_ms;
   prepared.time_ns = BootTimeOf(
@@ -52,7 +48,7 @@ Prepared DecisionOf(const RecordHeader& header, const char* record,
   decided.state =
       committed ? PreparedState::kCommitted : PreparedState::kRolledBack;
   decided.queue_partition = header.queue_partition;
-  decided.bytes = BytesOf(header);
+  decided.bytes = PaddedBytes(header);
   decided.position = header.position;
   decided.time_ms = header.store_ms + kOutcomeMs;
   decided.time_ns = BootTimeOf({0, decided.time_ms, 0}, kOutcomeMs, clock);
@@ -64,7 +60,7 @@ Prepared RememberedOf(const OutcomeImage& image, const RecordHeader& header,
   Prepared decided;
   decided.id = image.id;
   decided.state = image.state;
-  decided.bytes = BytesOf(header);
+  decided.bytes = PaddedBytes(header);
   decided.position = header.position;
   decided.time_ms = image.end_ms;
   decided.time_ns = BootTimeOf({image.end_ns, image.end_ms, image.boot_hash},

@@ -28,7 +28,8 @@ const QueueRecord* Find(const std::vector<QueueRecord>& queues,
 }
 
 template <typename... What>
-absl::Status Refuse(Code code, std::string_view name, const What&... what) {
+absl::Status RefuseUpdate(Code code, std::string_view name,
+                          const What&... what) {
   return MakeStatus(code, "update queue \"", name, "\": ", what...);
 }
 
@@ -36,13 +37,13 @@ absl::Status Refuse(Code code, std::string_view name, const What&... what) {
 absl::Status CheckUnchanged(std::string_view name, const QueueOptions& before,
                             const QueueOptions& after) {
   if (before.partitions != after.partitions) {
-    return Refuse(Code::kBadParameter, name, "it has ", before.partitions,
-                  " partitions for good; expected no other number");
+    return RefuseUpdate(Code::kBadParameter, name, "it has ", before.partitions,
+                        " partitions for good; expected no other number");
   }
   if (before.priorities != after.priorities) {
-    return Refuse(Code::kBadParameter, name, "it was created ",
-                  before.priorities ? "with" : "without",
-                  " priorities; expected no change of that");
+    return RefuseUpdate(Code::kBadParameter, name, "it was created ",
+                        before.priorities ? "with" : "without",
+                        " priorities; expected no change of that");
   }
   return absl::OkStatus();
 }
@@ -55,15 +56,16 @@ absl::Status CheckDeadLetters(const std::vector<QueueRecord>& queues,
   for (size_t steps = 0; !next.empty() && steps <= queues.size(); ++steps) {
     const QueueRecord* const queue = Find(queues, next);
     if (queue == nullptr) {
-      return Refuse(Code::kQueueNotFound, name, "there is no queue \"", next,
-                    "\"; create the dead-letter queue first");
+      return RefuseUpdate(Code::kQueueNotFound, name, "there is no queue \"",
+                          next, "\"; create the dead-letter queue first");
     }
     next = queue->options.dead_letter_queue;
     if (next == name) {
-      return Refuse(Code::kBadParameter, name, "its dead_letter_queue is \"",
-                    dead_letters,
-                    "\", whose dead letters come back to it; expected one "
-                    "whose do not");
+      return RefuseUpdate(
+          Code::kBadParameter, name, "its dead_letter_queue is \"",
+          dead_letters,
+          "\", whose dead letters come back to it; expected one "
+          "whose do not");
     }
   }
   return absl::OkStatus();
@@ -133,7 +135,8 @@ absl::Status Catalog::UpdateQueue(std::string_view name,
     if (!queues.ok()) return queues.status();
     const QueueRecord* const before = Find(*queues, name);
     if (before == nullptr || !(*queue)->live()) {
-      return Refuse(Code::kQueueNotFound, name, "it was deleted meanwhile");
+      return RefuseUpdate(Code::kQueueNotFound, name,
+                          "it was deleted meanwhile");
     }
     const QueueOptions options = Updated(before->options, update);
     if (auto s = CheckUnchanged(name, before->options, options); !s.ok()) {

@@ -197,8 +197,7 @@ absl::Status Store::Replay(LogScan& scan) {
           header, record, [&](const DeduplicatedImage& image) {
             Deduplicated fact = DeduplicatedOf(image, *environment_->clock);
             fact.position = header.position;
-            fact.bytes = static_cast<uint32_t>(
-                PaddedBytes(CommitWord::Length(header.commit)));
+            fact.bytes = PaddedBytes(header);
             remember(fact);
           });
     }

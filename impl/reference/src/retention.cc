@@ -21,7 +21,7 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr std::chrono::seconds kPatience{2};
+constexpr std::chrono::seconds kRetentionPatience{2};
 // Of one DEDUPLICATION record.
 constexpr size_t kRenewedBytes = 32 * sizeof(DeduplicatedImage);
 // How often the housekeepers of all processes together look.
@@ -207,7 +207,8 @@ void Store::Retire() {
   SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
   if (lock.TryAcquire() == SlotLock::Result::kTimeout) return;
   const uint64_t boundary = segments_->entry(keep).base.Load();
-  const TimePoint deadline = std::chrono::steady_clock::now() + kPatience;
+  const TimePoint deadline =
+      std::chrono::steady_clock::now() + kRetentionPatience;
   const std::vector<RetiredTo> firsts = FirstOffsetsFrom(boundary);
   const auto renew = [&]() -> absl::Status {
     if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;

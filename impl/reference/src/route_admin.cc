@@ -50,7 +50,7 @@ Edges Reversed(const Edges& edges) {
 }
 
 template <typename... What>
-absl::Status Refuse(Code code, const Route& route, const What&... what) {
+absl::Status RefuseRoute(Code code, const Route& route, const What&... what) {
   return MakeStatus(code, "create a route from queue \"",
                     std::string_view(route.source), "\" to \"",
                     std::string_view(route.target), "\": ", what...);
@@ -178,15 +178,16 @@ absl::Status Catalog::CheckRoute(const Route& route, uint32_t source,
     }
     const uint32_t from = candidate.queue.Load();
     if (from == source && candidate.id.Load() == target) {
-      return Refuse(Code::kQueueExists, route,
-                    "it exists already; delete it to set another filter");
+      return RefuseRoute(Code::kQueueExists, route,
+                         "it exists already; delete it to set another filter");
     }
     edges[from].push_back(candidate.id.Load());
   }
   if (source == target || Reach(edges, target).contains(source)) {
-    return Refuse(Code::kBadParameter, route,
-                  "messages would come back to where they came from; expected "
-                  "a target from which no route leads there (OMS-ROUTE-004)");
+    return RefuseRoute(
+        Code::kBadParameter, route,
+        "messages would come back to where they came from; expected "
+        "a target from which no route leads there (OMS-ROUTE-004)");
   }
   std::set<uint32_t> before = Reach(Reversed(edges), source);
   before.insert(source);
@@ -194,9 +195,11 @@ absl::Status Catalog::CheckRoute(const Route& route, uint32_t source,
   for (const uint32_t queue : before) {
     if (const size_t copies = Reach(edges, queue).size();
         copies > kMaxCopies) {
-      return Refuse(Code::kBadParameter, route,
-                    "a message could have ", copies, " copies; expected at "
-                    "most ", kMaxCopies, " (OMS-ROUTE-004)");
+      return RefuseRoute(Code::kBadParameter, route, "a message could have ",
+                         copies,
+                         " copies; expected at "
+                         "most ",
+                         kMaxCopies, " (OMS-ROUTE-004)");
     }
   }
   return absl::OkStatus();
@@ -214,8 +217,9 @@ absl::Status Catalog::CreateRoute(const Route& route, TimePoint deadline) {
   if (!locked.status().ok()) return locked.status();
   for (const auto& queue : {*source, *target}) {
     if (!queue->live()) {
-      return Refuse(Code::kQueueNotFound, route, "queue \"",
-                    std::string_view(queue->name), "\" was deleted meanwhile");
+      return RefuseRoute(Code::kQueueNotFound, route, "queue \"",
+                         std::string_view(queue->name),
+                         "\" was deleted meanwhile");
     }
   }
   if (auto s = CheckRoute(route, (*source)->id, (*target)->id); !s.ok()) {

@@ -188,7 +188,7 @@ void LogScan::Walk(const std::function<bool(const Step&)>& step) const {
         sequence = header.sequence;
         epoch = header.epoch;
         after_hole = false;
-        position += PaddedBytes(CommitWord::Length(header.commit));
+        position += PaddedBytes(header);
         continue;
       }
       const uint64_t joint =
@@ -270,7 +270,7 @@ std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
     open.reset();
     sequence_ = step.header.sequence;
     epoch_ = step.header.epoch;
-    end_ = step.position + PaddedBytes(CommitWord::Length(step.header.commit));
+    end_ = step.position + PaddedBytes(step.header);
     return true;
   });
   // What there is of it goes with what is not.

@@ -13,8 +13,8 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr char kTemporary[] = "log/next.tmp";
-constexpr char kReserve[] = "reserve";
+constexpr char kTemporarySegment[] = "log/next.tmp";
+constexpr char kReserveName[] = "reserve";
 // Preparing ahead that failed is not tried again at once.
 constexpr int64_t kPrepareAgainNs = 100'000'000;
 
@@ -50,7 +50,7 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
     header.roll = *roll;
     header.roll.checksum = SealOf(header.roll, header.salt);
   }
-  auto file = storage_->Create(kTemporary);
+  auto file = storage_->Create(kTemporarySegment);
   if (!file.ok()) return file.status();
   const auto build = [&]() -> absl::Status {
     if (auto s = (*file)->Grow(kSegmentHeaderBytes + capacity); !s.ok()) {
@@ -62,7 +62,7 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
       return s;
     }
     if (auto s = (*file)->Sync(); !s.ok()) return s;
-    if (auto s = storage_->Rename(kTemporary, SegmentName(base, epoch));
+    if (auto s = storage_->Rename(kTemporarySegment, SegmentName(base, epoch));
         !s.ok()) {
       return s;
     }
@@ -70,7 +70,7 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
   };
   if (auto status = build(); !status.ok()) {
     // Its blocks are given back at once: on a full disk they are missed.
-    storage_->Remove(kTemporary).IgnoreError();
+    storage_->Remove(kTemporarySegment).IgnoreError();
     return status;
   }
   const uint32_t ordinal = control.catalog.end_segment.Load();
@@ -103,7 +103,8 @@ absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
                                          const SegmentHeader::Roll* roll) {
   ControlHeader& control = control_->header();
   const uint64_t reserve = control.options.reserve_bytes;
-  if (storage_->IsVolatile() || !storage_->Open(kReserve, Access::kRead).ok()) {
+  if (storage_->IsVolatile() ||
+      !storage_->Open(kReserveName, Access::kRead).ok()) {
     return MakeStatus(Code::kStorageBusy, "append to \"",
                       std::string_view(storage_->Describe()),
                       "\": the disk is full, and so is the reserve");
@@ -112,7 +113,7 @@ absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
   Shared<uint32_t>& reserved = control.catalog.reserved_segment;
   const uint32_t before = reserved.Load();
   reserved.Store(control.catalog.end_segment.Load() + 1);
-  absl::Status status = storage_->Remove(kReserve);
+  absl::Status status = storage_->Remove(kReserveName);
   if (status.ok()) {
     const uint64_t most =
         reserve > 2 * kPage ? reserve - kSegmentHeaderBytes : kPage;
@@ -129,20 +130,22 @@ absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
 bool Log::EnsureReserve() {
   const uint64_t bytes = control_->header().options.reserve_bytes;
   if (bytes == 0 || storage_->IsVolatile()) return true;
-  if (const auto file = storage_->Open(kReserve, Access::kRead); file.ok()) {
+  if (const auto file = storage_->Open(kReserveName, Access::kRead);
+      file.ok()) {
     const auto size = (*file)->Size();
     if (size.ok() && *size >= bytes) return true;
   }
-  auto file = storage_->Create(kReserve);
+  auto file = storage_->Create(kReserveName);
   if (file.ok() && (*file)->Grow(bytes).ok()) return true;
   // Half a reserve would only keep others from what is left.
-  storage_->Remove(kReserve).IgnoreError();
+  storage_->Remove(kReserveName).IgnoreError();
   return false;
 }
 
 bool Log::HasReserve() const {
   return control_->header().options.reserve_bytes == 0 ||
-         storage_->IsVolatile() || storage_->Open(kReserve, Access::kRead).ok();
+         storage_->IsVolatile() ||
+         storage_->Open(kReserveName, Access::kRead).ok();
 }
 
 absl::Status Log::CheckReserve() {

@@ -5,16 +5,12 @@
 #include <algorithm>
 #include <chrono>
 
+#include "waiting.h"
+
 namespace openmessaging::reference {
 namespace {
 
-inline void Relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
-constexpr int kSpins = 200;
+constexpr int kLockSpins = 200;
 // How long one owner may be seen before somebody asks whether it lives.
 constexpr std::chrono::milliseconds kSleep{2};
 
@@ -46,7 +42,7 @@ SlotLock::Result SlotLock::TryAcquire() {
 }
 
 SlotLock::Result SlotLock::Acquire(TimePoint deadline) {
-  for (int spin = 0; spin < kSpins; ++spin) {
+  for (int spin = 0; spin < kLockSpins; ++spin) {
     if (word_->owner.LoadRelaxed() == 0 && TakeFree()) {
       return Result::kAcquired;
     }

@@ -13,7 +13,7 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr char kTemporary[] = "STORE.tmp";
+constexpr char kTemporaryStore[] = "STORE.tmp";
 
 absl::Status NotAStore(std::string_view path, std::string_view why) {
   return MakeStatus(Code::kBadParameter, "open store \"", path, "\": ", why);
@@ -33,8 +33,9 @@ absl::Status Store::CheckEmpty() const {
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
     // What a creation that was cut may have left.
-    const bool ours = name == "LOCK" || name == kTemporary || name == "log" ||
-                      name == "big" || name == "ckpt" || name == "quarantine";
+    const bool ours = name == "LOCK" || name == kTemporaryStore ||
+                      name == "log" || name == "big" || name == "ckpt" ||
+                      name == "quarantine";
     if (!ours) {
       return NotAStore(Describe(),
                        "the directory is not empty and holds no store; "
@@ -103,7 +104,7 @@ absl::Status Store::ReadOrCreateStoreFile(const StoreOpenOptions& options) {
     if (OmsCode(file.status()) != Code::kQueueNotFound) return file.status();
     if (auto s = CheckEmpty(); !s.ok()) return s;
     if (auto s = MakeDirectories(); !s.ok()) return s;
-    auto made = storage_->Create(kTemporary);
+    auto made = storage_->Create(kTemporaryStore);
     if (!made.ok()) return made.status();
     const auto place = (*made)->Identity();
     if (!place.ok()) return place.status();
@@ -122,7 +123,7 @@ absl::Status Store::ReadOrCreateStoreFile(const StoreOpenOptions& options) {
                                  sizeof(fresh));
     if (auto s = (*made)->WriteAll(bytes); !s.ok()) return s;
     if (auto s = (*made)->Sync(); !s.ok()) return s;
-    if (auto s = storage_->Rename(kTemporary, "STORE"); !s.ok()) return s;
+    if (auto s = storage_->Rename(kTemporaryStore, "STORE"); !s.ok()) return s;
     if (auto s = storage_->SyncDirectory(""); !s.ok()) return s;
     open_path_ = OpenPath::kCreated;
     file = storage_->Open("STORE", Access::kRead);

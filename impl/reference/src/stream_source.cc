@@ -7,25 +7,13 @@
 
 #include "openmessaging/status.h"
 #include "store_time.h"
+#include "waiting.h"
 
 namespace openmessaging::reference {
 namespace {
 
 using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
-
-// A sleep is bounded: whoever should wake us may have died before.
-constexpr nanoseconds kMaxSleep{50'000'000};
-// How long another's flush is waited for before looking on.
-constexpr std::chrono::milliseconds kFlushWait{10};
-// Worth spinning before a sleep, which costs two system calls and a wake-up.
-constexpr int kSpins = 100;
-
-inline void Relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
 
 }  // namespace
 

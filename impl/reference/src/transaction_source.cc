@@ -19,7 +19,7 @@ namespace {
 
 // How often it looks whether one is due: others prepare messages that are due
 // earlier, and tell nobody.
-constexpr std::chrono::milliseconds kLook{100};
+constexpr std::chrono::milliseconds kCheckLook{100};
 
 class ReferenceCheckSource final : public driver::CheckSource {
  public:
@@ -33,11 +33,11 @@ class ReferenceCheckSource final : public driver::CheckSource {
       if (auto s = store_->CheckUsable(); !s.ok()) return s;
       const auto now = std::chrono::steady_clock::now();
       auto taken = store_->transactions().TakeCheck(
-          group_, std::max(deadline, now + kLook));
+          group_, std::max(deadline, now + kCheckLook));
       if (!taken.ok() || *taken || now >= deadline) return taken;
       store_->environment().waiting->Wait(
           bell_, seen,
-          std::min<std::chrono::nanoseconds>(kLook, deadline - now));
+          std::min<std::chrono::nanoseconds>(kCheckLook, deadline - now));
     }
   }
 

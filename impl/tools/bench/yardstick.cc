@@ -27,11 +27,11 @@ namespace {
 
 using internal::Concat;
 
-constexpr size_t kPageBytes = 4096;
+constexpr size_t kBytesOfPage = 4096;
 constexpr size_t kTouchedBytes = size_t{64} << 20;
 constexpr size_t kCopiedBytes = size_t{32} << 20;
 constexpr size_t kLogBytes = size_t{16} << 20;
-constexpr size_t kMaxSamples = size_t{1} << 20;
+constexpr size_t kMaxLatencies = size_t{1} << 20;
 
 absl::Status SystemError(std::string_view operation, std::string_view object) {
   return MakeStatus(Code::kStorageError, operation, " \"", object,
@@ -159,12 +159,12 @@ absl::StatusOr<Measured> Yardstick::MeasureTouch(int fd) const {
   if (!mapping.ok()) return SystemError("map", "yardstick");
   // No more than advice: without huge pages it takes more faults.
   if (fd < 0) ::madvise(mapping.data(), kTouchedBytes, MADV_HUGEPAGE);
-  Samples samples(kTouchedBytes / kPageBytes);
+  Samples samples(kTouchedBytes / kBytesOfPage);
   size_t at = 0;
   auto status =
       MeasureLatency({time_, SIZE_MAX}, samples, [&]() -> absl::StatusOr<bool> {
         static_cast<volatile char*>(mapping.data())[at] = 1;
-        at += kPageBytes;
+        at += kBytesOfPage;
         return true;
       });
   if (!status.ok()) return status;
@@ -199,7 +199,7 @@ absl::StatusOr<Measured> Yardstick::MeasureAppend(size_t bytes,
   }
   BareLog log(file->fd(), file_bytes);
   const std::string record(bytes, 'r');
-  std::vector<Samples> samples(threads, Samples(kMaxSamples / threads));
+  std::vector<Samples> samples(threads, Samples(kMaxLatencies / threads));
   std::vector<absl::Status> statuses(threads);
   const auto append = [&](size_t n) {
     statuses[n] = MeasureLatency({time_, SIZE_MAX}, samples[n],
@@ -234,7 +234,7 @@ absl::StatusOr<Measured> Yardstick::MeasureAppend(size_t bytes,
 absl::StatusOr<Measured> Yardstick::MeasurePingPong(bool spin) const {
   const auto game = tools::PingPong::Start(spin);
   if (!game.ok()) return game.status();
-  Samples samples(kMaxSamples);
+  Samples samples(kMaxLatencies);
   const auto once = [&]() -> absl::StatusOr<bool> {
     const int64_t start_ns = NowNs();
     const auto as_asked = (*game)->Once();

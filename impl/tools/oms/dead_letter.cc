@@ -34,7 +34,7 @@ namespace {
 using internal::Concat;
 using std::chrono::milliseconds;
 
-constexpr size_t kAtOnce = 256;
+constexpr size_t kTakenAtOnce = 256;
 // Of a body, in a table for people.
 constexpr size_t kShownBytes = 40;
 
@@ -67,7 +67,7 @@ absl::Status TakeAll(const DeadLetterArguments& arguments,
   int64_t left = arguments.max;
   while (left > 0 && EndedBy() == 0) {
     auto batch = consumer.ReceiveBatch(
-        std::min(kAtOnce, static_cast<size_t>(left)), arguments.timeout);
+        std::min(kTakenAtOnce, static_cast<size_t>(left)), arguments.timeout);
     if (!batch.ok()) return batch.status();
     if (batch->empty()) break;
     left -= static_cast<int64_t>(batch->size());

@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view kEnter = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 constexpr std::string_view kLeave = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 constexpr std::string_view kHome = "\x1b[H";
-constexpr std::string_view kEraseLine = "\x1b[K";
+constexpr std::string_view kEraseToEnd = "\x1b[K";
 constexpr std::string_view kEraseBelow = "\x1b[J";
 
 size_t Rows() {
@@ -39,12 +39,12 @@ std::string Draw(std::string_view text, size_t rows) {
   std::string drawn(kHome);
   for (size_t n = 0; n < shown; ++n) {
     const size_t end = text.find('\n');
-    drawn.append(text.substr(0, end)).append(kEraseLine).append("\r\n");
+    drawn.append(text.substr(0, end)).append(kEraseToEnd).append("\r\n");
     text.remove_prefix(end + 1);
   }
   if (shown < lines) {
     drawn.append(internal::Concat("and ", lines - shown, " lines more"))
-        .append(kEraseLine)
+        .append(kEraseToEnd)
         .append("\r\n");
   }
   return drawn.append(kEraseBelow);

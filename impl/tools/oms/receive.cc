@@ -88,7 +88,7 @@ int Receive(const ReceiveOptions& options) {
   return ReceiveAll(options, *consumer);
 }
 
-constexpr const char* kExamples =
+constexpr const char* kReceiveExamples =
     R"(A message is acknowledged once it has been printed. One that is not
 (--no-ack, a crash) comes back to another member of its group.
 
@@ -125,7 +125,7 @@ void AddReceiveCommand(CLI::App& app, Work& work) {
                     "leave the messages in the queue");
   command->add_flag("--json", options->json,
                     "print all fields as JSON, not the body alone");
-  command->footer(kExamples);
+  command->footer(kReceiveExamples);
   command->callback(
       [options, &work] { work = [options] { return Receive(*options); }; });
 }

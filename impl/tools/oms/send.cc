@@ -261,7 +261,7 @@ void AddProperty(KeyValue& properties, const std::string& text) {
                            "\"; expected NAME=VALUE"));
 }
 
-constexpr const char* kExamples =
+constexpr const char* kSendExamples =
     R"(An id is printed once the queue has acknowledged the message. A queue is
 created by "oms queue create", never by sending. With --stdin-lines, a line
 that fails ends the sending: the error names it, and later ones are not sent.
@@ -327,7 +327,7 @@ void AddSendCommand(CLI::App& app, Work& work) {
           "do not deliver it any more after so long");
   command->add_flag("--json", options->json,
                     "print message_id, queue, partition, offset as JSON");
-  command->footer(kExamples);
+  command->footer(kSendExamples);
   command->callback([command, options, &work] {
     CheckSource(*options, command->count("--size") > 0,
                 command->count("--count") > 0);

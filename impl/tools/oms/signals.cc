@@ -14,7 +14,7 @@ std::atomic<int> ended_by = 0;
 
 // Waits for both signals. Waiting for them cannot miss one, as a handler can
 // whose thread never comes to a place where it may run.
-void Wait(const sigset_t& ends) {
+void WaitFor(const sigset_t& ends) {
   int number = 0;
   if (sigwait(&ends, &number) != 0) return;
   ended_by = number;
@@ -34,7 +34,7 @@ void WatchSignals() {
     std::signal(number, SIG_DFL);
   }
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-  internal::StartThread([ends] { Wait(ends); }).detach();
+  internal::StartThread([ends] { WaitFor(ends); }).detach();
 }
 
 int EndedBy() { return ended_by; }

@@ -164,7 +164,7 @@ std::string AsJson(const std::vector<QueueStats>& all) {
 }
 
 // Waits for the next look. Returns: false where the user asks for the end.
-bool Wait(steady_clock::time_point until) {
+bool WaitUntil(steady_clock::time_point until) {
   while (EndedBy() == 0 && steady_clock::now() < until) {
     std::this_thread::sleep_for(
         std::min<steady_clock::duration>(kSignalCheck,
@@ -187,7 +187,7 @@ int Watch(const StatsArguments& arguments, ResourceManager& manager) {
                                  : screen.Show(AsText(*all));
       }
       next += arguments.watch;
-    } while (failure.ok() && Wait(next));
+    } while (failure.ok() && WaitUntil(next));
   }
   // The terminal is as it was.
   if (!failure.ok()) {

@@ -28,7 +28,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr size_t kAtOnce = 256;
+constexpr size_t kReadAtOnce = 256;
 
 struct StreamOptions {
   std::string url;
@@ -90,7 +90,7 @@ int PrintStreams(const StreamOptions& options,
   while (EndedBy() == 0) {
     bool any = false;
     for (StreamReader& reader : readers) {
-      const auto messages = reader.Read(kAtOnce, timeout);
+      const auto messages = reader.Read(kReadAtOnce, timeout);
       if (!messages.ok()) return Fail(messages.status());
       if (messages->empty()) continue;
       any = true;
