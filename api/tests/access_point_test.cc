@@ -17,7 +17,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::access_point_test {
 namespace {
 
 using fake::AllBut;
@@ -376,4 +376,4 @@ TEST_CASE("OMS-MAP-009: options that mean nothing are refused") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::access_point_test

@@ -40,7 +40,7 @@ void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
-namespace openmessaging {
+namespace openmessaging::allocation_test {
 namespace {
 
 using fake::Answer;
@@ -220,4 +220,4 @@ TEST_CASE("OMS-CONS-017: an empty receive allocates nothing") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::allocation_test

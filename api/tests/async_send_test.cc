@@ -16,7 +16,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::async_send_test {
 namespace {
 
 using fake::AllBut;
@@ -464,4 +464,4 @@ TEST_CASE("OMS-PROD-030: threads that send while others stop lose no future") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::async_send_test

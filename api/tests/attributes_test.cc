@@ -16,7 +16,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::attributes_test {
 namespace {
 
 using std::chrono::hours;
@@ -227,4 +227,4 @@ TEST_CASE("OMS-ATTR-005: a secret is printed as stars and in no error") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::attributes_test

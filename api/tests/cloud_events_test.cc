@@ -10,7 +10,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/openmessaging.h"
 
-namespace openmessaging {
+namespace openmessaging::cloud_events_test {
 namespace {
 
 CloudEvent Whole() {
@@ -229,4 +229,4 @@ TEST_CASE("OMS-CE-001: attributes that cannot be are refused") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::cloud_events_test

@@ -11,7 +11,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::format_test {
 namespace {
 
 TEST_CASE("OMS-FMT-001: values print as the specification calls them") {
@@ -63,4 +63,4 @@ TEST_CASE("OMS-FMT-003: no secret is printed") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::format_test

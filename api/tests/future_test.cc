@@ -24,7 +24,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::future_test {
 namespace {
 
 using fake::Answer;
@@ -399,4 +399,4 @@ TEST_CASE("OMS-FUT-009: a future outlives its producer") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::future_test

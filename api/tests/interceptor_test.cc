@@ -24,7 +24,7 @@
 #include "openmessaging/interceptor.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::interceptor_test {
 namespace {
 
 using fake::Answer;
@@ -724,4 +724,4 @@ TEST_CASE("OMS-INTC-007: a stream reader skips what cannot be shown") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::interceptor_test

@@ -19,7 +19,7 @@
 #include "openmessaging/key_value.h"
 #include "openmessaging/message.h"
 
-namespace openmessaging {
+namespace openmessaging::json_schema_test {
 namespace {
 
 using driver::MessageAccess;
@@ -229,4 +229,4 @@ TEST_CASE("OMS-JSON-006: what cannot be read is not valid either") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::json_schema_test

@@ -20,7 +20,7 @@
 #include "openmessaging/message.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::json_test {
 namespace {
 
 using driver::MessageAccess;
@@ -445,4 +445,4 @@ TEST_CASE("OMS-JSON-005: base64 of all lengths reads back") {
   CHECK(!internal::DecodeBase64("Zm9").has_value());
 }
 
-}  // namespace openmessaging
+}  // namespace openmessaging::json_test

@@ -22,7 +22,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::key_value_test {
 namespace {
 
 using std::string_literals::operator""s;
@@ -626,4 +626,4 @@ TEST_CASE("OMS-KV-009: LocateEntry gives the span that EncodeEntry fills") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::key_value_test

@@ -19,7 +19,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::lifecycle_test {
 namespace {
 
 using fake::Script;
@@ -194,4 +194,4 @@ TEST_CASE("OMS-PROD-014: a start without an answer ends and can be tried again")
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::lifecycle_test

@@ -20,7 +20,7 @@
 #include "openmessaging/pull_consumer.h"
 #include "openmessaging/push_consumer.h"
 
-namespace openmessaging {
+namespace openmessaging::local_transaction_test {
 namespace {
 
 using fake::AllBut;
@@ -417,4 +417,4 @@ TEST_CASE("OMS-INTC-001: interceptors see what a transaction does") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::local_transaction_test

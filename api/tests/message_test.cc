@@ -22,7 +22,7 @@
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::message_test {
 namespace {
 
 using driver::MessageAccess;
@@ -650,4 +650,4 @@ TEST_CASE("OMS-MSG-019: any sequence of changes agrees with a simple model") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::message_test

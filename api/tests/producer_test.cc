@@ -19,7 +19,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::producer_test {
 namespace {
 
 using fake::AllBut;
@@ -913,4 +913,4 @@ TEST_CASE("OMS-PROD-020: a driver that fails with OK is not believed") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::producer_test

@@ -22,7 +22,7 @@
 #include "openmessaging/delivery.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::pull_consumer_test {
 namespace {
 
 using driver::Verb;
@@ -972,4 +972,4 @@ TEST_CASE("OMS-CONS-005: a stop token ends a receive that waits for its turn") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::pull_consumer_test

@@ -26,7 +26,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::push_consumer_test {
 namespace {
 
 using driver::Verb;
@@ -1078,4 +1078,4 @@ TEST_CASE("OMS-PUSH-016: members of a group share while some come and go") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::push_consumer_test

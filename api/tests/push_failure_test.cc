@@ -16,7 +16,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::push_failure_test {
 namespace {
 
 using fake::Script;
@@ -178,4 +178,4 @@ TEST_CASE("OMS-PUSH-017: who was told may ask the consumer while he is let go") 
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::push_failure_test

@@ -11,7 +11,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::queue_name_test {
 namespace {
 
 using std::string_view_literals::operator""sv;
@@ -101,4 +101,4 @@ TEST_CASE("OMS-NAME-003: a queue name is split into namespace and queue") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::queue_name_test

@@ -13,7 +13,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::receipt_test {
 namespace {
 
 static_assert(sizeof(Receipt) <= 64, "a receipt is small");
@@ -90,4 +90,4 @@ TEST_CASE("OMS-CONS-022: copies are independent and may outlive their source") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::receipt_test

@@ -17,7 +17,7 @@
 #include "fake_driver.h"
 #include "openmessaging/openmessaging.h"
 
-namespace openmessaging {
+namespace openmessaging::requester_test {
 namespace {
 
 using fake::Answer;
@@ -502,4 +502,4 @@ TEST_CASE("threads that ask at once get their own answers") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::requester_test

@@ -15,7 +15,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::resource_manager_test {
 namespace {
 
 using fake::Script;
@@ -317,4 +317,4 @@ TEST_CASE("OMS-MAP-012: of eight that create one queue one succeeds") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::resource_manager_test

@@ -19,7 +19,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::settler_test {
 namespace {
 
 using driver::Verb;
@@ -357,4 +357,4 @@ TEST_CASE("OMS-SET-024: threads may settle without waiting while one stops") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::settler_test

@@ -15,7 +15,7 @@
 #include "absl/strings/cord.h"
 #include "doctest/doctest.h"
 
-namespace openmessaging {
+namespace openmessaging::status_test {
 namespace {
 
 // What spec/errors.md says of a code.
@@ -210,4 +210,4 @@ TEST_CASE("the parts of a text are joined as they are") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::status_test

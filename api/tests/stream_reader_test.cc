@@ -21,7 +21,7 @@
 #include "fake_driver.h"
 #include "openmessaging/messaging_access_point.h"
 
-namespace openmessaging {
+namespace openmessaging::stream_reader_test {
 namespace {
 
 using fake::AllBut;
@@ -406,4 +406,4 @@ TEST_CASE("OMS-STRM-005: a stop token ends a read and no message is lost") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::stream_reader_test

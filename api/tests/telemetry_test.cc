@@ -22,7 +22,7 @@
 #include "openmessaging/messaging_access_point.h"
 #include "openmessaging/telemetry.h"
 
-namespace openmessaging {
+namespace openmessaging::telemetry_test {
 namespace {
 
 using fake::Answer;
@@ -381,4 +381,4 @@ TEST_CASE("OMS-TEL-001: clients keep the sinks of the time they were made") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::telemetry_test

@@ -16,7 +16,7 @@
 #include "openmessaging/messaging_access_point.h"
 #include "openmessaging/trace_context.h"
 
-namespace openmessaging {
+namespace openmessaging::trace_context_test {
 namespace {
 
 using fake::World;
@@ -166,4 +166,4 @@ TEST_CASE("OMS-TRC-003: a message keeps the context that it has") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::trace_context_test

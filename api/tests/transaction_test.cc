@@ -24,7 +24,7 @@
 #include "openmessaging/prepared_message.h"
 #include "openmessaging/producer.h"
 
-namespace openmessaging {
+namespace openmessaging::transaction_test {
 namespace {
 
 using fake::AllBut;
@@ -358,4 +358,4 @@ TEST_CASE("interceptors see what is prepared, and may refuse it") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::transaction_test

@@ -17,7 +17,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::url_test {
 namespace {
 
 using std::string_literals::operator""s;
@@ -344,4 +344,4 @@ TEST_CASE("OMS-URL-009: a driver can ask for hosts or for a path") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::url_test

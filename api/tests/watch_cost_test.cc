@@ -10,7 +10,7 @@
 #include "openmessaging/internal/interceptor_chain.h"
 #include "openmessaging/trace_context.h"
 
-namespace openmessaging {
+namespace openmessaging::watch_cost_test {
 namespace {
 
 TEST_CASE("OMS-TEL-008: who is not watched pays less than 2 ns") {
@@ -35,4 +35,4 @@ TEST_CASE("OMS-TEL-008: who is not watched pays less than 2 ns") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::watch_cost_test

@@ -14,7 +14,7 @@
 #include "openmessaging/driver/connection.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging {
+namespace openmessaging::registry_test {
 namespace {
 
 // A driver that has a name and nothing else.
@@ -68,4 +68,4 @@ TEST_CASE("OMS-DRV-018: a driver whose alias is taken gets no name at all") {
 }
 
 }  // namespace
-}  // namespace openmessaging
+}  // namespace openmessaging::registry_test

@@ -63,7 +63,7 @@ void operator delete[](void* memory, size_t, std::align_val_t) noexcept {
   Free(memory);
 }
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::allocation_test {
 namespace {
 
 // Rolling into another segment allocates; that is not the steady state.
@@ -195,4 +195,4 @@ TEST_CASE_TEMPLATE("OMS-CONS-017: nor a message that is given back", Place,
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::allocation_test

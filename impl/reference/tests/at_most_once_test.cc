@@ -12,7 +12,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::at_most_once_test {
 namespace {
 
 constexpr milliseconds kLease{50};
@@ -193,4 +193,4 @@ TEST_CASE("OMS-CONS-029: what was handed out before a power loss does not come")
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::at_most_once_test

@@ -16,7 +16,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::bad_input_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -444,4 +444,4 @@ TEST_CASE("OMS-REF-005: a STORE that was cut is 1609") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::bad_input_test

@@ -16,7 +16,7 @@
 #include "engine_fixture.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::checkpoint_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -152,7 +152,7 @@ Observed Observe(const std::string& path, const TestMachine& machine) {
   std::sort(observed.pending.begin(), observed.pending.end());
   observed.stored = AllStored(handle.store);
   observed.next_offset = SendOne(handle.store, "next").offset;
-  const auto queues = handle.store->catalog().Queues(Soon());
+  const auto queues = handle.store->catalog().Queues(InGoodTime());
   REQUIRE(queues.ok());
   for (const auto& queue : *queues) {
     observed.partitions.push_back(static_cast<int32_t>(queue->partitions));
@@ -173,7 +173,7 @@ TEST_CASE("after a clean close, derived files may go and nothing changes") {
       SendOne(handle.store, Body(n),
               n % 4 == 0 ? Durability::kProcess : Durability::kDisk, n % 3);
     }
-    REQUIRE(handle.store->catalog().DeleteQueue("gone", Soon()).ok());
+    REQUIRE(handle.store->catalog().DeleteQueue("gone", InGoodTime()).ok());
     Member member(handle.store, "billing");
     const auto seen = member.Take(30);
     REQUIRE(seen.size() == 30);
@@ -242,17 +242,17 @@ TEST_CASE("the image of a cursor round trips, attempts included") {
   TempDirectory directory;
   Handle handle = OpenStore(directory.path(), machine);
   CreateQueue(*handle.store, "orders");
-  const auto queue = *handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = *handle.store->catalog().FindQueue("orders", InGoodTime());
   PartitionState& partition = *queue->state->partition(0);
   partition.next_offset.Store(1000);
   Catalog& catalog = handle.store->catalog();
   Control& control = handle.store->control();
   const auto cursor_of = [&](const char* group) -> Cursor& {
     const auto opened =
-        catalog.OpenGroup(queue, group, StartPosition::kEarliest, Soon());
+        catalog.OpenGroup(queue, group, StartPosition::kEarliest, InGoodTime());
     REQUIRE(opened.ok());
     Cursor& cursor = *(*opened)->state->cursor(0);
-    REQUIRE(catalog.EnsureWindow(cursor, Soon()).ok());
+    REQUIRE(catalog.EnsureWindow(cursor, InGoodTime()).ok());
     return cursor;
   };
   Cursor& from = cursor_of("from");
@@ -339,4 +339,4 @@ TEST_CASE("the image of a cursor round trips, attempts included") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::checkpoint_test

@@ -11,7 +11,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::dead_letter_test {
 namespace {
 
 // Connects, and makes "orders", whose dead letters go to "dead".
@@ -328,4 +328,4 @@ TEST_CASE("OMS-SET-029: moves and counts outlive a reopening") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::dead_letter_test

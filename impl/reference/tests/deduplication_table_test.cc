@@ -13,7 +13,7 @@
 #include "engine_fixture.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::deduplication_table_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -254,7 +254,7 @@ SendResult SendId(const Handle& handle, std::string_view id,
 void CreateWithWindow(const Handle& handle, std::chrono::milliseconds window) {
   QueueOptions options;
   options.deduplication_window = window;
-  REQUIRE(handle.store->catalog().CreateQueue("orders", options, Soon()).ok());
+  REQUIRE(handle.store->catalog().CreateQueue("orders", options, InGoodTime()).ok());
 }
 
 TEST_CASE("OMS-DEDUP-002: a clock that is set changes no window of this boot") {
@@ -422,4 +422,4 @@ TEST_CASE("OMS-DEDUP-001: a table grows as far as it may and then refuses") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::deduplication_table_test

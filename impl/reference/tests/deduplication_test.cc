@@ -19,7 +19,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::deduplication_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -564,4 +564,4 @@ TEST_CASE(
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::deduplication_test

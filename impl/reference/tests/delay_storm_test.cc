@@ -23,7 +23,7 @@
 #include "store_fixture.h"
 #include "storm.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::delay_storm_test {
 namespace {
 
 constexpr char kQueue[] = "later";
@@ -191,4 +191,4 @@ TEST_CASE("OMS-TIME-003: receivers that are killed hand the clock on") {
 TEST_CASE("OMS-TIME-003: the log alone tells what waits") { Storm("", true); }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::delay_storm_test

@@ -11,7 +11,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::delay_table_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -179,4 +179,4 @@ TEST_CASE("an image of a table round trips in the same boot and in another") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::delay_table_test

@@ -13,7 +13,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::delay_test {
 namespace {
 
 // Ten times what is promised: the machine has other work.
@@ -348,4 +348,4 @@ TEST_CASE_TEMPLATE("OMS-TIME-005: due or cancelled but never both", Place,
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::delay_test

@@ -20,7 +20,7 @@
 #include "openmessaging/dead_letter.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::delays_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -39,9 +39,9 @@ SendResult SendAfter(const Handle& handle, std::string_view body,
 }
 
 absl::Status Cancel(const Handle& handle, const MessageId& id) {
-  const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
-  return handle.store->delays().Cancel(**queue, id, Soon());
+  return handle.store->delays().Cancel(**queue, id, InGoodTime());
 }
 
 TEST_CASE("a delayed message is not early, by a nanosecond") {
@@ -299,14 +299,14 @@ TEST_CASE("a segment goes though something in it waits") {
   driver::ConsumerOptions options;
   options.group = "g";
   ReferenceConsumer consumer(handle.store, options, {}, nullptr);
-  REQUIRE(consumer.Bind("orders", {}, Soon()).ok());
+  REQUIRE(consumer.Bind("orders", {}, InGoodTime()).ok());
   for (int n = 0; n < 20; ++n) {
     const auto now = std::chrono::steady_clock::now();
     REQUIRE(consumer.Receive(64, now, sink).ok());
   }
   CHECK(sink.id == sent.message_id.ToString());
   CHECK(sink.store_ms == store_ms);
-  CHECK(consumer.Close(Soon()).ok());
+  CHECK(consumer.Close(InGoodTime()).ok());
   handle.Close();
   CHECK(IsSound(directory.path()));
 }
@@ -363,7 +363,7 @@ TEST_CASE("a large body that waits is stored in its record, and whole") {
   // No flush completes it.
   SlotLock flush(&handle.store->control().header().flush.lock,
                  &handle.store->liveness(), machine.environment.waiting);
-  REQUIRE(flush.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(flush.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
 
   producer.Send({&message, 1}, context, results);
 
@@ -523,7 +523,7 @@ TEST_CASE("an heir remembers that an expired message has moved") {
   CreateQueue(*dying.store, "dead");
   QueueOptions options;
   options.dead_letter_queue = "dead";
-  REQUIRE(dying.store->catalog().CreateQueue("orders", options, Soon()).ok());
+  REQUIRE(dying.store->catalog().CreateQueue("orders", options, InGoodTime()).ok());
   Handle peer = OpenStore(directory.path(), machine);
   Member audit(peer.store, "audit");
   CHECK(audit.Take().empty());
@@ -559,4 +559,4 @@ TEST_CASE("an heir remembers that an expired message has moved") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::delays_test

@@ -22,7 +22,7 @@
 #include "openmessaging/status.h"
 #include "store.h"
 
-namespace openmessaging::reference::testing {
+namespace openmessaging::reference::testing::disk_full_test {
 namespace {
 
 constexpr uint64_t kReserve = 32 << 10;
@@ -43,7 +43,7 @@ struct TightHouse {
   void Open(const StoreOptions& options = TightStore()) {
     StoreOpenOptions open;
     open.create = options;
-    auto opened = Store::Open(storage, &machine.environment, open, Soon());
+    auto opened = Store::Open(storage, &machine.environment, open, InGoodTime());
     REQUIRE_MESSAGE(opened.ok(), opened.status().message());
     store = *std::move(opened);
   }
@@ -107,7 +107,7 @@ TEST_CASE(
   CHECK(house.TrySendOne().ok());
   CHECK(house.storage->Has("reserve"));
   member.Close();
-  CHECK(house.store->Close(Soon()).ok());
+  CHECK(house.store->Close(InGoodTime()).ok());
   CHECK_FALSE(CheckStore(house.directory.path()).value().damaged());
 }
 
@@ -140,7 +140,7 @@ TEST_CASE("settling uses the reserve, and leaves retirement its part") {
   CHECK(TightHouse::Drain(quick, quick_next) == stored);
   absl::Status logged;
   for (int n = 0; n < 10'000 && logged.ok(); ++n) {
-    logged = house.store->LogCursors(true, Soon());
+    logged = house.store->LogCursors(true, InGoodTime());
   }
 
   CHECK(OmsCode(logged) == Code::kStorageBusy);
@@ -149,7 +149,7 @@ TEST_CASE("settling uses the reserve, and leaves retirement its part") {
   CHECK(TightHouse::Drain(slow, slow_next) == stored);
   CHECK(house.TrySendOne().ok());
   CHECK(house.storage->Has("reserve"));
-  CHECK(house.store->LogCursors(true, Soon()).ok());
+  CHECK(house.store->LogCursors(true, InGoodTime()).ok());
 }
 
 TEST_CASE("a store that a crash left on a full disk is opened") {
@@ -166,7 +166,7 @@ TEST_CASE("a store that a crash left on a full disk is opened") {
   // A copy is opened as after a power loss that took nothing but what counts
   // for the living.
   CHECK(house.store->log()
-            .WaitDurable(house.store->log().committed(), Soon())
+            .WaitDurable(house.store->log().committed(), InGoodTime())
             .ok());
   TightHouse copy;
   copy.store.reset();
@@ -220,7 +220,7 @@ TEST_CASE("max-bytes leaves retirement its part, too") {
   absl::Status logged;
   for (int n = 0; n < 10'000 && logged.ok(); ++n) {
     CHECK(slow.Take(1).size() <= 1);
-    logged = house.store->LogCursors(true, Soon());
+    logged = house.store->LogCursors(true, InGoodTime());
   }
 
   CHECK(OmsCode(logged) == Code::kStorageBusy);
@@ -281,7 +281,7 @@ TEST_CASE("a store full of delayed messages empties when they are due") {
     CHECK(TightHouse::Drain(member, next) == 1);
   }
   member.Close();
-  CHECK(house.store->Close(Soon()).ok());
+  CHECK(house.store->Close(InGoodTime()).ok());
   CHECK_FALSE(CheckStore(house.directory.path()).value().damaged());
 }
 
@@ -296,7 +296,7 @@ TEST_CASE("a full store tells that a message was damaged while it waited") {
   // To the last byte.
   const Message small = MakeMessage("", Durability::kProcess);
   while (TrySend(house.store, {&small, 1})[0].ok()) ++stored;
-  REQUIRE(house.store->Close(Soon()).ok());
+  REQUIRE(house.store->Close(InGoodTime()).ok());
   house.store.reset();
   for (const RecordPlace& place : RecordsOf(house.directory.path())) {
     if (place.type() != RecordType::kDelayed) continue;
@@ -432,4 +432,4 @@ TEST_CASE("a real disk fills, is read empty and is written again") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference::testing
+}  // namespace openmessaging::reference::testing::disk_full_test

@@ -314,7 +314,7 @@ class MortalStorage final : public Storage {
   const std::shared_ptr<Life> life_;
 };
 
-inline TimePoint Soon() {
+inline TimePoint InGoodTime() {
   return std::chrono::steady_clock::now() + std::chrono::seconds(20);
 }
 
@@ -342,7 +342,7 @@ struct Handle {
     store.reset();
   }
   void Close() {
-    const absl::Status status = store->Close(Soon());
+    const absl::Status status = store->Close(InGoodTime());
     CHECK_MESSAGE(status.ok(), status.message());
     store.reset();
   }
@@ -353,7 +353,7 @@ inline absl::StatusOr<Handle> TryOpen(std::shared_ptr<MortalStorage> storage,
                                       const StoreOptions& create) {
   StoreOpenOptions options;
   options.create = create;
-  auto store = Store::Open(storage, &machine.environment, options, Soon());
+  auto store = Store::Open(storage, &machine.environment, options, InGoodTime());
   if (!store.ok()) return store.status();
   return Handle{std::move(storage), *std::move(store)};
 }
@@ -370,14 +370,14 @@ inline void CreateQueue(Store& store, std::string_view name,
   QueueOptions options;
   options.partitions = partitions;
   const absl::Status status =
-      store.catalog().CreateQueue(name, options, Soon());
+      store.catalog().CreateQueue(name, options, InGoodTime());
   REQUIRE_MESSAGE(status.ok(), status.message());
 }
 
 // Sends in one batch. Returns: the outcome of each message.
 inline std::vector<absl::StatusOr<SendResult>> TrySend(
     const std::shared_ptr<Store>& store, std::span<const Message> batch,
-    TimePoint deadline = Soon()) {
+    TimePoint deadline = InGoodTime()) {
   struct Results final : driver::SendCompletion {
     void Sent(size_t index, const SendResult& result) override {
       all[index] = result;
@@ -481,8 +481,8 @@ class Member final : private driver::DeliverySink {
       : consumer_(std::make_unique<ReferenceConsumer>(std::move(store), options,
                                                       settings, nullptr)) {}
 
-  absl::Status Bind() { return consumer_->Bind(queue_, {}, Soon()); }
-  absl::Status Unbind() { return consumer_->Unbind(queue_, Soon()); }
+  absl::Status Bind() { return consumer_->Bind(queue_, {}, InGoodTime()); }
+  absl::Status Unbind() { return consumer_->Unbind(queue_, InGoodTime()); }
 
   // Takes what is there now, up to `max`; what is damaged goes to damage().
   std::vector<Seen> Take(size_t max = SIZE_MAX) {
@@ -513,14 +513,14 @@ class Member final : private driver::DeliverySink {
     } results;
     const driver::Settlement settlement{receipts_[index], verb, duration};
     driver::CallContext context;
-    context.deadline = Soon();
+    context.deadline = InGoodTime();
     consumer_->Settle({&settlement, 1}, context, results);
     return results.result;
   }
   // Of the `index`th message that this member ever took.
   absl::Status Ack(size_t index) { return Settle(index, driver::Verb::kAck); }
 
-  void Close() { CHECK(consumer_->Close(Soon()).ok()); }
+  void Close() { CHECK(consumer_->Close(InGoodTime()).ok()); }
 
   const Receipt& receipt(size_t index) const { return receipts_.at(index); }
   const std::vector<absl::Status>& damage() const { return damage_; }

@@ -14,7 +14,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::exceptions_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -57,10 +57,10 @@ std::vector<std::pair<int64_t, int32_t>> WhatComes(const Handle& handle,
 }
 
 Cursor& CursorOf(Store& store) {
-  const auto queue = store.catalog().FindQueue("orders", Soon());
+  const auto queue = store.catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   const auto group = store.catalog().OpenGroup(
-      *queue, "billing", StartPosition::kEarliest, Soon());
+      *queue, "billing", StartPosition::kEarliest, InGoodTime());
   REQUIRE(group.ok());
   return *(*group)->state->cursor(0);
 }
@@ -86,7 +86,7 @@ TEST_CASE("exceptions outlive every way of opening") {
   OpenPath path = OpenPath::kWarm;
   // Acknowledgements are in the log with the next flush.
   REQUIRE(handle.store->log()
-              .WaitDurable(handle.store->log().committed(), Soon())
+              .WaitDurable(handle.store->log().committed(), InGoodTime())
               .ok());
   SUBCASE("warm") { handle.Kill(); }
   SUBCASE("clean") {
@@ -147,4 +147,4 @@ TEST_CASE("exceptions keep their segments, and no longer than they must") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::exceptions_test

@@ -11,7 +11,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::expiry_test {
 namespace {
 
 using std::chrono::system_clock;
@@ -174,4 +174,4 @@ TEST_CASE("OMS-TIME-006: expired is expired after the store was closed") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::expiry_test

@@ -12,7 +12,7 @@
 #include "openmessaging/attributes.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::fault_plan_test {
 namespace {
 
 absl::StatusOr<std::optional<FaultPlan>> Read(std::string_view fault,
@@ -111,4 +111,4 @@ TEST_CASE("one fault more leaves the others where they were") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::fault_plan_test

@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::faulty_connection_test {
 namespace {
 
 constexpr std::string_view kQueue = "orders";
@@ -324,4 +324,4 @@ TEST_CASE("faults that cannot be are refused where they are asked for") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::faulty_connection_test

@@ -19,7 +19,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::filter_test {
 namespace {
 
 constexpr char kQueue[] = "orders";
@@ -362,4 +362,4 @@ TEST_CASE("OMS-CONS-028: a deadline ends a Receive that leaves out messages") {
   CHECK(took < milliseconds(2000));
 }
 
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::filter_test

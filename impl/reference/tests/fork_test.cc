@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::fork_test {
 namespace {
 
 constexpr char kQueue[] = "orders";
@@ -188,4 +188,4 @@ TEST_CASE("a program that a process started does not keep its leases alive") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::fork_test

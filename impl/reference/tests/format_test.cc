@@ -10,7 +10,7 @@
 
 #include "doctest/doctest.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::format_test {
 namespace {
 
 RecordHeader SomeHeader() {
@@ -150,4 +150,4 @@ TEST_CASE("sizes are rounded up to the alignment") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::format_test

@@ -17,7 +17,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::group_control_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -316,4 +316,4 @@ TEST_CASE("OMS-GRP-005: a deleted group does not come back") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::group_control_test

@@ -18,7 +18,7 @@
 #include "engine_fixture.h"
 #include "partition_log.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::group_window_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -48,13 +48,13 @@ struct Fixture {
   // The group's window as a handle has it.
   std::unique_ptr<GroupWindow> WindowOf(const Handle& of) {
     Catalog& catalog = of.store->catalog();
-    auto queue = catalog.FindQueue("orders", Soon());
+    auto queue = catalog.FindQueue("orders", InGoodTime());
     REQUIRE(queue.ok());
     auto group =
-        catalog.OpenGroup(*queue, "billing", StartPosition::kEarliest, Soon());
+        catalog.OpenGroup(*queue, "billing", StartPosition::kEarliest, InGoodTime());
     REQUIRE(group.ok());
     Cursor& cursor = *(*group)->state->cursor(0);
-    REQUIRE(catalog.EnsureWindow(cursor, Soon()).ok());
+    REQUIRE(catalog.EnsureWindow(cursor, InGoodTime()).ok());
     logs.push_back(
         std::make_unique<PartitionLog>(of.store.get(), *group, 0));
     return std::make_unique<GroupWindow>(
@@ -73,7 +73,7 @@ struct Fixture {
   std::vector<HandOut> Take(GroupWindow& window, size_t max) {
     std::vector<HandOut> outs(max);
     const TakeResult result = window.Take(max, machine.clock.BootNs(), kLeaseNs,
-                                          UINT64_MAX, outs.data(), Soon());
+                                          UINT64_MAX, outs.data(), InGoodTime());
     outs.resize(result.count);
     return outs;
   }
@@ -173,9 +173,9 @@ TEST_CASE("exceptions lose their leases and owners as others do") {
   const auto left = LeaveBehind(fixture, *theirs, 4, 200);
   REQUIRE(left.size() == 4);
   const int64_t now_ns = fixture.machine.clock.BootNs();
-  CHECK(theirs->Nack(1, left[1].word, now_ns + kSecondNs, Soon()).ok());
+  CHECK(theirs->Nack(1, left[1].word, now_ns + kSecondNs, InGoodTime()).ok());
   CHECK(OmsCode(theirs->Ack(1, left[1].word)) == Code::kReceiptExpired);
-  CHECK(theirs->Extend(2, left[2].word, now_ns + 2 * kLeaseNs, Soon()).ok());
+  CHECK(theirs->Extend(2, left[2].word, now_ns + 2 * kLeaseNs, InGoodTime()).ok());
   CHECK(theirs->Ack(3, left[3].word).ok());
   CHECK(OmsCode(theirs->Ack(199, left[3].word)) == Code::kReceiptInvalid);
   fixture.machine.clock.boot_ns += kSecondNs;
@@ -256,7 +256,7 @@ TEST_CASE("a lease that runs out brings the message back, counted") {
   CHECK(again[0].word.attempts() == 2);
   // A late ack of the older delivery is refused and changes nothing.
   CHECK(OmsCode(window->Ack(1, first[1].word)) == Code::kReceiptExpired);
-  CHECK(OmsCode(window->Nack(1, first[1].word, 1, Soon())) ==
+  CHECK(OmsCode(window->Nack(1, first[1].word, 1, InGoodTime())) ==
         Code::kReceiptExpired);
   CHECK(window->Ack(1, again[0].word).ok());
   // Settled is settled, whoever says it again.
@@ -273,7 +273,7 @@ TEST_CASE("what was never handed out cannot be settled") {
 
   CHECK(OmsCode(window->Ack(2, outs[0].word)) == Code::kReceiptInvalid);
   CHECK(OmsCode(window->Ack(0, DeliveryWord(12345))) == Code::kReceiptInvalid);
-  CHECK(OmsCode(window->Nack(1, outs[0].word, 1, Soon())) ==
+  CHECK(OmsCode(window->Nack(1, outs[0].word, 1, InGoodTime())) ==
         Code::kReceiptInvalid);
   CHECK(window->Ack(0, outs[0].word).ok());
 }
@@ -287,7 +287,7 @@ TEST_CASE("a nack backs off by a second, doubling to a minute") {
   uint32_t attempts = 1;
   for (const int64_t seconds : {1, 2, 4, 8, 16, 32, 60, 60, 60}) {
     CAPTURE(seconds);
-    CHECK(window->Nack(0, outs[0].word, 0, Soon()).ok());
+    CHECK(window->Nack(0, outs[0].word, 0, InGoodTime()).ok());
     fixture.machine.clock.boot_ns += seconds * kSecondNs - 1;
     CHECK(fixture.Take(*window, 1).empty());
     CHECK(!window->MayHave(fixture.machine.clock.BootNs()));
@@ -305,8 +305,8 @@ TEST_CASE("a nack with a due time is due then, before what is new") {
   fixture.Send(2);
   const auto outs = fixture.Take(*window, 2);
   const int64_t now_ns = fixture.machine.clock.BootNs();
-  CHECK(window->Nack(0, outs[0].word, now_ns + 5 * kSecondNs, Soon()).ok());
-  CHECK(window->Nack(1, outs[1].word, now_ns + 3 * kSecondNs, Soon()).ok());
+  CHECK(window->Nack(0, outs[0].word, now_ns + 5 * kSecondNs, InGoodTime()).ok());
+  CHECK(window->Nack(1, outs[1].word, now_ns + 3 * kSecondNs, InGoodTime()).ok());
   // An acknowledged return is refused: it is not with anybody.
   CHECK(OmsCode(window->Ack(0, outs[0].word)) == Code::kReceiptExpired);
   fixture.Send(1);
@@ -412,7 +412,7 @@ TEST_CASE("a message without an index entry is told and skipped") {
     std::array<HandOut, 8> outs;
     const TakeResult result =
         window->Take(outs.size(), fixture.machine.clock.BootNs(), kLeaseNs,
-                     UINT64_MAX, outs.data(), Soon());
+                     UINT64_MAX, outs.data(), InGoodTime());
     for (size_t n = 0; n < result.count; ++n) {
       offsets.push_back(outs[n].offset);
       CHECK(window->Ack(outs[n].offset, outs[n].word).ok());
@@ -480,7 +480,7 @@ TEST_CASE("where one expired message cannot be moved the others are not tried") 
   Fixture fixture;
   auto plain = fixture.WindowOf(fixture.handle);
   const auto queue =
-      fixture.handle.store->catalog().FindQueue("orders", Soon());
+      fixture.handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   StuckLog log;
   RedeliveryPolicy policy;
@@ -501,7 +501,7 @@ TEST_CASE("where one expired message cannot be moved the others are not tried") 
     std::vector<HandOut> outs(16);
     const TakeResult result =
         window.Take(16, fixture.machine.clock.BootNs(), kLeaseNs, UINT64_MAX,
-                    outs.data(), Soon());
+                    outs.data(), InGoodTime());
     CHECK(result.count == 0);
     return OmsCode(result.failure);
   };
@@ -535,7 +535,7 @@ TEST_CASE("threads that receive, ack and nack settle each message once") {
   std::atomic<int> total{0};
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
-  const TimePoint deadline = Soon();
+  const TimePoint deadline = InGoodTime();
   for (int n = 0; n < kThreads; ++n) {
     threads.emplace_back([&, n] {
       GroupWindow& window = *windows[static_cast<size_t>(n)];
@@ -591,16 +591,16 @@ TEST_CASE("a message at durability disk waits for its flush") {
   std::array<HandOut, 4> outs;
 
   TakeResult result = window->Take(4, fixture.machine.clock.BootNs(), kLeaseNs,
-                                   before, outs.data(), Soon());
+                                   before, outs.data(), InGoodTime());
   CHECK(result.count == 1);
   CHECK(outs[0].offset == 0);
   CHECK(result.flush_to == before + 1);
   result = window->Take(4, fixture.machine.clock.BootNs(), kLeaseNs, before + 1,
-                        outs.data(), Soon());
+                        outs.data(), InGoodTime());
   CHECK(result.count == 1);
   CHECK(outs[0].offset == 1);
   CHECK(result.flush_to == 0);
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::group_window_test

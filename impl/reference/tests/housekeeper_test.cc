@@ -23,7 +23,7 @@
 #include "producer.h"
 #include "store.h"
 
-namespace openmessaging::reference::testing {
+namespace openmessaging::reference::testing::housekeeper_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -32,7 +32,7 @@ using std::chrono::steady_clock;
 // Waits until `done()`, at most as long as a test may.
 template <typename Condition>
 bool Until(Condition done) {
-  const auto deadline = Soon();
+  const auto deadline = InGoodTime();
   while (!done()) {
     if (steady_clock::now() >= deadline) return false;
     std::this_thread::yield();
@@ -54,7 +54,7 @@ struct House {
     options.create = create;
     options.housekeeper = housekeeper;
     auto opened = Store::Open(storage, &Environment::OfMachine(), options,
-                              Soon());
+                              InGoodTime());
     REQUIRE_MESSAGE(opened.ok(), opened.status().message());
     store = *std::move(opened);
     CreateQueue(*store, "orders", 4);
@@ -178,7 +178,7 @@ TEST_CASE("a flush returns when every earlier send has completed") {
     slow = false;
   });
 
-  const absl::Status flushed = house.producer->Flush(Soon());
+  const absl::Status flushed = house.producer->Flush(InGoodTime());
 
   CHECK_MESSAGE(flushed.ok(), flushed.message());
   CHECK(house.sends.endings().size() == 20);
@@ -214,7 +214,7 @@ TEST_CASE("closing a producer waits for its sends") {
   House house;
   house.SendMany(100);
 
-  CHECK(house.producer->Close(Soon()).ok());
+  CHECK(house.producer->Close(InGoodTime()).ok());
 
   const auto endings = house.sends.endings();
   REQUIRE(endings.size() == 100);
@@ -276,7 +276,7 @@ TEST_CASE("closing the store completes what is left") {
   House house;
   house.SendMany(50);
 
-  CHECK(house.store->Close(Soon()).ok());
+  CHECK(house.store->Close(InGoodTime()).ok());
 
   const auto endings = house.sends.endings();
   REQUIRE(endings.size() == 50);
@@ -354,4 +354,4 @@ TEST_CASE("segments that are settled go although nobody sends") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference::testing
+}  // namespace openmessaging::reference::testing::housekeeper_test

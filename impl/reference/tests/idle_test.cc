@@ -18,7 +18,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::idle_test {
 namespace {
 
 using std::chrono::microseconds;
@@ -147,4 +147,4 @@ TEST_CASE("a sleeping receiver wakes when another process sends") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::idle_test

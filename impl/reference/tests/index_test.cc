@@ -14,7 +14,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::index_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -272,4 +272,4 @@ TEST_CASE("a chain that was damaged ends a search all the same") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::index_test

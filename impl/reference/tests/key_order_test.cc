@@ -18,7 +18,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::key_order_test {
 namespace {
 
 const PullConsumerOptions kOrdered{.group = "billing", .ordered = true};
@@ -329,4 +329,4 @@ TEST_CASE_TEMPLATE("OMS-ORDER-006: four members keep the order of each key", Pla
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::key_order_test

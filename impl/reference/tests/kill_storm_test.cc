@@ -33,7 +33,7 @@
 #include "openmessaging/reference/check.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::kill_storm_test {
 namespace {
 
 using std::chrono::microseconds;
@@ -625,4 +625,4 @@ TEST_CASE("OMS-REF-012: a store killed and robbed of idx loses nothing") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::kill_storm_test

@@ -22,7 +22,7 @@
 #include "openmessaging/reference/check.h"
 #include "partition_log.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::large_bodies_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -148,7 +148,7 @@ TEST_CASE("the flush leader completes a body whose sender did not wait") {
   CHECK((CommitWord::Flags(pending[0].header.commit) & kPayloadPending) != 0);
 
   Log& log = house.handle.store->log();
-  CHECK(log.WaitDurable(log.committed(), Soon()).ok());
+  CHECK(log.WaitDurable(log.committed(), InGoodTime()).ok());
 
   const auto complete = MessagesOf(house.path());
   CHECK((CommitWord::Flags(complete[0].header.commit) & kPayloadPending) == 0);
@@ -198,7 +198,7 @@ TEST_CASE(
 // Writes a body as a sender does that dies before it appends.
 void WriteAndDie(Handle& handle, const std::string& body) {
   const auto written = handle.store->bodies().Write(body, true, UINT64_MAX,
-                                                    Soon());
+                                                    InGoodTime());
   REQUIRE(written.ok());
   handle.Kill();
 }
@@ -233,7 +233,7 @@ TEST_CASE("an open removes what the dead left, and nothing of the living") {
   SendOne(dying.store, Body(1));
   const auto named = house.Files();
   auto under_way = living.store->bodies().Write(Body(2), true, UINT64_MAX,
-                                                Soon());
+                                                InGoodTime());
   REQUIRE(under_way.ok());
   WriteAndDie(dying, Body(3));
   REQUIRE(house.Files().size() == 3);
@@ -438,7 +438,7 @@ TEST_CASE(
   StoreOpenOptions options;
   options.create = Options();
   auto store =
-      Store::Open(power.storage(), &machine.environment, options, Soon());
+      Store::Open(power.storage(), &machine.environment, options, InGoodTime());
   REQUIRE(store.ok());
   CreateQueue(**store, "orders");
   std::vector<std::string> sent;
@@ -463,7 +463,7 @@ TEST_CASE(
     after.Close();
     CHECK(Checked(copy.path()).findings.empty());
   }
-  CHECK((*store)->Close(Soon()).ok());
+  CHECK((*store)->Close(InGoodTime()).ok());
 }
 
 TEST_CASE("a body that cannot be flushed is not stored") {
@@ -478,7 +478,7 @@ TEST_CASE("a body that cannot be flushed is not stored") {
   });
   StoreOpenOptions options;
   options.create = Options();
-  auto store = Store::Open(storage, &machine.environment, options, Soon());
+  auto store = Store::Open(storage, &machine.environment, options, InGoodTime());
   REQUIRE(store.ok());
   CreateQueue(**store, "orders");
   const std::vector<Message> batch = {MakeMessage("small"),
@@ -500,15 +500,15 @@ TEST_CASE("a body that cannot be flushed is not stored") {
   SendOne(*store, Body(3), Durability::kProcess);
   broken = true;
   CHECK(OmsCode((*store)->log().WaitDurable((*store)->log().committed(),
-                                            Soon())) == Code::kStorageError);
+                                            InGoodTime())) == Code::kStorageError);
   CHECK((*store)->log().poisoned());
 }
 
 Cursor& CursorOf(Store& store, std::string_view group) {
-  const auto queue = store.catalog().FindQueue("orders", Soon());
+  const auto queue = store.catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   const auto found = store.catalog().OpenGroup(
-      *queue, group, StartPosition::kEarliest, Soon());
+      *queue, group, StartPosition::kEarliest, InGoodTime());
   REQUIRE(found.ok());
   return *(*found)->state->cursor(0);
 }
@@ -523,7 +523,7 @@ void CreateWithDead(Store& store) {
   for (const char* const name : {"dead", "orders"}) {
     QueueOptions options;
     if (std::string_view(name) == "orders") options.dead_letter_queue = "dead";
-    const auto status = store.catalog().CreateQueue(name, options, Soon());
+    const auto status = store.catalog().CreateQueue(name, options, InGoodTime());
     REQUIRE_MESSAGE(status.ok(), status.message());
   }
 }
@@ -673,7 +673,7 @@ TEST_CASE("a last delivery whose segment is lost is told once, and settled") {
   QueueOptions options;
   options.dead_letter_queue = "dead";
   options.max_deliveries = 1;
-  REQUIRE(handle.store->catalog().CreateQueue("orders", options, Soon()).ok());
+  REQUIRE(handle.store->catalog().CreateQueue("orders", options, InGoodTime()).ok());
   Member dying(handle.store, "g");
   uint64_t sent = 0;
   while (handle.store->control().header().append.current.Load() < 2) {
@@ -768,8 +768,8 @@ TEST_CASE("a body that is held stays mapped when its file is gone") {
     options.group = "other";
     ReferenceConsumer consumer(house.handle.store, options, ConsumerSettings{},
                                nullptr);
-    REQUIRE(consumer.Bind("orders", {}, Soon()).ok());
-    REQUIRE(consumer.Receive(1, Soon(), sink).ok());
+    REQUIRE(consumer.Bind("orders", {}, InGoodTime()).ok());
+    REQUIRE(consumer.Receive(1, InGoodTime(), sink).ok());
     REQUIRE(sink.messages.size() == 1);
     held = sink.messages[0];
     struct Results final : driver::SettleCompletion {
@@ -778,13 +778,13 @@ TEST_CASE("a body that is held stays mapped when its file is gone") {
     } results;
     const driver::Settlement ack{sink.receipts[0], driver::Verb::kAck, {}};
     driver::CallContext context;
-    context.deadline = Soon();
+    context.deadline = InGoodTime();
     consumer.Settle({&ack, 1}, context, results);
-    CHECK(consumer.Close(Soon()).ok());
+    CHECK(consumer.Close(InGoodTime()).ok());
   }
   const std::string file = house.path() + "/" + *house.Files().begin();
   CHECK(house.handle.store->catalog()
-            .DeleteQueue("orders", Soon())
+            .DeleteQueue("orders", InGoodTime())
             .ok());
   CreateQueue(*house.handle.store, "orders");
   Member member(house.handle.store, "g");
@@ -910,12 +910,12 @@ TEST_CASE("on a full disk a large body is refused and leaves nothing") {
   auto storage = std::make_shared<FaultyStorage>(directory.path());
   StoreOpenOptions options;
   options.create = Options();
-  auto store = Store::Open(storage, &machine.environment, options, Soon());
+  auto store = Store::Open(storage, &machine.environment, options, InGoodTime());
   REQUIRE(store.ok());
   CreateQueue(**store, "orders");
   Handle dying = OpenStore(directory.path(), machine, Options());
   const auto leftover =
-      dying.store->bodies().Write(Body(0, 50'000), false, UINT64_MAX, Soon());
+      dying.store->bodies().Write(Body(0, 50'000), false, UINT64_MAX, InGoodTime());
   REQUIRE(leftover.ok());
   const std::string left = directory.path() + "/" + BodyName(*leftover);
   storage->set_room(storage->used() + 100'000);
@@ -940,7 +940,7 @@ TEST_CASE("on a full disk a large body is refused and leaves nothing") {
   CHECK(send(60'000).ok());
   CHECK(send(100).ok());
   member.Close();
-  CHECK((*store)->Close(Soon()).ok());
+  CHECK((*store)->Close(InGoodTime()).ok());
   CHECK(Checked(directory.path()).findings.empty());
 }
 
@@ -968,7 +968,7 @@ TEST_CASE("a store in memory has large bodies as well") {
   options.create = Options();
   options.create.max_bytes = 100'000;
   auto storage = OpenMemory("large bodies");
-  auto store = Store::Open(storage, &machine.environment, options, Soon());
+  auto store = Store::Open(storage, &machine.environment, options, InGoodTime());
   REQUIRE(store.ok());
   CreateWithDead(**store);
   Member member(*store, "g");
@@ -995,4 +995,4 @@ TEST_CASE("a store in memory has large bodies as well") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::large_bodies_test

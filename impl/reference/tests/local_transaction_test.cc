@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::local_transaction_test {
 namespace {
 
 using Bodies = std::vector<std::string>;
@@ -601,4 +601,4 @@ TEST_CASE_TEMPLATE("OMS-TX-009: a full store takes none of it", Place,
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::local_transaction_test

@@ -14,7 +14,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::members_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -196,7 +196,7 @@ TEST_CASE("OMS-GRP-008: everybody who listens alone gets everything") {
 
 // How many groups the catalog has, dead members of their own included.
 size_t GroupsOf(Store& store) {
-  const auto groups = store.catalog().Groups(Soon());
+  const auto groups = store.catalog().Groups(InGoodTime());
   REQUIRE(groups.ok());
   return groups->size();
 }
@@ -291,7 +291,7 @@ TEST_CASE("a receiver tells of a stopped process, and not of a busy one") {
   driver::ConsumerOptions options;
   options.group = "billing";
   ReferenceConsumer consumer(fixture.handle.store, options, {}, nullptr);
-  REQUIRE(consumer.Bind("orders", {}, Soon()).ok());
+  REQUIRE(consumer.Bind("orders", {}, InGoodTime()).ok());
   SendOne(fixture.handle.store, "x");
   struct Sink final : driver::DeliverySink {
     void Deliver(Message, const Receipt&) override { ++count; }
@@ -300,7 +300,7 @@ TEST_CASE("a receiver tells of a stopped process, and not of a busy one") {
   SlotLock catalog(&peer.store->control().header().catalog.lock,
                    &peer.store->liveness(),
                    fixture.machine.environment.waiting);
-  REQUIRE(catalog.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(catalog.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
 
   const auto now = std::chrono::steady_clock::now();
   CHECK(consumer.Receive(1, now, sink).ok());
@@ -311,12 +311,12 @@ TEST_CASE("a receiver tells of a stopped process, and not of a busy one") {
   CHECK(sink.count == 0);
   catalog.Release();
 
-  CHECK(consumer.Receive(1, Soon(), sink).ok());
+  CHECK(consumer.Receive(1, InGoodTime(), sink).ok());
   CHECK(sink.count == 1);
-  REQUIRE(catalog.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(catalog.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
   CHECK(consumer.Receive(1, now, sink).ok());
   catalog.Release();
-  CHECK(consumer.Close(Soon()).ok());
+  CHECK(consumer.Close(InGoodTime()).ok());
 }
 
 TEST_CASE("OMS-REF-015: with ack.sync no power loss takes an ack back") {
@@ -350,4 +350,4 @@ TEST_CASE("OMS-REF-015: with ack.sync no power loss takes an ack back") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::members_test

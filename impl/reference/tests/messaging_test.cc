@@ -18,7 +18,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::messaging_test {
 namespace {
 
 milliseconds WallNow() {
@@ -891,4 +891,4 @@ TEST_CASE("OMS-MAP-007: a memory store is its name") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::messaging_test

@@ -19,7 +19,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::namespaces_test {
 namespace {
 
 using Names = std::vector<std::string>;
@@ -491,4 +491,4 @@ TEST_CASE_TEMPLATE("OMS-NS-002: no queue is left without its namespace", Place,
   CHECK(kept + went == 50);
 }
 
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::namespaces_test

@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::poison_test {
 namespace {
 
 constexpr int32_t kMaxDeliveries = 4;
@@ -177,4 +177,4 @@ TEST_CASE("killed in the middle of a move a message is in one place") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::poison_test

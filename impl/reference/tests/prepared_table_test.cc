@@ -13,7 +13,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::prepared_table_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -274,4 +274,4 @@ TEST_CASE("an image of a table round trips in the same boot and in another") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::prepared_table_test

@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::priority_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -642,4 +642,4 @@ TEST_CASE("OMS-PRIO-001: who is killed takes no priority along") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::priority_test

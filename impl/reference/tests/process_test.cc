@@ -30,7 +30,7 @@
 #include "openmessaging/reference/check.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::process_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -633,4 +633,4 @@ TEST_CASE("a segment that was cut short is found and its messages are there") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::process_test

@@ -9,7 +9,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::queue_options_test {
 namespace {
 
 QueueOptions Unusual() {
@@ -156,4 +156,4 @@ TEST_CASE_TEMPLATE("OMS-SET-017: a plain nack waits as long as its queue says",
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::queue_options_test

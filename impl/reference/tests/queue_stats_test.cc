@@ -15,7 +15,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::queue_stats_test {
 namespace {
 
 constexpr int kWindow = 16;
@@ -211,4 +211,4 @@ TEST_CASE("OMS-STAT-002: asking disturbs nobody who sends and settles") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::queue_stats_test

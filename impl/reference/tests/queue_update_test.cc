@@ -13,7 +13,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::queue_update_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -359,4 +359,4 @@ TEST_CASE_TEMPLATE("OMS-RES-009: a queue is used while it is changed", Place,
   CHECK(NothingComes(letters));
 }
 
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::queue_update_test

@@ -16,7 +16,7 @@
 #include "engine_fixture.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::recovery_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -294,7 +294,7 @@ TEST_CASE(
     const bool made = std::filesystem::exists(path + "/STORE");
     if (made) CHECK(IsSound(path));
     Handle handle = OpenStore(path, machine);
-    const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+    const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
     if (!queue.ok()) {
       CHECK(snapshot.acknowledged < 0);
       continue;
@@ -413,7 +413,7 @@ TEST_CASE(
     }
     for (int made = 0; made <= round; ++made) {
       CHECK(handle.store->catalog()
-                .FindQueue("more-" + std::to_string(made), Soon())
+                .FindQueue("more-" + std::to_string(made), InGoodTime())
                 .ok());
     }
     if (round % 4 == 3) {
@@ -440,17 +440,17 @@ TEST_CASE("queue ids are not used again after a deletion and a recovery") {
   CreateQueue(*handle.store, "orders");
   SendOne(handle.store, "of the first queue");
   const uint32_t first =
-      (*handle.store->catalog().FindQueue("orders", Soon()))->id;
-  REQUIRE(handle.store->catalog().DeleteQueue("orders", Soon()).ok());
+      (*handle.store->catalog().FindQueue("orders", InGoodTime()))->id;
+  REQUIRE(handle.store->catalog().DeleteQueue("orders", InGoodTime()).ok());
   handle.Kill();
 
   std::filesystem::remove(directory.path() + "/ctl");
   handle = OpenStore(directory.path(), machine);
-  CHECK(OmsCode(handle.store->catalog().FindQueue("orders", Soon()).status()) ==
+  CHECK(OmsCode(handle.store->catalog().FindQueue("orders", InGoodTime()).status()) ==
         Code::kQueueNotFound);
   CreateQueue(*handle.store, "orders");
 
-  CHECK((*handle.store->catalog().FindQueue("orders", Soon()))->id > first);
+  CHECK((*handle.store->catalog().FindQueue("orders", InGoodTime()))->id > first);
   CHECK(AllStored(handle.store).empty());
   CHECK(SendOne(handle.store, "of the second").offset == 0);
   handle.Close();
@@ -532,4 +532,4 @@ TEST_CASE("OMS-REF-006: a torn message takes what was logged behind it along") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::recovery_test

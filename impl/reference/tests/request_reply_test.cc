@@ -15,7 +15,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::request_reply_test {
 namespace {
 
 constexpr std::string_view kQueue = "prices";
@@ -170,4 +170,4 @@ TEST_CASE("OMS-REQ-008: what a killed requester left is told and removed") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::request_reply_test

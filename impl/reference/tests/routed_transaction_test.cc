@@ -10,7 +10,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::routed_transaction_test {
 namespace {
 
 using Bodies = std::vector<std::string>;
@@ -140,4 +140,4 @@ TEST_CASE("OMS-TX-009, OMS-ROUTE-002: copies of a transaction stay") {
   CheckSound(place.path());
 }
 
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::routed_transaction_test

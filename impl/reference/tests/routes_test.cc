@@ -17,7 +17,7 @@
 #include "openmessaging/reference/check.h"
 #include "routes.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::routes_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -26,7 +26,7 @@ constexpr std::string_view kQueues[] = {"orders", "copies", "more"};
 
 void Lead(Store& store, std::string_view source, std::string_view target) {
   const absl::Status made = store.catalog().CreateRoute(
-      {std::string(source), std::string(target), {}}, Soon());
+      {std::string(source), std::string(target), {}}, InGoodTime());
   REQUIRE_MESSAGE(made.ok(), made.message());
 }
 
@@ -81,7 +81,7 @@ TEST_CASE("an heir brings a message and its copies in or none of them") {
     const uint64_t end = store.log().committed();
     Unfinish(store, begin, end);
     for (const std::string_view queue : kQueues) {
-      const auto found = store.catalog().FindQueue(queue, Soon());
+      const auto found = store.catalog().FindQueue(queue, InGoodTime());
       REQUIRE(found.ok());
       (*found)->state->partition(0)->next_offset.Store(1);
     }
@@ -137,7 +137,7 @@ TEST_CASE("an heir makes a route that is in the log") {
     SendOne(heir.store, "after");
 
     CHECK(In(heir.store, "copies") == std::vector<std::string>{"after"});
-    const auto routes = heir.store->catalog().ListRoutes("", Soon());
+    const auto routes = heir.store->catalog().ListRoutes("", InGoodTime());
     REQUIRE(routes.ok());
     CHECK(routes->size() == 1);
     heir.Close();
@@ -245,4 +245,4 @@ TEST_CASE("a unit that has no room stores neither message nor copies") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::routes_test

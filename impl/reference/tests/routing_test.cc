@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::routing_test {
 namespace {
 
 using Texts = std::vector<std::string>;
@@ -678,4 +678,4 @@ TEST_CASE_TEMPLATE("OMS-ROUTE-002: receivers of copies are woken", Place,
   }
 }
 
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::routing_test

@@ -15,7 +15,7 @@
 #include "engine_fixture.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::scanner_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -400,4 +400,4 @@ TEST_CASE("a flush fills in what is pending, and a copy then has it") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::scanner_test

@@ -16,7 +16,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::seek_kill_test {
 namespace {
 
 constexpr int kMessages = 300;
@@ -99,4 +99,4 @@ TEST_CASE("OMS-GRP-002: a group that was moved stays there whoever is killed") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::seek_kill_test

@@ -20,14 +20,14 @@
 #include "engine_fixture.h"
 #include "group_control.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::seek_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
 
 absl::Status Seek(const Handle& handle, int64_t offset) {
   return ReferenceGroupControl(handle.store)
-      .Seek("orders", "billing", 0, offset, Soon());
+      .Seek("orders", "billing", 0, offset, InGoodTime());
 }
 
 void Send(const Handle& handle, int count) {
@@ -37,17 +37,17 @@ void Send(const Handle& handle, int count) {
 }
 
 Cursor& CursorOf(const Handle& handle) {
-  const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   const auto group = handle.store->catalog().OpenGroup(
-      *queue, "billing", StartPosition::kEarliest, Soon());
+      *queue, "billing", StartPosition::kEarliest, InGoodTime());
   REQUIRE(group.ok());
   return *(*group)->state->cursor(0);
 }
 
 void Flush(const Handle& handle) {
   REQUIRE(handle.store->log()
-              .WaitDurable(handle.store->log().committed(), Soon())
+              .WaitDurable(handle.store->log().committed(), InGoodTime())
               .ok());
 }
 
@@ -164,7 +164,7 @@ TEST_CASE("an image of before a seek that comes late does not undo it") {
   record.queue_partition = QueuePartition(1, 0);
   record.offset = 1;
   record.pieces[2] = body.bytes();
-  handle.store->log().AppendAll({&record, 1}, 0, Soon());
+  handle.store->log().AppendAll({&record, 1}, 0, InGoodTime());
   REQUIRE(record.status.ok());
   Flush(handle);
 
@@ -287,7 +287,7 @@ TEST_CASE("OMS-GRP-002: what was retired does not come back") {
   }
   Flush(handle);
   handle.store->Retire();
-  const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   const auto first = static_cast<int64_t>(
       (*queue)->state->partition(0)->first_offset.Load());
@@ -409,4 +409,4 @@ TEST_CASE("settlers and members go on while a group is moved about") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::seek_test

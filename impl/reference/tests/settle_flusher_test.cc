@@ -17,7 +17,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::settle_flusher_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -98,18 +98,18 @@ TEST_CASE("OMS-REF-015: with ack.sync a caller that does not wait is told") {
       std::vector<Receipt> receipts{};
     } sink;
     ReferenceConsumer consumer(handle.store, options, settings, nullptr);
-    REQUIRE(consumer.Bind("orders", {}, Soon()).ok());
+    REQUIRE(consumer.Bind("orders", {}, InGoodTime()).ok());
     for (int n = 0; n < 8; ++n) SendOne(handle.store, "x");
     REQUIRE(consumer.Receive(8, std::chrono::steady_clock::now(), sink).ok());
     REQUIRE(sink.receipts.size() == 8);
     driver::CallContext context;
-    context.deadline = Soon();
+    context.deadline = InGoodTime();
     context.caller_waits = false;
     for (const Receipt& receipt : sink.receipts) {
       const driver::Settlement settlement{receipt, driver::Verb::kAck, {}};
       consumer.Settle({&settlement, 1}, context, counts);
     }
-    CHECK(consumer.Close(Soon()).ok());
+    CHECK(consumer.Close(InGoodTime()).ok());
   }
 
   CHECK(counts.settled == 8);
@@ -147,4 +147,4 @@ TEST_CASE("the child of a fork lets go of a thread that it does not have") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::settle_flusher_test

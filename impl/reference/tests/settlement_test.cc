@@ -15,7 +15,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::settlement_test {
 namespace {
 
 // Receives one message that a test has seen before, with its count.
@@ -519,4 +519,4 @@ TEST_CASE_TEMPLATE("OMS-SET-015: unbind gives back uncounted what nobody saw",
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::settlement_test

@@ -15,7 +15,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::slot_lock_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -102,7 +102,7 @@ TEST_CASE("a living owner is waited for until the deadline, and not robbed") {
   auto other = processes.Start(1, 1);
   SlotLock held = processes.LockOf(holder);
   SlotLock wanted = processes.LockOf(other);
-  REQUIRE(held.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(held.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
 
   CHECK(wanted.TryAcquire() == SlotLock::Result::kTimeout);
   const auto begin = steady_clock::now();
@@ -122,7 +122,7 @@ TEST_CASE("threads of one process exclude each other as well") {
   auto process = processes.Start(0, 1);
   SlotLock one = processes.LockOf(process);
   SlotLock two = processes.LockOf(process);
-  REQUIRE(one.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(one.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
 
   CHECK(two.TryAcquire() == SlotLock::Result::kTimeout);
   CHECK(two.Acquire(In(milliseconds(20))) == SlotLock::Result::kTimeout);
@@ -133,7 +133,7 @@ TEST_CASE("a dead owner is found also by who has no time to wait") {
   Processes processes;
   auto dead = processes.Start(0, 1);
   auto heir = processes.Start(1, 1);
-  REQUIRE(processes.LockOf(dead).Acquire(Soon()) ==
+  REQUIRE(processes.LockOf(dead).Acquire(InGoodTime()) ==
           SlotLock::Result::kAcquired);
   dead.Die();
 
@@ -145,13 +145,13 @@ TEST_CASE("the lock of a dead owner is inherited once") {
   Processes processes;
   auto dead = processes.Start(0, 1);
   auto heir = processes.Start(1, 1);
-  REQUIRE(processes.LockOf(dead).Acquire(Soon()) ==
+  REQUIRE(processes.LockOf(dead).Acquire(InGoodTime()) ==
           SlotLock::Result::kAcquired);
   dead.Die();
   SlotLock lock = processes.LockOf(heir);
 
   SUBCASE("by a wait") {
-    CHECK(lock.Acquire(Soon()) == SlotLock::Result::kInherited);
+    CHECK(lock.Acquire(InGoodTime()) == SlotLock::Result::kInherited);
   }
   SUBCASE("by a try") {
     CHECK(lock.TryAcquire() == SlotLock::Result::kInherited);
@@ -159,7 +159,7 @@ TEST_CASE("the lock of a dead owner is inherited once") {
 
   CHECK(Owner::FromWord(processes.word.owner.Load()) == heir.owner());
   lock.Release();
-  CHECK(lock.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  CHECK(lock.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
   lock.Release();
 }
 
@@ -168,7 +168,7 @@ TEST_CASE(
   Processes processes;
   auto dead = processes.Start(0, 1);
   auto heir = processes.Start(1, 1);
-  REQUIRE(processes.LockOf(dead).Acquire(Soon()) ==
+  REQUIRE(processes.LockOf(dead).Acquire(InGoodTime()) ==
           SlotLock::Result::kAcquired);
   dead.Die();
 
@@ -176,12 +176,12 @@ TEST_CASE(
     auto next = processes.Start(0, 2);
     CHECK(!heir.liveness->IsAlive(Owner(0, 1)));
     CHECK(heir.liveness->IsAlive(next.owner()));
-    CHECK(processes.LockOf(heir).Acquire(Soon()) ==
+    CHECK(processes.LockOf(heir).Acquire(InGoodTime()) ==
           SlotLock::Result::kInherited);
   }
   SUBCASE("by the next life itself") {
     auto next = processes.Start(0, 2);
-    CHECK(processes.LockOf(next).Acquire(Soon()) ==
+    CHECK(processes.LockOf(next).Acquire(InGoodTime()) ==
           SlotLock::Result::kInherited);
   }
 }
@@ -193,7 +193,7 @@ TEST_CASE("of several waiters one inherits and the others wait for it") {
   for (uint32_t slot = 1; slot < 5; ++slot) {
     heirs.push_back(processes.Start(slot, 1));
   }
-  REQUIRE(processes.LockOf(dying).Acquire(Soon()) ==
+  REQUIRE(processes.LockOf(dying).Acquire(InGoodTime()) ==
           SlotLock::Result::kAcquired);
   std::atomic<int> inherited{0};
   std::atomic<int> acquired{0};
@@ -202,7 +202,7 @@ TEST_CASE("of several waiters one inherits and the others wait for it") {
   for (const auto& heir : heirs) {
     threads.emplace_back([&] {
       SlotLock lock = processes.LockOf(heir);
-      const auto result = lock.Acquire(Soon());
+      const auto result = lock.Acquire(InGoodTime());
       if (result == SlotLock::Result::kInherited) ++inherited;
       if (result == SlotLock::Result::kAcquired) ++acquired;
       if (result == SlotLock::Result::kTimeout) return;
@@ -240,7 +240,7 @@ TEST_CASE("a release wakes whoever sleeps") {
   auto holder = processes.Start(0, 1);
   auto other = processes.Start(1, 1);
   SlotLock held(&processes.word, holder.liveness.get(), &forgetful);
-  REQUIRE(held.Acquire(Soon()) == SlotLock::Result::kAcquired);
+  REQUIRE(held.Acquire(InGoodTime()) == SlotLock::Result::kAcquired);
   std::vector<std::thread> threads;
   std::atomic<int> acquired{0};
   const auto begin = steady_clock::now();
@@ -263,4 +263,4 @@ TEST_CASE("a release wakes whoever sleeps") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::slot_lock_test

@@ -22,7 +22,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::storage_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -328,4 +328,4 @@ TEST_CASE("a full disk fails a growth with 1502 and takes it back") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::storage_test

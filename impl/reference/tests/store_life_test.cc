@@ -18,7 +18,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::store_life_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -457,4 +457,4 @@ TEST_CASE_TEMPLATE("OMS-MAP-008: a hundred lives leave no thread and no file ope
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::store_life_test

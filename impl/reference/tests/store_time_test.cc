@@ -12,7 +12,7 @@
 #include "doctest/doctest.h"
 #include "engine_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::store_time_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -64,7 +64,7 @@ TEST_CASE("settled messages stay for the retention time of their queue") {
   Handle handle = OpenStore(directory.path(), machine);
   QueueOptions options;
   options.retention = std::chrono::seconds(60);
-  REQUIRE(handle.store->catalog().CreateQueue("orders", options, Soon()).ok());
+  REQUIRE(handle.store->catalog().CreateQueue("orders", options, InGoodTime()).ok());
   size_t settled = 0;
   {
     Member member(handle.store, "billing");
@@ -95,4 +95,4 @@ TEST_CASE("settled messages stay for the retention time of their queue") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::store_time_test

@@ -20,7 +20,7 @@
 #include "openmessaging/openmessaging.h"
 #include "openmessaging/status.h"
 
-namespace openmessaging::reference::testing {
+namespace openmessaging::reference::testing::stream_source_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -50,15 +50,15 @@ struct Stream {
   }
   std::unique_ptr<driver::StreamReader> Open(int64_t offset,
                                              int32_t partition = 0) const {
-    auto reader = Source().Open("orders", partition, offset, Soon());
+    auto reader = Source().Open("orders", partition, offset, InGoodTime());
     REQUIRE_MESSAGE(reader.ok(), reader.status().message());
     return *std::move(reader);
   }
   driver::StreamSource::Range Range() const {
-    return Source().RangeOf("orders", 0, Soon()).value();
+    return Source().RangeOf("orders", 0, InGoodTime()).value();
   }
   int64_t OffsetAt(int64_t ms) const {
-    return Source().OffsetAt("orders", 0, milliseconds(ms), Soon()).value();
+    return Source().OffsetAt("orders", 0, milliseconds(ms), InGoodTime()).value();
   }
   void SendNumbers(int first, int last, std::string_view padding = {}) const {
     for (int n = first; n <= last; ++n) {
@@ -99,7 +99,7 @@ TEST_CASE("a reader begins where it is told and reads on from there") {
     CHECK(message.delivery_count() == 1);
   }
 
-  CHECK(reader->Seek(98, Soon()).ok());
+  CHECK(reader->Seek(98, InGoodTime()).ok());
   Read again;
   CHECK(ReadNow(*reader, again).ok());
   CHECK(again.offsets() == Numbers(98, 99));
@@ -126,12 +126,12 @@ TEST_CASE("each partition is a stream of its own") {
     }
   }
 
-  CHECK(stream.Source().PartitionsOf("orders", Soon()).value() == 3);
+  CHECK(stream.Source().PartitionsOf("orders", InGoodTime()).value() == 3);
   for (int32_t p = 0; p < 3; ++p) {
     Read read;
     CHECK(ReadNow(*stream.Open(0, p), read).ok());
     CHECK(read.offsets() == Numbers(0, p));
-    CHECK(stream.Source().RangeOf("orders", p, Soon()).value().end == p + 1);
+    CHECK(stream.Source().RangeOf("orders", p, InGoodTime()).value().end == p + 1);
   }
 }
 
@@ -139,14 +139,14 @@ TEST_CASE("what does not exist is told apart") {
   const Stream stream;
   auto source = stream.Source();
 
-  CHECK(OmsCode(source.PartitionsOf("nowhere", Soon()).status()) ==
+  CHECK(OmsCode(source.PartitionsOf("nowhere", InGoodTime()).status()) ==
         Code::kQueueNotFound);
-  CHECK(OmsCode(source.RangeOf("nowhere", 0, Soon()).status()) ==
+  CHECK(OmsCode(source.RangeOf("nowhere", 0, InGoodTime()).status()) ==
         Code::kQueueNotFound);
   for (const int32_t partition : {-1, 1, INT32_MAX}) {
-    CHECK(OmsCode(source.RangeOf("orders", partition, Soon()).status()) ==
+    CHECK(OmsCode(source.RangeOf("orders", partition, InGoodTime()).status()) ==
           Code::kBadParameter);
-    CHECK(OmsCode(source.Open("orders", partition, 0, Soon()).status()) ==
+    CHECK(OmsCode(source.Open("orders", partition, 0, InGoodTime()).status()) ==
           Code::kBadParameter);
   }
 }
@@ -223,7 +223,7 @@ TEST_CASE("a reader waits for what comes") {
   });
   Read read;
 
-  const absl::Status status = reader->Read(10, Soon(), read);
+  const absl::Status status = reader->Read(10, InGoodTime(), read);
 
   CHECK_MESSAGE(status.ok(), status.message());
   CHECK(read.offsets() == Numbers(0, 0));
@@ -263,13 +263,13 @@ TEST_CASE("an interrupt ends the read in progress or else the next one") {
   Read read;
 
   reader->Interrupt();
-  CHECK(reader->Read(10, Soon(), read).ok());
+  CHECK(reader->Read(10, InGoodTime(), read).ok());
   std::thread other([&] {
     std::this_thread::sleep_for(milliseconds(20));
     reader->Interrupt();
   });
   const auto before = steady_clock::now();
-  CHECK(reader->Read(10, Soon(), read).ok());
+  CHECK(reader->Read(10, InGoodTime(), read).ok());
   other.join();
 
   CHECK(steady_clock::now() - before < std::chrono::seconds(10));
@@ -291,7 +291,7 @@ TEST_CASE("a message at durability disk is read when it is durable") {
   options.housekeeper = true;
   AsyncSends sends;
   const auto store =
-      Store::Open(storage, &Environment::OfMachine(), options, Soon()).value();
+      Store::Open(storage, &Environment::OfMachine(), options, InGoodTime()).value();
   CreateQueue(*store, "orders");
   ReferenceProducer producer(store, false);
   door.Shut();
@@ -299,7 +299,7 @@ TEST_CASE("a message at durability disk is read when it is durable") {
   door.AwaitHeld();
   SendOne(store, "second", Durability::kProcess);
   ReferenceStreamSource source(store, false);
-  const auto reader = source.Open("orders", 0, 0, Soon()).value();
+  const auto reader = source.Open("orders", 0, 0, InGoodTime()).value();
   Read read;
 
   CHECK(reader->Read(10, steady_clock::now() + milliseconds(30), read).ok());
@@ -308,11 +308,11 @@ TEST_CASE("a message at durability disk is read when it is durable") {
   door.Open();
 
   while (read.messages.size() < 2) {
-    const absl::Status status = reader->Read(10, Soon(), read);
+    const absl::Status status = reader->Read(10, InGoodTime(), read);
     REQUIRE_MESSAGE(status.ok(), status.message());
   }
   CHECK(read.offsets() == Numbers(0, 1));
-  CHECK(store->Close(Soon()).ok());
+  CHECK(store->Close(InGoodTime()).ok());
 }
 
 TEST_CASE("a damaged message is told once and skipped") {
@@ -342,11 +342,11 @@ TEST_CASE("the streams of a queue end with it, and all with the store") {
   const auto reader = stream.Open(0);
   Read read;
 
-  CHECK(stream.handle.store->catalog().DeleteQueue("orders", Soon()).ok());
+  CHECK(stream.handle.store->catalog().DeleteQueue("orders", InGoodTime()).ok());
   CHECK(OmsCode(ReadNow(*reader, read)) == Code::kQueueNotFound);
-  CHECK(stream.handle.store->Close(Soon()).ok());
+  CHECK(stream.handle.store->Close(InGoodTime()).ok());
   CHECK(OmsCode(ReadNow(*reader, read)) == Code::kClosed);
-  CHECK(OmsCode(stream.Source().PartitionsOf("orders", Soon()).status()) ==
+  CHECK(OmsCode(stream.Source().PartitionsOf("orders", InGoodTime()).status()) ==
         Code::kClosed);
 }
 
@@ -359,17 +359,17 @@ TEST_CASE("both drivers declare streams and have them") {
     REQUIRE(parsed.ok());
     const auto driver = driver::Registry::Default().Find(parsed->driver());
     REQUIRE(driver.ok());
-    const auto connection = (*driver)->Connect(*parsed, Attributes(), Soon());
+    const auto connection = (*driver)->Connect(*parsed, Attributes(), InGoodTime());
     REQUIRE(connection.ok());
 
-    const auto all = (*connection)->CapabilitiesOf("orders", Soon());
+    const auto all = (*connection)->CapabilitiesOf("orders", InGoodTime());
     REQUIRE(all.ok());
     CHECK(all->Of(Capability::kStream) == Support::kNative);
     CHECK(driver::QueryInterface<driver::StreamSource>(**connection) !=
           nullptr);
-    CHECK((*connection)->Close(Soon()).ok());
+    CHECK((*connection)->Close(InGoodTime()).ok());
   }
 }
 
 }  // namespace
-}  // namespace openmessaging::reference::testing
+}  // namespace openmessaging::reference::testing::stream_source_test

@@ -25,7 +25,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::transaction_kill_test {
 namespace {
 
 // Moves up to `max` messages in one transaction. Returns: how many.
@@ -293,4 +293,4 @@ TEST_CASE("OMS-TX-009: a commit that is killed at any instruction is whole") {
 #endif
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::transaction_kill_test

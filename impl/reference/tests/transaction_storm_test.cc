@@ -20,7 +20,7 @@
 #include "store_fixture.h"
 #include "storm.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::transaction_storm_test {
 namespace {
 
 constexpr char kQueue[] = "bills";
@@ -210,4 +210,4 @@ TEST_CASE("OMS-TX-012: the log alone tells what was decided") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::transaction_storm_test

@@ -18,7 +18,7 @@
 #include "openmessaging/openmessaging.h"
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::transaction_test {
 namespace {
 
 constexpr const char* kQueue = "orders";
@@ -413,4 +413,4 @@ TEST_CASE("a queue that is deleted takes what is prepared along") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::transaction_test

@@ -21,7 +21,7 @@
 #include "openmessaging/reference/check.h"
 #include "settled_record.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::transaction_unit_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -36,7 +36,7 @@ absl::Status Commit(const std::shared_ptr<Store>& store, const Member& member,
   std::vector<Message> sends;
   for (const std::string& body : bodies) sends.emplace_back("bills", body);
   driver::CallContext context;
-  context.deadline = Soon();
+  context.deadline = InGoodTime();
   ReferenceLocalTransactions transactions(store, false, false);
   return transactions.CommitLocal(sends, settlements, context).status();
 }
@@ -156,9 +156,9 @@ TEST_CASE("OMS-TX-009: a power loss takes any sectors of a transaction") {
 }
 
 Cursor& CursorOf(const Handle& handle, std::string_view group) {
-  const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
-  const auto found = handle.store->catalog().FindGroup(**queue, group, Soon());
+  const auto found = handle.store->catalog().FindGroup(**queue, group, InGoodTime());
   REQUIRE(found.ok());
   return *(*found)->state->cursor(0);
 }
@@ -192,7 +192,7 @@ TEST_CASE("OMS-TX-009: a commit that died at any step is done or undone") {
       const CursorWords words(&control, &cursor);
       const uint64_t leased[] = {words.InWindow(1).Load().bits(),
                                  words.InWindow(2).Load().bits()};
-      const auto bills = dying.store->catalog().FindQueue("bills", Soon());
+      const auto bills = dying.store->catalog().FindQueue("bills", InGoodTime());
       REQUIRE(bills.ok());
       PartitionState& out = *(*bills)->state->partition(0);
       const uint64_t next = out.next_offset.Load();
@@ -361,10 +361,10 @@ TEST_CASE("OMS-GRP-002: a group that was moved knows no transaction before") {
   Member member(handle.store, "billing");
   REQUIRE(member.Take().size() == 3);
   REQUIRE(Commit(handle.store, member, {0}, {"a"}).ok());
-  const auto queue = handle.store->catalog().FindQueue("orders", Soon());
+  const auto queue = handle.store->catalog().FindQueue("orders", InGoodTime());
   REQUIRE(queue.ok());
   ReferenceGroupControl groups(handle.store);
-  REQUIRE(groups.Seek("orders", "billing", 0, 0, Soon()).ok());
+  REQUIRE(groups.Seek("orders", "billing", 0, 0, InGoodTime()).ok());
 
   CHECK(OmsCode(Commit(handle.store, member, {1}, {"b"})) ==
         Code::kReceiptExpired);
@@ -399,4 +399,4 @@ TEST_CASE("OMS-TX-009: a record that is cut names only what it holds") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::transaction_unit_test

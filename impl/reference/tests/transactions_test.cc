@@ -22,7 +22,7 @@
 #include "openmessaging/reference/check.h"
 #include "transaction_source.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::transactions_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -35,7 +35,7 @@ absl::StatusOr<std::string> TryPrepare(
     milliseconds check_after = milliseconds(10), int32_t max_checks = 15) {
   ReferenceTransactionSource source(handle.store, false);
   driver::CallContext context;
-  context.deadline = Soon();
+  context.deadline = InGoodTime();
   const auto prepared =
       source.Prepare(message, {kGroup, check_after, max_checks}, context);
   if (!prepared.ok()) return prepared.status();
@@ -54,11 +54,11 @@ std::string Prepare(const Handle& handle, std::string_view body,
 
 absl::Status Commit(const Handle& handle, const std::string& id) {
   return handle.store->transactions().Resolve(id, PreparedState::kCommitted,
-                                              Soon());
+                                              InGoodTime());
 }
 absl::Status Rollback(const Handle& handle, const std::string& id) {
   return handle.store->transactions().Resolve(id, PreparedState::kRolledBack,
-                                              Soon());
+                                              InGoodTime());
 }
 
 // Returns: the body that a member of the group is asked about now.
@@ -66,7 +66,7 @@ std::optional<std::string> Asked(const Handle& handle,
                                  std::string_view group = kGroup) {
   Transactions& transactions = handle.store->transactions();
   const auto taken =
-      transactions.TakeCheck(transactions.GroupOf(group), Soon());
+      transactions.TakeCheck(transactions.GroupOf(group), InGoodTime());
   REQUIRE_MESSAGE(taken.ok(), taken.status().message());
   if (!*taken) return std::nullopt;
   return std::string((*taken)->body());
@@ -253,7 +253,7 @@ TEST_CASE("who was killed before or behind a decision left a whole one") {
                   : std::vector<std::string>{}));
     CHECK(Commit(peer, other).ok());
     CHECK(TableOf(peer).count() == 2);
-    peer.store->Close(Soon()).IgnoreError();
+    peer.store->Close(InGoodTime()).IgnoreError();
     peer.store.reset();
   }
 }
@@ -272,13 +272,13 @@ TEST_CASE("OMS-TX-003: of two who found it undecided one decides") {
     record.undecided = &seen;
     record.pieces[2] = {reinterpret_cast<const char*>(&seen.id),
                         sizeof(seen.id)};
-    handle.store->log().AppendAll({&record, 1}, machine.clock.WallMs(), Soon());
+    handle.store->log().AppendAll({&record, 1}, machine.clock.WallMs(), InGoodTime());
     return record.status;
   };
   // It lies elsewhere by now: the look is as old as one before a decision.
   const Prepared first = *TableOf(handle).Find(named, 0);
   REQUIRE(handle.store->transactions()
-              .Renew(handle.store->log().committed(), Soon())
+              .Renew(handle.store->log().committed(), InGoodTime())
               .ok());
   CHECK(OmsCode(roll_back(first)) == Code::kReceiptExpired);
   const Prepared seen = *TableOf(handle).Find(named, 0);
@@ -332,7 +332,7 @@ TEST_CASE("a check that nobody answers is asked of another process") {
   Advance(machine, milliseconds(100));
 
   CHECK(Asked(peer) == "one");
-  peer.store->Close(Soon()).IgnoreError();
+  peer.store->Close(InGoodTime()).IgnoreError();
   peer.store.reset();
 }
 
@@ -465,7 +465,7 @@ TEST_CASE("a prepared message that was damaged is told of as such") {
     handle = OpenStore(directory.path(), machine);
     if (renewed) {
       REQUIRE(handle.store->transactions()
-                  .Renew(handle.store->log().committed(), Soon())
+                  .Renew(handle.store->log().committed(), InGoodTime())
                   .ok());
     }
 
@@ -539,4 +539,4 @@ TEST_CASE("a prepared message at level process is decided without a flush") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::transactions_test

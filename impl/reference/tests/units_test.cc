@@ -18,7 +18,7 @@
 #include "log.h"
 #include "openmessaging/reference/check.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::units_test {
 namespace {
 
 using namespace testing;  // The fixture is part of this test.
@@ -28,7 +28,7 @@ struct Unit {
   explicit Unit(Store& of) : store(of) {}
 
   void Add(std::string_view queue, std::string body) {
-    const auto found = store.catalog().FindQueue(queue, Soon());
+    const auto found = store.catalog().FindQueue(queue, InGoodTime());
     REQUIRE(found.ok());
     queues.push_back(*found);
     bodies.push_back(std::make_unique<std::string>(std::move(body)));
@@ -44,7 +44,7 @@ struct Unit {
   std::vector<absl::Status> Send() {
     for (Append& append : appends) append.flags |= kMore;
     appends.back().flags &= static_cast<uint8_t>(~kMore);
-    store.log().AppendAll(appends, 1'700'000'000'000, Soon());
+    store.log().AppendAll(appends, 1'700'000'000'000, InGoodTime());
     std::vector<absl::Status> all;
     for (const Append& append : appends) all.push_back(append.status);
     return all;
@@ -112,7 +112,7 @@ TEST_CASE("of a unit with one refused record nothing is stored") {
   unit.Add("orders", "first");
   unit.Add("doomed", "second");
   unit.Add("orders", "third");
-  REQUIRE(handle.store->catalog().DeleteQueue("doomed", Soon()).ok());
+  REQUIRE(handle.store->catalog().DeleteQueue("doomed", InGoodTime()).ok());
 
   for (const absl::Status& status : unit.Send()) {
     CHECK(OmsCode(status) == Code::kQueueNotFound);
@@ -132,11 +132,11 @@ TEST_CASE("a refused unit does not keep others of its call out") {
   for (const char* const queue : {"orders", "doomed", "orders", "orders"}) {
     unit.Add(queue, std::string("in ") + queue);
   }
-  REQUIRE(handle.store->catalog().DeleteQueue("doomed", Soon()).ok());
+  REQUIRE(handle.store->catalog().DeleteQueue("doomed", InGoodTime()).ok());
   // The first two are one unit, each of the others is its own.
   unit.appends[0].flags |= kMore;
 
-  handle.store->log().AppendAll(unit.appends, 1'700'000'000'000, Soon());
+  handle.store->log().AppendAll(unit.appends, 1'700'000'000'000, InGoodTime());
 
   CHECK(!unit.appends[0].status.ok());
   CHECK(!unit.appends[1].status.ok());
@@ -310,4 +310,4 @@ TEST_CASE("of a unit with a large body that has no room nothing is stored") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::units_test

@@ -13,7 +13,7 @@
 
 #include "store_fixture.h"
 
-namespace openmessaging::reference {
+namespace openmessaging::reference::zero_copy_test {
 namespace {
 
 // One line of /proc/self/maps.
@@ -175,4 +175,4 @@ TEST_CASE("OMS-MSG-008: a message outlives the file that it lies in") {
 }
 
 }  // namespace
-}  // namespace openmessaging::reference
+}  // namespace openmessaging::reference::zero_copy_test

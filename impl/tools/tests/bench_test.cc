@@ -20,7 +20,7 @@
 #include "nlohmann/json.hpp"
 #include "run_program.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::bench_test {
 namespace {
 
 using nlohmann::json;
@@ -272,4 +272,4 @@ TEST_CASE("OMS-BENCH-008: an interrupted run leaves no queue") {
   CheckNoQueues(folder);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::bench_test

@@ -7,7 +7,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::cancel_test {
 namespace {
 
 std::string IdOf(const Ended& sent) {
@@ -60,4 +60,4 @@ TEST_CASE("OMS-CLI-003: a message that expires is gone in time") {
 }
 
 }  // namespace
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::cancel_test

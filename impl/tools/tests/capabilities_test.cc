@@ -11,7 +11,7 @@
 #include "oms_fixture.h"
 #include "openmessaging/capability.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::capabilities_test {
 
 TEST_CASE("OMS-CLI-010: every capability is in the table once") {
   const Store store;
@@ -64,4 +64,4 @@ TEST_CASE("OMS-CLI-010: capabilities of what is no URL or no name fail") {
               "a b");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::capabilities_test

@@ -10,7 +10,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::check_test {
 
 TEST_CASE("OMS-CLI-009: check tells a sound store from a damaged one") {
   const Store store;
@@ -85,4 +85,4 @@ TEST_CASE("OMS-CLI-012: check shows its progress on a terminal and erases it") {
   CHECK(shown.out == hidden.out);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::check_test

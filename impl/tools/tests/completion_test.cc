@@ -12,7 +12,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::completion_test {
 namespace {
 
 // Returns: what the last word of a command line can become.
@@ -117,4 +117,4 @@ TEST_CASE("OMS-CLI-013: bash completes a URL behind its colons") {
   CHECK(CompleteInBash("oms nonsense x").empty());
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::completion_test

@@ -8,7 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::dead_letter_test {
 namespace {
 
 // A store whose queue `work` has the dead-letter queue `work.dead`.
@@ -158,4 +158,4 @@ TEST_CASE("OMS-CLI-017: to a queue that is gone nothing is moved") {
   CHECK(SplitLines(store.DeadLetter("list").out).size() == 2);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::dead_letter_test

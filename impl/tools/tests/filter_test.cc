@@ -8,7 +8,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::filter_test {
 namespace {
 
 constexpr const char* kMessage =
@@ -77,4 +77,4 @@ TEST_CASE("OMS-CLI-019: filter fails with 2 where there is no message") {
   CheckFailed(Oms({"filter", "a = 1"}), 2, 1418, "FILE is required");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::filter_test

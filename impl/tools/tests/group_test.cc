@@ -7,7 +7,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::group_test {
 namespace {
 
 Ended Group(const Store& store, const std::string& verb,
@@ -93,4 +93,4 @@ TEST_CASE("OMS-CLI-015: a deleted group is gone") {
   CHECK(store.Receive().out == "a\n");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::group_test

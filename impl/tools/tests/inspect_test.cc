@@ -14,7 +14,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::inspect_test {
 namespace {
 
 nlohmann::json InspectAsJson(const Store& store) {
@@ -113,4 +113,4 @@ TEST_CASE("OMS-CLI-011: inspect refuses what is no store and changes nothing") {
               "its format is 9.");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::inspect_test

@@ -17,7 +17,7 @@
 #include "doctest/doctest.h"
 #include "openmessaging/limits.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::line_reader_test {
 namespace {
 
 using Lines = std::vector<std::string>;
@@ -172,4 +172,4 @@ TEST_CASE("OMS-CLI-004: input that cannot be read is an error") {
   ::close(write_only);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::line_reader_test

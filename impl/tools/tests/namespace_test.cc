@@ -8,7 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::namespace_test {
 namespace {
 
 Ended Namespace(const Store& store, const std::string& verb,
@@ -104,4 +104,4 @@ TEST_CASE("OMS-CLI-021: the limits of namespaces and queues are told") {
   CHECK(object["limits"]["max_queues"] == 65536);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::namespace_test

@@ -13,7 +13,7 @@
 #include "doctest/doctest.h"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::oms_test {
 
 TEST_CASE("OMS-CLI-001: every command explains itself in 80 columns") {
   const std::vector<std::pair<Arguments, Lines>> commands = {
@@ -169,4 +169,4 @@ TEST_CASE("OMS-CLI-003: a directory that cannot be one leaves nothing behind") {
   CHECK(!std::filesystem::exists(below.parent_path()));
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::oms_test

@@ -8,7 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::queue_test {
 
 TEST_CASE("OMS-CLI-008: queues are created once and listed in order") {
   const Store store;
@@ -223,4 +223,4 @@ TEST_CASE("OMS-CLI-008: what cannot be changed of a queue is refused") {
             .out.find("filter                none\n") != std::string::npos);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::queue_test

@@ -13,7 +13,7 @@
 #include "oms_fixture.h"
 #include "openmessaging/json.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::receive_test {
 
 using std::chrono::seconds;
 
@@ -171,4 +171,4 @@ TEST_CASE("OMS-CLI-007: a killed receiver loses nothing") {
   CHECK(SplitLines(killed.out + rest.out).size() <= 501);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::receive_test

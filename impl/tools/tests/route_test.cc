@@ -8,7 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::route_test {
 namespace {
 
 Ended OmsRoute(const Store& store, const std::string& verb,
@@ -89,4 +89,4 @@ TEST_CASE("OMS-CLI-020: a route that cannot be is refused") {
   CheckFailed(Oms({"queue", "delete", store.url(), "b"}), 1, 1602, "orders");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::route_test

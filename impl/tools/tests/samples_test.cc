@@ -6,7 +6,7 @@
 
 #include "doctest/doctest.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::samples_test {
 
 TEST_CASE("OMS-BENCH-001: percentiles are times that were measured") {
   std::vector<int64_t> times_ns;
@@ -42,4 +42,4 @@ TEST_CASE("OMS-BENCH-001: samples end with their room and keep every time") {
   CHECK(Summarise(samples).max_ns == 5);
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::samples_test

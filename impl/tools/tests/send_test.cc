@@ -14,7 +14,7 @@
 #include "openmessaging/json.h"
 #include "openmessaging/limits.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::send_test {
 
 using std::chrono::seconds;
 
@@ -269,4 +269,4 @@ TEST_CASE("OMS-CLI-003: properties have the types of their values") {
               "oms.x");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::send_test

@@ -11,7 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::stats_test {
 namespace {
 
 constexpr std::chrono::seconds kPatience{30};
@@ -132,4 +132,4 @@ TEST_CASE("OMS-CLI-016: a pause that makes no sense is refused") {
   }
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::stats_test

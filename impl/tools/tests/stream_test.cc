@@ -12,7 +12,7 @@
 #include "nlohmann/json.hpp"
 #include "oms_fixture.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::stream_test {
 namespace {
 
 Ended StreamOf(const Store& store, const Arguments& rest = {}) {
@@ -95,4 +95,4 @@ TEST_CASE("OMS-CLI-014: a stream of a queue that is not there fails") {
               "oms queue create " + store.url() + " nowhere");
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::stream_test

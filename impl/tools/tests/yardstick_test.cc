@@ -20,7 +20,7 @@
 #include "openmessaging/status.h"
 #include "ping_pong.h"
 
-namespace openmessaging::tools {
+namespace openmessaging::tools::yardstick_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -151,4 +151,4 @@ TEST_CASE("OMS-BENCH-011: a directory that is not there is a clear error") {
   CHECK(yardstick.measured().empty());
 }
 
-}  // namespace openmessaging::tools
+}  // namespace openmessaging::tools::yardstick_test
