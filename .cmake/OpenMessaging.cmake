@@ -129,14 +129,18 @@ function(openmessaging_add_program name)
 endfunction()
 
 # openmessaging_add_test(<name> SOURCES <file>... [LIBS <target>...]
-#                        [LABELS <label>...] [TIMEOUT <seconds>])
+#                        [INCLUDES <folder>...] [DEFINES <definition>...]
+#                        [LABELS <label>...] [TIMEOUT <seconds>] [ALONE])
 #
 # Defines a doctest executable and one ctest entry of the same name, which runs
-# all of its cases. The label `timing` is for tests that measure time: they run
-# with no other test beside them. LIBS defaults to openmessaging::api.
+# all of its cases. With OPENMESSAGING_TEST_GROUPS the executable is that of
+# the whole folder, but for a test that is to be ALONE, and the entry runs the
+# cases of the first of SOURCES only. Each test has a namespace of its own name
+# for that. The label `timing` is for tests that measure time: they run with no
+# other test beside them. LIBS defaults to openmessaging::api.
 function(openmessaging_add_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg
-    "" "TIMEOUT" "SOURCES;LIBS;LABELS"
+    "ALONE" "TIMEOUT" "SOURCES;LIBS;INCLUDES;DEFINES;LABELS"
   )
   if(NOT OPENMESSAGING_BUILD_TESTS)
     return()
@@ -144,30 +148,65 @@ function(openmessaging_add_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  openmessaging_add_program(${name} SOURCES ${arg_SOURCES}
-    LIBS openmessaging::api ${arg_LIBS} openmessaging_test_main
-  )
-  # Half the time to compile a test; a failure looks the same.
-  target_compile_definitions(${name} PRIVATE DOCTEST_CONFIG_SUPER_FAST_ASSERTS)
-  add_test(NAME ${name} COMMAND ${name})
+  set(program ${name})
+  set(cases "")
+  if(OPENMESSAGING_TEST_GROUPS AND NOT arg_ALONE)
+    get_filename_component(folder "${CMAKE_CURRENT_SOURCE_DIR}" NAME)
+    set(program ${folder}_tests)
+    list(GET arg_SOURCES 0 source)
+    set(cases "--source-file=*/${source}")
+  endif()
+  if(NOT TARGET ${program})
+    openmessaging_add_program(${program}
+      LIBS openmessaging::api openmessaging_test_main
+    )
+    set_target_properties(${program} PROPERTIES
+      UNITY_BUILD ${OPENMESSAGING_TEST_GROUPS}
+      UNITY_BUILD_BATCH_SIZE 8
+    )
+    # Half the time to compile a test; a failure looks the same.
+    target_compile_definitions(${program}
+      PRIVATE DOCTEST_CONFIG_SUPER_FAST_ASSERTS
+    )
+  endif()
+  # Sources that several tests share are named by each of them.
+  target_sources(${program} PRIVATE ${arg_SOURCES})
+  target_link_libraries(${program} PRIVATE ${arg_LIBS})
+  target_include_directories(${program} PRIVATE ${arg_INCLUDES})
+  target_compile_definitions(${program} PRIVATE ${arg_DEFINES})
+  add_test(NAME ${name} COMMAND ${program} ${cases})
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
+    # A filter that fits nothing is no success.
+    FAIL_REGULAR_EXPRESSION "test cases: +0 "
   )
   if("timing" IN_LIST arg_LABELS)
     set_tests_properties(${name} PROPERTIES RUN_SERIAL ON)
   endif()
 endfunction()
 
-# openmessaging_add_tests(<component> <path>... [LIBS <target>...])
+# openmessaging_add_tests(<component> <path>... [<argument>...])
 #
-# One openmessaging_add_test for each <path>: tests/<path>_test.cc becomes
-# <component>_<path>_test, a slash in it an underscore.
+# One openmessaging_add_test for each <path>, all with the arguments behind the
+# paths: tests/<path>_test.cc becomes <component>_<path>_test, a slash in it an
+# underscore.
 function(openmessaging_add_tests component)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg
+    "ALONE" "TIMEOUT" "SOURCES;LIBS;INCLUDES;DEFINES;LABELS"
+  )
+  set(arguments "")
+  if(arg_ALONE)
+    list(APPEND arguments ALONE)
+  endif()
+  foreach(word IN ITEMS LIBS INCLUDES DEFINES LABELS)
+    if(arg_${word})
+      list(APPEND arguments ${word} ${arg_${word}})
+    endif()
+  endforeach()
   foreach(path IN LISTS arg_UNPARSED_ARGUMENTS)
     string(REPLACE "/" "_" name "${component}/${path}_test")
     openmessaging_add_test(${name}
-      SOURCES tests/${path}_test.cc LIBS ${arg_LIBS}
+      SOURCES tests/${path}_test.cc ${arg_SOURCES} ${arguments}
     )
   endforeach()
 endfunction()
