@@ -5,7 +5,7 @@
 
 file(READ "${BINARY_DIR}/compile_commands.json" commands)
 # Sources that are compiled several at a time.
-file(GLOB_RECURSE batches "${BINARY_DIR}/*/Unity/unity_*_cxx.cxx")
+file(GLOB_RECURSE batches "${BINARY_DIR}/unity_*_cxx.cxx")
 foreach(batch IN LISTS batches)
   file(READ "${batch}" text)
   string(APPEND commands "${text}")

@@ -42,7 +42,7 @@ std::vector<std::string> WhatComes(PullConsumer& consumer) {
 }
 
 // Argument: URL. Receives everything, says so, and waits to be killed.
-OMS_ROLE(taker) {
+OMS_ROLE(unsure_taker) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(
       bus, "orders", {.group = "billing", .lease = std::chrono::hours(1)});
@@ -156,7 +156,7 @@ TEST_CASE("OMS-CONS-029: nobody gets what a killed process had received") {
     SendOne(bus, Once("1"));
     SendOne(bus, Message("orders", "plain"));
     SendOne(bus, Once("2"));
-    Child taker("taker", {place.Url()});
+    Child taker("unsure_taker", {place.Url()});
     REQUIRE(taker.Hear() == "has them");
     REQUIRE(taker.Kill());
     PullConsumer consumer = Member(bus);
@@ -170,7 +170,7 @@ TEST_CASE("OMS-CONS-029: what was handed out before a power loss does not come")
   { const auto bus = ConnectWith(place.Url(), "orders"); }
   Child sender("killed_sender", {place.Url()});
   REQUIRE(sender.Hear() == "sent");
-  Child taker("taker", {place.Url()});
+  Child taker("unsure_taker", {place.Url()});
   REQUIRE(taker.Hear() == "has them");
   REQUIRE(taker.Kill());
   REQUIRE(sender.Kill());

@@ -113,7 +113,11 @@ bool Role::Called() const {
 }
 
 bool AddRole(const char* name, RoleFunction function) {
-  return Roles().emplace(name, function).second;
+  if (!Roles().emplace(name, function).second) {
+    std::fprintf(stderr, "two roles of this program are called %s\n", name);
+    ::abort();
+  }
+  return true;
 }
 
 Child::Child(std::string_view role, const std::vector<std::string>& arguments) {

@@ -62,7 +62,8 @@ class Role {
 
 using RoleFunction = void (*)(Role& role);
 
-// Adds a role to those of this program. Returns: true.
+// Adds a role to those of this program; each has a name of its own. Returns:
+// true.
 bool AddRole(const char* name, RoleFunction function);
 
 #define OMS_ROLE(name)                                            \

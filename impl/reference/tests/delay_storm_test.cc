@@ -86,7 +86,7 @@ std::string PlaceOf(const Message& message) {
 }
 
 // Argument: URL. Says "got <id> <place>" for each message, or "early <id>".
-OMS_ROLE(taker) {
+OMS_ROLE(delayed_taker) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
   role.Say("ready");
@@ -143,7 +143,8 @@ void Storm(const char* attributes, bool rob_ctl) {
   ConnectWith(url, kQueue, 2);
   auto random = RandomOf(3);
   Ledger ledger;
-  Torment("delayer", url, place.path(), rob_ctl, random, ledger);
+  Torment({"delayed_taker", "delayer"}, url, place.path(), rob_ctl, random,
+          ledger);
   CheckSound(place.path());
   const auto bus = Connect(url);
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});

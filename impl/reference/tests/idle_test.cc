@@ -44,7 +44,7 @@ bool HasThread(std::string_view name) {
 
 // Arguments: URL. Says "ready", then the time of each message's arrival: the
 // steady clock is one clock for all processes.
-OMS_ROLE(waiter) {
+OMS_ROLE(idle_waiter) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, kQueue);
   role.Say("ready");
@@ -83,7 +83,7 @@ Message Cheap(std::string_view body) {
 TEST_CASE("OMS-REF-017: an idle receiver uses next to no processor time") {
   FilePlace place;
   const auto bus = ConnectWith(place.Url(), kQueue);
-  Child waiter("waiter", {place.Url()});
+  Child waiter("idle_waiter", {place.Url()});
   REQUIRE(waiter.Hear() == "ready");
   // It has received once, so all that waiting needs is there.
   SendOne(bus, Cheap("wake up"));
@@ -123,7 +123,7 @@ TEST_CASE("a sleeping receiver wakes when another process sends") {
   FilePlace place;
   const auto bus = ConnectWith(place.Url(), kQueue);
   Producer producer = Must(bus.CreateProducer());
-  Child waiter("waiter", {place.Url()});
+  Child waiter("idle_waiter", {place.Url()});
   REQUIRE(waiter.Hear() == "ready");
   std::vector<int64_t> waits_ns;
 

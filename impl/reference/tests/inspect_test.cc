@@ -105,7 +105,7 @@ void Fill(const std::string& url) {
 }
 
 // Arguments: URL. Holds two messages and acknowledges the third.
-OMS_ROLE(holder) {
+OMS_ROLE(inspected_holder) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, "orders");
   const Delivery first = Take(consumer);
@@ -322,7 +322,7 @@ TEST_CASE("a store that a kill left shows the dead and what they held") {
     const auto bus = ConnectWith(place.Url(), "orders");
     SendNumbers(bus, "orders", 1, 5);
   }
-  Child child("holder", {place.Url()});
+  Child child("inspected_holder", {place.Url()});
   REQUIRE(child.Hear() == "holding");
   const InspectReport alive = Inspect(place.path());
   const auto pid = static_cast<uint32_t>(child.pid());

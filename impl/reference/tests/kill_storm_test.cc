@@ -217,7 +217,7 @@ class Ledger {
 
 // Arguments: URL, seed, stream, percentage of messages at durability disk.
 // Says "ready", then "<number> <partition> <offset>" for each acknowledged one.
-OMS_ROLE(sender) {
+OMS_ROLE(storm_sender) {
   const auto bus = Connect(role.argument(0));
   const auto seed = std::stoull(role.argument(1));
   const auto stream = std::stoull(role.argument(2));
@@ -346,8 +346,9 @@ class Storm {
     ++round_;
     // Process, disk and mixed, in turn.
     constexpr const char* kDiskPercent[] = {"0", "100", "10"};
-    return Child("sender", {url_, std::to_string(seed_), std::to_string(round_),
-                            kDiskPercent[round_ % 3]});
+    return Child("storm_sender",
+                 {url_, std::to_string(seed_), std::to_string(round_),
+                  kDiskPercent[round_ % 3]});
   }
   Child StartAsyncSender() {
     ++round_;

@@ -75,7 +75,7 @@ void ForgetDerived(const std::string& path) {
 
 // Arguments: URL, number. Sends numbers from that on to "orders" until it is
 // killed, every third delayed, and says each that was stored.
-OMS_ROLE(sender) {
+OMS_ROLE(routing_sender) {
   const auto bus = Connect(role.argument(0));
   Producer producer = Must(bus.CreateProducer());
   role.Say("ready");
@@ -584,7 +584,8 @@ TEST_CASE("OMS-ROUTE-009: senders that are killed leave all copies or none") {
   std::set<std::string> told;
   const int rounds = static_cast<int>(20 * TestScale());
   for (int round = 0; round < rounds; ++round) {
-    Child sender("sender", {place.Url(), std::to_string(round * 100'000)});
+    Child sender("routing_sender",
+                 {place.Url(), std::to_string(round * 100'000)});
     REQUIRE(sender.Hear() == "ready");
     const auto until =
         steady_clock::now() + milliseconds(5 + random() % (30 * kSlowness));

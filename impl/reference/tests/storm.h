@@ -18,20 +18,26 @@
 
 namespace openmessaging::reference {
 
-// Runs a child in the role "taker" and two in the role `sender`, and kills one
-// of them, some, or all at once; again and again. What they say goes to
-// `ledger`. With `rob_ctl` the shared state is lost each time.
+// The roles of who takes part in a storm.
+struct StormRoles {
+  std::string_view taker{};
+  std::string_view sender{};
+};
+
+// Runs one taker and two senders, and kills one of them, some, or all at once;
+// again and again. What they say goes to `ledger`. With `rob_ctl` the shared
+// state is lost each time.
 template <typename Ledger>
-void Torment(std::string_view sender, const std::string& url,
+void Torment(const StormRoles& roles, const std::string& url,
              const std::string& path, bool rob_ctl, std::mt19937_64& random,
              Ledger& ledger) {
   using std::chrono::milliseconds;
   using std::chrono::steady_clock;
   const uint64_t rounds = 24 * TestScale() / kSlowness;
   for (uint64_t round = 0; round < rounds; ++round) {
-    Child taker("taker", {url});
-    Child first(sender, {url, std::to_string(random())});
-    Child second(sender, {url, std::to_string(random())});
+    Child taker(roles.taker, {url});
+    Child first(roles.sender, {url, std::to_string(random())});
+    Child second(roles.sender, {url, std::to_string(random())});
     for (Child* const child : {&taker, &first, &second}) {
       REQUIRE(child->Hear() == "ready");
     }

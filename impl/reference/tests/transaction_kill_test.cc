@@ -51,7 +51,7 @@ size_t MoveSome(Producer& producer, PullConsumer& consumer, size_t max) {
 
 // Arguments: URL, seed. Says "ready", then moves until it is killed, or until
 // nothing came for a while and it was called.
-OMS_ROLE(mover) {
+OMS_ROLE(input_mover) {
   const auto bus = Connect(role.argument(0));
   std::mt19937_64 random(static_cast<uint64_t>(role.number(1)));
   Producer producer = Must(bus.CreateProducer());
@@ -65,7 +65,7 @@ OMS_ROLE(mover) {
 // Arguments: URL, count. Says "ready", then sends messages of that many numbers,
 // each with its number as deduplication id: from the first one on, whatever was
 // sent by another before.
-OMS_ROLE(sender) {
+OMS_ROLE(input_sender) {
   const auto bus = Connect(role.argument(0));
   Producer producer = Must(bus.CreateProducer());
   role.Say("ready");
@@ -148,8 +148,8 @@ TEST_CASE("OMS-FAIL-010: killed senders and movers give each output once") {
   std::optional<MessagingAccessPoint> bus = OpenShop(place.Url());
   bus.reset();
   std::mt19937_64 random = RandomOf(81);
-  Crowd senders("sender", {place.Url(), std::to_string(inputs)}, 1);
-  Crowd movers("mover", {place.Url(), "7"}, 3);
+  Crowd senders("input_sender", {place.Url(), std::to_string(inputs)}, 1);
+  Crowd movers("input_mover", {place.Url(), "7"}, 3);
   int kills = 0;
 
   for (int round = 0; round < kRounds; ++round) {

@@ -92,7 +92,7 @@ std::string PlaceOf(const Message& message) {
 }
 
 // Argument: URL. Says "got <id> <place>" for each message.
-OMS_ROLE(taker) {
+OMS_ROLE(decided_taker) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, kQueue, {.group = kGroup});
   role.Say("ready");
@@ -150,7 +150,8 @@ void Storm(const char* attributes, bool rob_ctl) {
   ConnectWith(url, kQueue, 2);
   Ledger ledger;
   auto random = RandomOf(rob_ctl ? 12 : 11);
-  Torment("preparer", url, place.path(), rob_ctl, random, ledger);
+  Torment({"decided_taker", "preparer"}, url, place.path(), rob_ctl, random,
+          ledger);
   CheckSound(place.path());
 
   const auto bus = Connect(url);
