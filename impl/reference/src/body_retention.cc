@@ -16,7 +16,7 @@ namespace openmessaging::reference {
 namespace {
 
 // How long an append that a dead process began is waited for.
-constexpr std::chrono::seconds kAppendPatience{1};
+constexpr std::chrono::seconds kEndOfAppends{1};
 
 }  // namespace
 
@@ -125,7 +125,7 @@ void Store::RemoveLeftoversOf(uint32_t slot, const LeftBodies& left) {
   if (!unnamed.empty()) {
     // It may have died with its record written and not finished.
     if (!log_->AwaitAppends(std::chrono::steady_clock::now() +
-                            kAppendPatience)) {
+                            kEndOfAppends)) {
       return;
     }
     absl::flat_hash_set<std::string> named;

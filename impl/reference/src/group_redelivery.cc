@@ -9,23 +9,13 @@
 
 #include "group_window.h"
 #include "openmessaging/status.h"
+#include "waiting.h"
 
 namespace openmessaging::reference {
 namespace {
 
-// How often somebody asks whether the owners of leases live.
-constexpr int64_t kLookForDeadNs = 50'000'000;
-
-// Waited for the append lock even by those who wait for nothing: its owner
-// holds it for microseconds, unless it is stopped.
-constexpr std::chrono::milliseconds kAppendPatience{10};
-
 // A message that could not be moved is tried again after so long.
 constexpr int64_t kMoveAgainNs = 1'000'000'000;
-
-int64_t SaturatingAdd(int64_t a, int64_t b) {
-  return b > INT64_MAX - a ? INT64_MAX : a + b;
-}
 
 // Whether a move met a queue whose dead-letter queue was changed a moment ago:
 // the next look knows better.

@@ -9,22 +9,9 @@
 #include <chrono>
 
 #include "openmessaging/status.h"
+#include "waiting.h"
 
 namespace openmessaging::reference {
-namespace {
-
-// How often somebody asks whether the owners of leases live.
-constexpr int64_t kLookForDeadNs = 50'000'000;
-
-// Waited for the append lock even by those who wait for nothing: its owner
-// holds it for microseconds, unless it is stopped.
-constexpr std::chrono::milliseconds kAppendPatience{10};
-
-int64_t SaturatingAdd(int64_t a, int64_t b) {
-  return b > INT64_MAX - a ? INT64_MAX : a + b;
-}
-
-}  // namespace
 
 GroupWindow::GroupWindow(const Control* control, const Environment* environment,
                          const Liveness* liveness, PartitionState* partition,

@@ -18,11 +18,11 @@ namespace openmessaging::reference {
 namespace {
 
 // Moved under one hold of a cursor's lock.
-constexpr size_t kMaxBatch = 64;
+constexpr size_t kMovedAtOnce = 64;
 // How long a cursor's lock is waited for: who has it looks himself, unless he is
 // stopped.
-constexpr std::chrono::milliseconds kPatience{10};
-constexpr std::chrono::seconds kCatalogPatience{1};
+constexpr std::chrono::milliseconds kCursorPatience{10};
+constexpr std::chrono::seconds kTermsPatience{1};
 
 TimePoint In(std::chrono::milliseconds time) {
   return std::chrono::steady_clock::now() + time;
@@ -55,7 +55,7 @@ bool MayBeDue(Control& control, const Catalog& catalog,
 void MoveFrom(Store& store, const std::shared_ptr<const Group>& group,
               const Queue& queue, int64_t now_ns) {
   const auto terms =
-      TermsOf(store.catalog(), queue, std::nullopt, In(kCatalogPatience));
+      TermsOf(store.catalog(), queue, std::nullopt, In(kTermsPatience));
   if (!terms.ok() || (*terms)->policy.max_deliveries == 0) return;
   bool any = false;
   for (uint32_t p = 0; p < group->state->partitions; ++p) {
@@ -66,9 +66,9 @@ void MoveFrom(Store& store, const std::shared_ptr<const Group>& group,
                        &store.liveness(), queue.state->partition(p),
                        QueuePartition(queue.id, p), cursor, (*terms)->policy,
                        &log);
-    size_t moved = kMaxBatch;
-    while (moved == kMaxBatch) {
-      moved = window.MoveLast(kMaxBatch, now_ns, In(kPatience));
+    size_t moved = kMovedAtOnce;
+    while (moved == kMovedAtOnce) {
+      moved = window.MoveLast(kMovedAtOnce, now_ns, In(kCursorPatience));
       any = any || moved > 0;
     }
   }
@@ -95,8 +95,8 @@ void MoveLastDeliveries(Store& store) {
     }
   }
   if (due.empty()) return;
-  const auto groups = catalog.Groups(In(kCatalogPatience));
-  const auto queues = catalog.Queues(In(kCatalogPatience));
+  const auto groups = catalog.Groups(In(kTermsPatience));
+  const auto queues = catalog.Queues(In(kTermsPatience));
   if (!groups.ok() || !queues.ok()) return;
   for (const auto& group : *groups) {
     if (std::find(due.begin(), due.end(), group->entry) == due.end()) continue;

@@ -6,6 +6,7 @@
 #define OPENMESSAGING_REFERENCE_WAITING_H_
 
 #include <chrono>
+#include <cstdint>
 
 namespace openmessaging::reference {
 
@@ -15,6 +16,16 @@ inline constexpr std::chrono::nanoseconds kMaxSleep{50'000'000};
 inline constexpr std::chrono::milliseconds kFlushWait{10};
 // Worth spinning before a sleep, which costs two system calls and a wake-up.
 inline constexpr int kSpins = 100;
+
+// How often somebody asks whether the owners of leases live.
+inline constexpr int64_t kLookForDeadNs = 50'000'000;
+// Waited for the append lock even by those who wait for nothing: its owner
+// holds it for microseconds, unless it is stopped.
+inline constexpr std::chrono::milliseconds kAppendPatience{10};
+
+inline int64_t SaturatingAdd(int64_t a, int64_t b) {
+  return b > INT64_MAX - a ? INT64_MAX : a + b;
+}
 
 // Tells the processor that this thread spins.
 inline void Relax() {
