@@ -29,7 +29,7 @@ MessagingAccessPoint ConnectWithDead(const std::string& url,
 }
 
 // Arguments: URL. Receives one message, and says so; keeps it.
-OMS_ROLE(holder) {
+OMS_ROLE(last_holder) {
   const auto bus = Connect(role.argument(0));
   PullConsumer consumer = Consume(bus, "orders");
   const Delivery held = Take(consumer);
@@ -100,7 +100,7 @@ TEST_CASE("OMS-REF-026: a message whose only member was killed moves") {
   FilePlace place;
   std::optional<MessagingAccessPoint> bus = ConnectWithDead(place.Url());
   SendOne(*bus, Message("orders", "poison"));
-  Child holder("holder", {place.Url()});
+  Child holder("last_holder", {place.Url()});
   REQUIRE(holder.Hear() == "poison");
   SUBCASE("while another process lives") {}
   SUBCASE("though no process survives") { bus.reset(); }
