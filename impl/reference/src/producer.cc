@@ -120,12 +120,18 @@ absl::Status TargetGone(std::string_view queue) {
                     "nothing was stored, send it again");
 }
 
+// Producers come and go; what a thread remembers is of one of them.
+uint64_t NextId() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 }  // namespace
 
 // What one Send works with; kept by each thread, so that it need not allocate.
 struct ReferenceProducer::Scratch {
   struct Item {
-    std::shared_ptr<const Queue> queue{};
+    const Queue* queue = nullptr;  // Kept by what the send works with.
     // In the batch; of a copy, which is no message of it, among `routed`.
     size_t index = 0;
     const Queue* target = nullptr;  // Of a copy.
@@ -137,6 +143,11 @@ struct ReferenceProducer::Scratch {
   };
   std::vector<Append> appends{};
   std::vector<Item> items{};
+  // The queue of the last message, also of the send before if that was by the
+  // same producer; and the others of this batch.
+  std::shared_ptr<const Queue> queue{};
+  uint64_t queue_of = 0;
+  std::vector<std::shared_ptr<const Queue>> other_queues{};
   std::vector<Undurable> undurable{};
   // Of the messages with an id that counts, and which entry is whose.
   std::vector<Deduplication> deduplications{};
@@ -155,6 +166,7 @@ struct ReferenceProducer::Scratch {
   bool together = false;  // In a transaction.
   bool prepares = false;  // What is planned enters its queue later.
   bool delayed = false;   // Something is.
+  bool incomplete = false;  // Complete has something to do.
   // When delays and windows of this batch begin, however long it is; 0: none
   // did.
   int64_t now_ns = 0;
@@ -184,12 +196,35 @@ struct ReferenceProducer::Scratch {
       rung.clear();
     }
     delayed = false;
+    incomplete = false;
     now_ns = 0;
     rebuilt.clear();
+    other_queues.clear();
   }
 };
 
-absl::StatusOr<std::shared_ptr<const Queue>> ReferenceProducer::QueueOf(
+ReferenceProducer::ReferenceProducer(std::shared_ptr<Store> store,
+                                     bool auto_create)
+    : store_(std::move(store)), auto_create_(auto_create), id_(NextId()) {}
+
+absl::StatusOr<const Queue*> ReferenceProducer::QueueOf(std::string_view name,
+                                                        TimePoint deadline,
+                                                        Scratch& scratch) {
+  if (scratch.queue_of == id_ && scratch.queue->name == name &&
+      scratch.queue->current()) {
+    return scratch.queue.get();
+  }
+  auto found = FindQueue(name, deadline);
+  if (!found.ok()) return found.status();
+  if (!scratch.items.empty()) {
+    scratch.other_queues.push_back(std::move(scratch.queue));
+  }
+  scratch.queue = *std::move(found);
+  scratch.queue_of = id_;
+  return scratch.queue.get();
+}
+
+absl::StatusOr<std::shared_ptr<const Queue>> ReferenceProducer::FindQueue(
     std::string_view name, TimePoint deadline) {
   {
     const internal::MutexLock lock(mutex_);
@@ -231,50 +266,49 @@ absl::StatusOr<uint32_t> ReferenceProducer::PartitionFor(
 absl::Status ReferenceProducer::Plan(const Message& message,
                                      const driver::CallContext& context,
                                      int64_t store_ms, Scratch& scratch) {
-  auto queue = QueueOf(message.destination(), context.deadline);
-  if (!queue.ok()) return queue.status();
+  const auto found = QueueOf(message.destination(), context.deadline, scratch);
+  if (!found.ok()) return found.status();
+  const Queue* const queue = *found;
   const std::string_view key = message.message_key();
   const uint32_t key_hash = KeyHash(key);
-  const auto shown = PartitionFor(message, **queue, key_hash);
+  const auto shown = PartitionFor(message, *queue, key_hash);
   if (!shown.ok()) return shown.status();
   std::string_view fields = MessageAccess::FieldsAfterDestination(message);
   const FieldFacts facts = LookOver(fields);
   if (facts.delay_ms > kMaxDelayMs) {
     return MakeStatus(Code::kBadParameter, "send to \"",
-                      std::string_view((*queue)->name), "\": delay is ",
+                      std::string_view(queue->name), "\": delay is ",
                       facts.delay_ms, " ms; limit is ", kMaxDelayMs, " ms");
   }
   // The queue may be another one than was asked what it can do.
-  if (facts.priority != Message::kDefaultPriority &&
-      !(*queue)->has_priorities()) {
+  if (facts.priority != Message::kDefaultPriority && !queue->has_priorities()) {
     return MakeStatus(Code::kUnsupported, "send to \"",
-                      std::string_view((*queue)->name),
+                      std::string_view(queue->name),
                       "\": the queue was created without priorities; expected "
                       "a message that sets none (priority)");
   }
   if (!facts.deduplication_id.empty() &&
-      (*queue)->options.deduplication_window.count() == 0) {
+      queue->options.deduplication_window.count() == 0) {
     return MakeStatus(Code::kUnsupported, "send to \"",
-                      std::string_view((*queue)->name),
+                      std::string_view(queue->name),
                       "\": the queue was created without a deduplication "
                       "window; expected a message without an id (dedup)");
   }
   if (facts.exactly_once && facts.deduplication_id.empty() &&
       !scratch.together) {
     return MakeStatus(Code::kBadParameter, "send to \"",
-                      std::string_view((*queue)->name),
+                      std::string_view(queue->name),
                       "\": a message at qos exactly once has no deduplication "
                       "id, by which it could be sent again; expected one, or a "
                       "local transaction (exactly-once)");
   }
-  const bool routed =
-      (*queue)->routed && facts.delay_ms <= 0 && !scratch.prepares;
+  const bool routed = queue->routed && facts.delay_ms <= 0 && !scratch.prepares;
   if (routed && scratch.routes == nullptr) {
     auto routes = store_->catalog().Routes(context.deadline);
     if (!routes.ok()) return routes.status();
     scratch.routes = *std::move(routes);
   }
-  const uint32_t partition = (*queue)->InLane(*shown, facts.priority);
+  const uint32_t partition = queue->InLane(*shown, facts.priority);
 
   Append& append = scratch.appends.emplace_back();
   Scratch::Item& item = scratch.items.emplace_back();
@@ -289,10 +323,10 @@ absl::Status ReferenceProducer::Plan(const Message& message,
       append.flags |= kPayloadPending;
     }
   }
-  append.queue_partition = QueuePartition((*queue)->id, partition);
+  append.queue_partition = QueuePartition(queue->id, partition);
   append.key_hash = key_hash;
-  append.partition = (*queue)->state->partition(partition);
-  append.alive = (*queue)->entry;
+  append.partition = queue->state->partition(partition);
+  append.alive = queue->entry;
   if (facts.expires) append.flags |= kExpires;
   if (facts.once) append.flags |= kOnce;
   if (facts.has_foreign) {
@@ -301,6 +335,7 @@ absl::Status ReferenceProducer::Plan(const Message& message,
   // Implied where it is the store time.
   if (context.born_timestamp_ms != store_ms && context.born_timestamp_ms != 0) {
     item.has_born = true;
+    scratch.incomplete = true;
     internal::PutField(item.born.data(), Field::kBornTimestamp,
                        internal::NumberBytes(context.born_timestamp_ms));
   }
@@ -317,12 +352,13 @@ absl::Status ReferenceProducer::Plan(const Message& message,
     append.takes_room = true;
     append.offset = UINT64_MAX;
     scratch.delayed = true;
+    scratch.incomplete = true;
   }
   if (!facts.deduplication_id.empty()) {
     append.flags |= kDeduplicated;
-    AddDeduplication(facts.deduplication_id, **queue, scratch);
+    AddDeduplication(facts.deduplication_id, *queue, scratch);
   }
-  item.queue = *std::move(queue);
+  item.queue = queue;
   if (routed) {
     AddCopies({key_hash, facts.priority}, store_ms, scratch);
   }
@@ -365,6 +401,7 @@ void ReferenceProducer::AddCopies(const MessagePlan& plan, int64_t store_ms,
         static_cast<uint32_t>(scratch.appends.size() - 1 - source);
   }
   scratch.appends.back().flags &= static_cast<uint8_t>(~kMore);
+  scratch.incomplete = true;
 }
 
 void ReferenceProducer::AddDeduplication(std::string_view id,
@@ -373,6 +410,7 @@ void ReferenceProducer::AddDeduplication(std::string_view id,
   Deduplication& asked = scratch.deduplications.emplace_back();
   const int64_t window_ms =
       queue.options.deduplication_window.count() + kClockStepMs;
+  scratch.incomplete = true;
   asked.now_ns = scratch.now_ns;
   asked.fact.key = DeduplicationKey(store_->uuid(), queue.id, id);
   asked.fact.end_ns = scratch.now_ns + window_ms * 1'000'000;
@@ -421,6 +459,7 @@ void ReferenceProducer::SendWith(Scratch& scratch,
 }
 
 void ReferenceProducer::Complete(Scratch& scratch) {
+  if (!scratch.incomplete) return;
   for (size_t n = 0; n < scratch.deduplications.size(); ++n) {
     scratch.appends[scratch.deduplicated[n]].deduplication =
         &scratch.deduplications[n];
@@ -464,6 +503,7 @@ absl::StatusOr<MessageId> ReferenceProducer::Prepare(
   Scratch scratch;
   scratch.prepares = true;
   if (auto s = Plan(message, context, store_ms, scratch); !s.ok()) return s;
+  scratch.incomplete = true;
   Append& append = scratch.appends[0];
   append.type = RecordType::kPrepare;
   append.partition = nullptr;
@@ -647,7 +687,7 @@ const Queue* ReferenceProducer::WithoutTarget(const Scratch& scratch) {
     if (item.target == nullptr) {
       if (!item.queue->live()) return nullptr;
     } else if (!item.target->live()) {
-      found = scratch.items[SourceOf(scratch, n)].queue.get();
+      found = scratch.items[SourceOf(scratch, n)].queue;
     }
   }
   return found;

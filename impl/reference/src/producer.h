@@ -26,8 +26,7 @@ namespace openmessaging::reference {
 // Threads: Send may run concurrently; in steady state it allocates nothing.
 class ReferenceProducer final : public driver::Producer {
  public:
-  ReferenceProducer(std::shared_ptr<Store> store, bool auto_create)
-      : store_(std::move(store)), auto_create_(auto_create) {}
+  ReferenceProducer(std::shared_ptr<Store> store, bool auto_create);
 
   void Send(std::span<const Message> batch, const driver::CallContext& context,
             driver::SendCompletion& done) override;
@@ -50,9 +49,13 @@ class ReferenceProducer final : public driver::Producer {
  private:
   struct Scratch;
 
+  // Returns: the queue, which `scratch` keeps. Neither locks nor counts where
+  // this thread's last message was sent there too.
+  absl::StatusOr<const Queue*> QueueOf(std::string_view name,
+                                       TimePoint deadline, Scratch& scratch);
   // Returns: the queue, remembered from the last call where it is the same.
-  absl::StatusOr<std::shared_ptr<const Queue>> QueueOf(std::string_view name,
-                                                       TimePoint deadline);
+  absl::StatusOr<std::shared_ptr<const Queue>> FindQueue(std::string_view name,
+                                                         TimePoint deadline);
   void SendWith(Scratch& scratch, std::span<const Message> batch,
                 const driver::CallContext& context,
                 driver::SendCompletion& done);
@@ -97,6 +100,7 @@ class ReferenceProducer final : public driver::Producer {
 
   const std::shared_ptr<Store> store_;
   const bool auto_create_;
+  const uint64_t id_;  // No other of this process had it.
   std::atomic<uint32_t> next_partition_{0};
   // Turns of copies, one for each message.
   std::atomic<uint32_t> next_copy_{0};
