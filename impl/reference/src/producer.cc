@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "key_hash.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/status.h"
+#include "producer_scratch.h"
 #include "routes.h"
 
 namespace openmessaging::reference {
@@ -20,8 +22,6 @@ namespace {
 
 using driver::MessageAccess;
 using internal::Field;
-
-constexpr size_t kBornFieldBytes = 2 + sizeof(int64_t);
 
 // Fields that the library or a driver sets: a received message that is sent on
 // has them, and they would be another message's.
@@ -113,13 +113,6 @@ std::string WithBorn(std::string_view fields, std::string_view born) {
   return merged;
 }
 
-// Its routes were looked at before; the next look finds none to it.
-absl::Status TargetGone(std::string_view queue) {
-  return MakeStatus(Code::kUnavailable, "send to \"", queue,
-                    "\": a queue that it is routed to was deleted meanwhile; "
-                    "nothing was stored, send it again");
-}
-
 // Producers come and go; what a thread remembers is of one of them.
 uint64_t NextId() {
   static std::atomic<uint64_t> last{0};
@@ -127,81 +120,6 @@ uint64_t NextId() {
 }
 
 }  // namespace
-
-// What one Send works with; kept by each thread, so that it need not allocate.
-struct ReferenceProducer::Scratch {
-  struct Item {
-    const Queue* queue = nullptr;  // Kept by what the send works with.
-    // In the batch; of a copy, which is no message of it, among `routed`.
-    size_t index = 0;
-    const Queue* target = nullptr;  // Of a copy.
-    std::array<char, kBornFieldBytes> born{};
-    bool has_born = false;
-    HeldHead delay{};  // Of one that is delayed.
-
-    const Queue& place() const { return target != nullptr ? *target : *queue; }
-  };
-  std::vector<Append> appends{};
-  std::vector<Item> items{};
-  // The queue of the last message, also of the send before if that was by the
-  // same producer; and the others of this batch.
-  std::shared_ptr<const Queue> queue{};
-  uint64_t queue_of = 0;
-  std::vector<std::shared_ptr<const Queue>> other_queues{};
-  std::vector<Undurable> undurable{};
-  // Of the messages with an id that counts, and which entry is whose.
-  std::vector<Deduplication> deduplications{};
-  std::vector<size_t> deduplicated{};
-  // Where a message is routed: the table of this batch, the targets of the one
-  // that is planned, the heads of all copies.
-  std::shared_ptr<const RouteTable> routes{};
-  std::vector<const Queue*> targets{};
-  std::vector<RoutedHead> routed{};
-  // Whose receivers were woken.
-  std::vector<const QueueState*> rung{};
-  // Pointers, so that views stay good while it grows.
-  std::vector<std::unique_ptr<std::string>> rebuilt{};
-  PreparedHead prepared{};  // Of one that is prepared.
-  bool in_use = false;
-  bool together = false;  // In a transaction.
-  bool prepares = false;  // What is planned enters its queue later.
-  bool delayed = false;   // Something is.
-  bool incomplete = false;  // Complete has something to do.
-  // When delays and windows of this batch begin, however long it is; 0: none
-  // did.
-  int64_t now_ns = 0;
-  int64_t now_ms = 0;
-
-  static Scratch& OfThread() {
-    static thread_local Scratch scratch;
-    return scratch;
-  }
-  void LookAtClock(const Clock& clock) {
-    if (now_ns != 0) return;
-    now_ns = clock.BootNs();
-    now_ms = clock.ExactWallMs();
-  }
-  std::string_view Keep(std::string text) {
-    return *rebuilt.emplace_back(std::make_unique<std::string>(std::move(text)));
-  }
-  void Clear() {
-    appends.clear();
-    items.clear();
-    undurable.clear();
-    deduplications.clear();
-    deduplicated.clear();
-    if (routes != nullptr) {
-      routes.reset();
-      routed.clear();
-      rung.clear();
-    }
-    delayed = false;
-    incomplete = false;
-    now_ns = 0;
-    rebuilt.clear();
-    other_queues.clear();
-  }
-};
 
 ReferenceProducer::ReferenceProducer(std::shared_ptr<Store> store,
                                      bool auto_create)
@@ -624,167 +542,8 @@ SendResult ReferenceProducer::ResultOf(const Scratch& scratch,
       .duplicate = append.duplicate};
 }
 
-absl::Status ReferenceProducer::MakeUnit(std::span<const Append> others,
-                                         Scratch& scratch) const {
-  for (size_t n = 0; n < scratch.deduplications.size(); ++n) {
-    for (size_t k = 0; k < n; ++k) {
-      if (scratch.deduplications[k].fact.key ==
-          scratch.deduplications[n].fact.key) {
-        return MakeStatus(Code::kBadParameter, "commit: messages ",
-                          scratch.items[scratch.deduplicated[k]].index + 1,
-                          " and ",
-                          scratch.items[scratch.deduplicated[n]].index + 1,
-                          " have one deduplication id; expected an id for each "
-                          "message of a transaction");
-      }
-    }
-  }
-  std::vector<Append>& all = scratch.appends;
-  // Copies refer to the entries of their sources.
-  all.reserve(all.size() + others.size());
-  Complete(scratch);
-  for (const size_t n : scratch.deduplicated) all[n].drops_out = true;
-  all.insert(all.end(), others.begin(), others.end());
-  if (all.size() > kMaxUnit) {
-    return MakeStatus(Code::kBadParameter, "commit: the transaction has ",
-                      all.size(), " records; limit is ", kMaxUnit,
-                      ", one for each message and each copy by a route, and "
-                      "for each group in each partition where something is "
-                      "acknowledged");
-  }
-  const bool disk = std::any_of(all.begin(), all.end(), [](const Append& one) {
-    return (one.flags & kDisk) != 0;
-  });
-  uint64_t bytes = 0;
-  for (Append& one : all) {
-    if (!store_->volatile_storage()) {
-      one.flags &= static_cast<uint8_t>(~(kDisk | kPayloadPending));
-      one.flags |= disk ? kDisk : kPayloadPending;
-    }
-    bytes += one.bytes();
-    if ((one.type == RecordType::kMessage ||
-         one.type == RecordType::kRouted) &&
-        store_->log().HasOwnFile(one.pieces[2])) {
-      bytes -= one.pieces[2].size();
-    }
-  }
-  if (bytes > kMaxUnitBytes) {
-    return MakeStatus(Code::kBadParameter, "commit: the transaction has ",
-                      bytes, " bytes without large bodies; limit is ",
-                      kMaxUnitBytes);
-  }
-  return absl::OkStatus();
-}
-
 size_t ReferenceProducer::SourceOf(const Scratch& scratch, size_t n) {
   return n - scratch.routed[scratch.items[n].index].back;
-}
-
-const Queue* ReferenceProducer::WithoutTarget(const Scratch& scratch) {
-  const Queue* found = nullptr;
-  for (size_t n = 0; n < scratch.items.size(); ++n) {
-    const Scratch::Item& item = scratch.items[n];
-    if (item.target == nullptr) {
-      if (!item.queue->live()) return nullptr;
-    } else if (!item.target->live()) {
-      found = scratch.items[SourceOf(scratch, n)].queue;
-    }
-  }
-  return found;
-}
-
-absl::Status ReferenceProducer::AppendUnit(Scratch& scratch, int64_t store_ms,
-                                           TimePoint deadline,
-                                           Surrounding& around) {
-  std::vector<Append>& all = scratch.appends;
-  std::vector<Append> unit;
-  unit.reserve(all.size());
-  std::vector<size_t> places(all.size());
-  while (true) {
-    // What came before with its id is there already: the rest is tried alone.
-    unit.clear();
-    for (size_t n = 0; n < all.size(); ++n) {
-      const Append& one = all[n];
-      if (one.duplicate) continue;
-      places[n] = unit.size();
-      Append& again = unit.emplace_back(one);
-      again.flags |= kMore;
-      again.status = absl::OkStatus();
-      if (one.body_of != nullptr) {
-        again.body_of = &unit[places[SourceOf(scratch, n)]];
-      }
-    }
-    if (unit.empty()) return absl::OkStatus();
-    unit.back().flags &= static_cast<uint8_t>(~kMore);
-    store_->log().AppendUnit(unit, store_ms, deadline, around);
-    bool dropped = false;
-    for (size_t n = 0; n < all.size(); ++n) {
-      Append& one = all[n];
-      if (one.duplicate) continue;
-      const Append& result = unit[places[n]];
-      dropped = dropped || result.duplicate;
-      one.status = result.duplicate ? absl::OkStatus() : result.status;
-      one.duplicate = result.duplicate;
-      one.epoch = result.epoch;
-      one.queue_partition = result.queue_partition;
-      one.sequence = result.sequence;
-      one.offset = result.offset;
-      one.end = result.end;
-      // The copies of a message that came before were stored with it.
-      if (one.body_of != nullptr && all[SourceOf(scratch, n)].duplicate) {
-        one.duplicate = true;
-      }
-    }
-    if (!dropped) return unit.back().status;
-  }
-}
-
-absl::StatusOr<std::vector<SendResult>> ReferenceProducer::SendTogether(
-    std::span<const Message> batch, std::span<const Append> others,
-    const driver::CallContext& context, Surrounding& around) {
-  Scratch scratch;
-  scratch.together = true;
-  const int64_t store_ms = store_->environment().clock->WallMs();
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const size_t planned = scratch.items.size();
-    if (auto s = Plan(batch[i], context, store_ms, scratch); !s.ok()) return s;
-    scratch.items[planned].index = i;
-  }
-  if (auto s = MakeUnit(others, scratch); !s.ok()) return s;
-  if (absl::Status s =
-          AppendUnit(scratch, store_ms, context.deadline, around);
-      !s.ok()) {
-    if (OmsCode(s) == Code::kQueueNotFound) {
-      if (const Queue* const source = WithoutTarget(scratch)) {
-        s = TargetGone(source->name);
-      }
-    }
-    // Nothing of a unit is stored, whatever ended it.
-    StatusDetail detail = DetailOf(s);
-    detail.outcome = Outcome::kNotStored;
-    return WithDetail(s, detail);
-  }
-  if (scratch.delayed && store_->housekeeper() != nullptr) {
-    store_->housekeeper()->Nudge();
-  }
-  uint64_t disk_end = 0;
-  for (const Append& append : scratch.appends) {
-    if ((append.flags & kDisk) != 0) disk_end = std::max(disk_end, append.end);
-  }
-  absl::Status flushed;
-  if (disk_end != 0) {
-    flushed = store_->log().WaitDurable(disk_end, context.deadline);
-  }
-  std::vector<SendResult> results;
-  const QueueState* rung = nullptr;
-  for (size_t n = 0; n < scratch.items.size(); ++n) {
-    RingFor(scratch, n, rung);
-    if (scratch.items[n].target == nullptr) {
-      results.push_back(ResultOf(scratch, n));
-    }
-  }
-  if (!flushed.ok()) return flushed;
-  return results;
 }
 
 absl::Status ReferenceProducer::Flush(TimePoint deadline) {
