@@ -7,6 +7,9 @@
 include_guard(GLOBAL)
 include(Install)
 
+# Where drivers lie that programs load.
+set(OPENMESSAGING_DRIVER_DIR "${PROJECT_BINARY_DIR}/lib/openmessaging")
+
 # The warnings of this project's own sources. It is never part of what a user
 # links. Warnings are errors where CMAKE_COMPILE_WARNING_AS_ERROR says so.
 add_library(openmessaging_warnings INTERFACE)
@@ -117,6 +120,32 @@ function(openmessaging_add_driver)
   openmessaging_install_registration(${arg_NAME})
 endfunction()
 
+# openmessaging_add_driver_library(<name> SOURCES <file>... [LIBS <target>...]
+#                                  [INCLUDES <folder>...])
+#
+# Builds lib/openmessaging/liboms_<name>.so, which programs load that do not link
+# the driver. One of SOURCES says OPENMESSAGING_DRIVER_LIBRARY. With PART it is
+# installed.
+function(openmessaging_add_driver_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PART" "SOURCES;LIBS;INCLUDES")
+  set(target openmessaging_library_${name})
+  add_library(${target} MODULE ${arg_SOURCES})
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME oms_${name} PREFIX lib SUFFIX .so
+    LIBRARY_OUTPUT_DIRECTORY "${OPENMESSAGING_DRIVER_DIR}"
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+  )
+  target_link_libraries(${target}
+    PRIVATE openmessaging::api ${arg_LIBS} openmessaging_warnings
+  )
+  target_include_directories(${target} PRIVATE ${arg_INCLUDES})
+  if(arg_PART AND OPENMESSAGING_INSTALL)
+    install(TARGETS ${target} LIBRARY DESTINATION "${OPENMESSAGING_OWN_DIR}"
+      COMPONENT ${arg_PART}
+    )
+  endif()
+endfunction()
+
 # openmessaging_add_program(<name> SOURCES <file>... [LIBS <target>...])
 #
 # Defines an executable that lands in bin/ of the build folder.
@@ -173,7 +202,14 @@ function(openmessaging_add_test name)
   target_sources(${program} PRIVATE ${arg_SOURCES})
   target_link_libraries(${program} PRIVATE ${arg_LIBS})
   target_include_directories(${program} PRIVATE ${arg_INCLUDES})
-  target_compile_definitions(${program} PRIVATE ${arg_DEFINES})
+  if(arg_DEFINES)
+    # For this source alone: they name folders, and a compiler cache would find
+    # none of the others in another clone.
+    list(GET arg_SOURCES 0 source)
+    set_source_files_properties(${source} PROPERTIES
+      COMPILE_DEFINITIONS "${arg_DEFINES}" SKIP_UNITY_BUILD_INCLUSION ON
+    )
+  endif()
   add_test(NAME ${name} COMMAND ${program} ${cases})
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -113,17 +112,11 @@ std::string WithBorn(std::string_view fields, std::string_view born) {
   return merged;
 }
 
-// Producers come and go; what a thread remembers is of one of them.
-uint64_t NextId() {
-  static std::atomic<uint64_t> last{0};
-  return last.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
 }  // namespace
 
 ReferenceProducer::ReferenceProducer(std::shared_ptr<Store> store,
                                      bool auto_create)
-    : store_(std::move(store)), auto_create_(auto_create), id_(NextId()) {}
+    : store_(std::move(store)), auto_create_(auto_create), id_(Scratch::NextProducer()) {}
 
 absl::StatusOr<const Queue*> ReferenceProducer::QueueOf(std::string_view name,
                                                         TimePoint deadline,

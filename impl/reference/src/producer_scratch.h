@@ -6,6 +6,7 @@
 #define OPENMESSAGING_REFERENCE_PRODUCER_SCRATCH_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -67,6 +68,13 @@ struct ReferenceProducer::Scratch {
   static Scratch& OfThread() {
     static thread_local Scratch scratch;
     return scratch;
+  }
+  // Returns: what no other producer has that the scratch of a thread may know.
+  // The two stand together, since libraries that both have this driver share
+  // both of them or none.
+  static uint64_t NextProducer() {
+    static std::atomic<uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
   }
   void LookAtClock(const Clock& clock) {
     if (now_ns != 0) return;
