@@ -65,6 +65,7 @@ class LocalTransaction {
   // Errors: those of Producer::Send() that the broker need not be asked for;
   //   kUnimplemented      1600: the queue has no local transactions (tx-local)
   //   kDeadlineExceeded   1410: past the timeout; nothing was or will be done
+  // Implements: OMS-TX-009, 010.
   [[nodiscard]] absl::Status Send(const Message& message) {
     return Note(TrySend(message));
   }
@@ -76,6 +77,7 @@ class LocalTransaction {
   // Errors: those of Delivery::Ack() that the broker need not be asked for;
   //   kUnimplemented      1600, kDeadlineExceeded 1410: as above
   //   kInvalidArgument    1418: a delivery of another access point
+  // Implements: OMS-TX-009, 010.
   [[nodiscard]] absl::Status Ack(const Delivery& delivery) {
     return Note(TryAck(delivery));
   }

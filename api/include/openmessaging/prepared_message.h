@@ -48,11 +48,13 @@ class PreparedMessage {
   //
   // Blocks: up to ProducerOptions::send_timeout.
   // Errors: as Producer::Resolve().
+  // Implements: OMS-TX-001, 003.
   [[nodiscard]] absl::Status Commit() {
     return core_->Resolve(transaction_id_, TransactionState::kCommit);
   }
 
   // Withdraws the message: it is never delivered. Blocks, errors: as above.
+  // Implements: OMS-TX-002, 003.
   [[nodiscard]] absl::Status Rollback() {
     return core_->Resolve(transaction_id_, TransactionState::kRollback);
   }

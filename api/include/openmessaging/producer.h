@@ -139,6 +139,7 @@ class Producer {
   //   kInvalidArgument     1418: the producer has no check listener; the message
   //                        has a delay or a deduplication id
   //   kUnimplemented       1600: the queue cannot do that (tx-check)
+  // Implements: OMS-TX-001, 004, 008, 011.
   [[nodiscard]] absl::StatusOr<PreparedMessage> Prepare(
       const Message& message) {
     auto prepared = core_->Prepare(message);
@@ -159,6 +160,7 @@ class Producer {
   //   kUnimplemented       1600: the driver cannot do that (tx-check)
   //   kFailedPrecondition  1601, 1602: stopped, not started
   //   kDeadlineExceeded    1410, 1504: no answer in time; it may be decided
+  // Implements: OMS-TX-003, 008.
   [[nodiscard]] absl::Status Resolve(std::string_view transaction_id,
                                      TransactionState state) {
     return core_->Resolve(transaction_id, state);

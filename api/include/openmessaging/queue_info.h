@@ -80,6 +80,7 @@ struct QueueUpdate {
 };
 
 // Returns: `options` with what `update` sets.
+// Implements: OMS-RES-009.
 inline QueueOptions Updated(QueueOptions options, const QueueUpdate& update) {
   const auto set = [](auto& option, const auto& change) {
     if (change) option = *change;

@@ -144,6 +144,8 @@ class PushCore final : public SourceObserver,
   };
 
   static constexpr size_t kMaxReceive = 64;
+  // What a message counts as before the first one came (OMS-FAIL-012).
+  static constexpr size_t kUnknownBytes = size_t{256} << 10;
   static constexpr size_t kMaxVerdicts = 64;
   // A verdict waits no longer than this for the next one, and no longer than
   // the other for a listener that does not return.
@@ -243,7 +245,7 @@ class PushCore final : public SourceObserver,
   std::deque<PushItem> waiting_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<uint64_t, Held> held_ ABSL_GUARDED_BY(mutex_);
   size_t held_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  size_t largest_bytes_ ABSL_GUARDED_BY(mutex_) = kMessageBytes;
+  size_t largest_bytes_ ABSL_GUARDED_BY(mutex_) = kUnknownBytes;
   bool was_full_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
