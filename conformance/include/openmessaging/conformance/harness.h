@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Harness is what the suite must know of a broker beside its URL. A vendor
+// whose driver manages queues (driver::Admin) needs none: the defaults do.
+
+#ifndef OPENMESSAGING_CONFORMANCE_HARNESS_H_
+#define OPENMESSAGING_CONFORMANCE_HARNESS_H_
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "openmessaging/messaging_access_point.h"
+#include "openmessaging/queue_info.h"
+#include "openmessaging/url.h"
+
+namespace openmessaging::conformance {
+
+// How long things may take.
+struct Tolerances {
+  // How late what is due may come, and how late a call may return.
+  std::chrono::milliseconds late{1000};
+  // How far the clocks of the broker and of this machine may be apart.
+  std::chrono::milliseconds clock{1000};
+  // How long what must come is waited for before it counts as lost.
+  std::chrono::milliseconds patience{10000};
+  // How often a client and the broker tell each other that they live.
+  std::chrono::milliseconds heartbeat{100};
+};
+
+// Derive from it, override what differs, and register it under the driver's
+// name (RegisterHarness) or hand it to Run().
+//
+// Threads: called by one thread at a time.
+class Harness {
+ public:
+  virtual ~Harness() = default;
+
+  virtual Tolerances tolerances() const { return {}; }
+
+  // Makes a queue that a test uses; by default the resource manager does.
+  // Errors: 1600 where the broker cannot give an option.
+  virtual absl::Status CreateQueue(const MessagingAccessPoint& bus,
+                                   std::string_view queue,
+                                   const QueueOptions& options);
+
+  // Removes it after the test. What it answers is not judged.
+  virtual void RemoveQueue(const MessagingAccessPoint& bus,
+                           std::string_view queue);
+
+  // Stops the broker and starts it again with what it stored. The suite has no
+  // connection meanwhile. Returns once it can be connected to.
+  // Errors: 1600 (the default): this harness cannot; tests that need it are not
+  // run, and the report says so.
+  virtual absl::Status Restart();
+
+  // Tells whether Restart() can.
+  virtual bool CanRestart() const { return false; }
+
+  // Returns: a URL of the driver at which no broker is, for what is told then;
+  // empty (the default) where none is known.
+  virtual std::string UnreachableUrl() const { return {}; }
+};
+
+using HarnessFactory = std::function<std::unique_ptr<Harness>(const Url& url)>;
+
+// Makes `factory` the one for a driver; the last one of a name counts. To be
+// called while a program starts:
+//   static const bool kKnown = RegisterHarness("mine", [](const Url&) { ... });
+bool RegisterHarness(std::string_view driver, HarnessFactory factory);
+
+// Returns: that of the URL's driver, the default one where there is none.
+std::unique_ptr<Harness> MakeHarness(const Url& url);
+
+}  // namespace openmessaging::conformance
+#endif  // OPENMESSAGING_CONFORMANCE_HARNESS_H_

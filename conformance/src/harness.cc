@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "openmessaging/conformance/harness.h"
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "openmessaging/status.h"
+
+namespace openmessaging::conformance {
+namespace {
+
+std::map<std::string, HarnessFactory, std::less<>>& Factories() {
+  static auto* const factories =
+      new std::map<std::string, HarnessFactory, std::less<>>();
+  return *factories;
+}
+
+}  // namespace
+
+absl::Status Harness::CreateQueue(const MessagingAccessPoint& bus,
+                                  std::string_view queue,
+                                  const QueueOptions& options) {
+  return bus.resource_manager().CreateQueue(queue, options);
+}
+
+void Harness::RemoveQueue(const MessagingAccessPoint& bus,
+                          std::string_view queue) {
+  (void)bus.resource_manager().DeleteQueue(queue);
+}
+
+absl::Status Harness::Restart() {
+  return MakeStatus(Code::kUnsupported,
+                    "restart the broker: this harness cannot");
+}
+
+bool RegisterHarness(std::string_view driver, HarnessFactory factory) {
+  Factories().insert_or_assign(std::string(driver), std::move(factory));
+  return true;
+}
+
+std::unique_ptr<Harness> MakeHarness(const Url& url) {
+  const auto found = Factories().find(url.driver());
+  if (found == Factories().end()) return std::make_unique<Harness>();
+  return found->second(url);
+}
+
+}  // namespace openmessaging::conformance
