@@ -26,6 +26,7 @@ using internal::Concat;
 
 std::vector<std::string> ArgumentsOf(const WorkerOptions& options) {
   return {options.url,
+          options.library,
           options.queue,
           options.name,
           options.group,
@@ -200,19 +201,20 @@ bool Worker::Kill() {
 }
 
 int WorkerMain(const std::vector<std::string>& arguments) {
-  if (arguments.size() != 10) return 2;
+  if (arguments.size() != 11) return 2;
   WorkerOptions options;
   options.url = arguments[0];
-  options.queue = arguments[1];
-  options.name = arguments[2];
-  options.group = arguments[3];
-  options.ordered = arguments[4] == "ordered";
-  options.nacks = arguments[5] == "nacks";
-  options.leases = arguments[6] == "leases";
-  options.means = Means::Parse(arguments[7]);
+  options.library = arguments[1];
+  options.queue = arguments[2];
+  options.name = arguments[3];
+  options.group = arguments[4];
+  options.ordered = arguments[5] == "ordered";
+  options.nacks = arguments[6] == "nacks";
+  options.leases = arguments[7] == "leases";
+  options.means = Means::Parse(arguments[8]);
   int64_t duration = 0;
-  if (!internal::ParseInteger(arguments[8], options.seed) ||
-      !internal::ParseInteger(arguments[9], duration)) {
+  if (!internal::ParseInteger(arguments[9], options.seed) ||
+      !internal::ParseInteger(arguments[10], duration)) {
     return 2;
   }
   options.duration = std::chrono::milliseconds(duration);
@@ -230,7 +232,8 @@ int WorkerMain(const std::vector<std::string>& arguments) {
     pollfd input{0, POLLIN, 0};
     return ::poll(&input, 1, 0) > 0;  // The parent hung up.
   };
-  const absl::Status worked = Work(options, say, stop);
+  absl::Status worked = LoadDriver(options.library);
+  if (worked.ok()) worked = Work(options, say, stop);
   if (worked.ok()) return 0;
   const absl::string_view text = worked.message();
   std::fprintf(stderr, "oms-history: worker %s: %.*s (OMS %d)\n",

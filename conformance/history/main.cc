@@ -4,7 +4,7 @@
 // what they saw.
 
 #include <cstdio>
-#include <fstream>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <random>
@@ -98,6 +98,9 @@ int Main(int argc, char** argv) {
   app.add_option("--consumers", options.consumers, "so many in each group; 2")
       ->type_name("N")
       ->check(CLI::Range(1, 100));
+  app.add_option("--driver-library", options.library,
+                 "a shared library with the driver")
+      ->type_name("FILE");
   app.add_flag("--no-kills", no_kills, "let all workers live, as threads");
   app.add_option("--history", options.file,
                  "write a line for each operation, as JSON")
@@ -112,6 +115,9 @@ int Main(int argc, char** argv) {
   options.duration = std::chrono::seconds(seconds);
   options.kills = !no_kills;
   options.seed = seed ? *seed : std::random_device()();
+  if (!options.library.empty()) {
+    options.library = std::filesystem::absolute(options.library).string();
+  }
   const auto workload = Run(options);
   if (!workload.ok()) return Complain(workload.status());
   PrintCounts(*workload);

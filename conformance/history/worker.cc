@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "openmessaging/driver/registry.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/openmessaging.h"
 
@@ -237,6 +238,11 @@ class Receiver {
 };
 
 }  // namespace
+
+absl::Status LoadDriver(const std::string& path) {
+  if (path.empty()) return absl::OkStatus();
+  return driver::Registry::Default().Load(path);
+}
 
 int64_t NowNs() {
   return std::chrono::nanoseconds(steady_clock::now().time_since_epoch())

@@ -19,6 +19,7 @@ namespace openmessaging::conformance::history {
 
 struct WorkerOptions {
   std::string url{};
+  std::string library{};  // With the driver; empty: it is linked, or found.
   std::string queue{};
   std::string name{};   // `sender-2.0`
   std::string group{};  // Of a consumer; empty: a sender.
@@ -39,6 +40,9 @@ using Record = std::function<void(const Operation&)>;
 // each operation right after it. Errors: what kept it from beginning.
 absl::Status Work(const WorkerOptions& options, const Record& record,
                   const std::function<bool()>& stop);
+
+// Loads the driver's library, unless `path` is empty.
+absl::Status LoadDriver(const std::string& path);
 
 // Returns: now, as operations have it.
 int64_t NowNs();

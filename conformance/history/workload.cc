@@ -124,6 +124,7 @@ class Runner {
                           const std::string& group) const {
     WorkerOptions one;
     one.url = options_.url;
+    one.library = options_.library;
     one.queue = queue_;
     one.name = name;
     one.group = group;
@@ -195,6 +196,7 @@ class Runner {
 }  // namespace
 
 absl::StatusOr<Workload> Run(const WorkloadOptions& options) {
+  if (auto s = LoadDriver(options.library); !s.ok()) return s;
   auto bus = MessagingAccessPoint::Connect(options.url);
   if (!bus.ok()) return bus.status();
   return Runner(options, *std::move(bus)).Run();

@@ -20,6 +20,7 @@ namespace openmessaging::conformance::history {
 
 struct WorkloadOptions {
   std::string url{};
+  std::string library{};  // With the driver; empty: it is linked, or found.
   std::chrono::seconds duration{10};  // Of sending.
   uint64_t seed = 0;
   int senders = 3;

@@ -22,7 +22,19 @@ std::map<std::string, HarnessFactory, std::less<>>& Factories() {
 absl::Status Harness::CreateQueue(const MessagingAccessPoint& bus,
                                   std::string_view queue,
                                   const QueueOptions& options) {
-  return bus.resource_manager().CreateQueue(queue, options);
+  absl::Status made = bus.resource_manager().CreateQueue(queue, options);
+  const bool plain = options.partitions == 1 && options.max_deliveries == 0 &&
+                     options.retention.count() == 0 && !options.priorities &&
+                     options.deduplication_window.count() == 0 &&
+                     options.filter.empty();
+  // Where nobody makes queues they are there as soon as somebody names them.
+  if (plain && OmsCode(made) == Code::kUnsupported) {
+    const auto capabilities = bus.capabilities(queue);
+    if (capabilities.ok() && !capabilities->Has(Capability::kAdmin)) {
+      return absl::OkStatus();
+    }
+  }
+  return made;
 }
 
 void Harness::RemoveQueue(const MessagingAccessPoint& bus,

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -18,6 +19,7 @@
 #include "CLI/CLI.hpp"
 #include "openmessaging/conformance/report.h"
 #include "openmessaging/conformance/suite.h"
+#include "openmessaging/driver/registry.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 
@@ -42,6 +44,7 @@ struct CommandLine {
   SuiteOptions suite{};
   std::vector<std::string> attributes{};
   std::vector<std::string> levels{};
+  std::vector<std::string> libraries{};
   std::string exclusions{};
   std::string html{};
   std::string json{};
@@ -79,6 +82,11 @@ void AddOptions(CLI::App& app, CommandLine& line) {
   app.add_option("--attribute", line.attributes,
                  "an attribute of the access point")
       ->type_name("K=V")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--driver-library", line.libraries,
+                 "a shared library with the driver")
+      ->type_name("FILE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--broker", line.suite.broker,
@@ -121,6 +129,11 @@ absl::Status BadValue(std::string_view option, std::string_view value,
 
 // Reads what CLI11 took as text.
 absl::Status Interpret(CommandLine& line) {
+  for (const std::string& library : line.libraries) {
+    absl::Status loaded = driver::Registry::Default().Load(
+        std::filesystem::absolute(library).string());
+    if (!loaded.ok()) return loaded;
+  }
   for (const std::string& text : line.attributes) {
     const size_t equals = text.find('=');
     if (equals == std::string::npos) {

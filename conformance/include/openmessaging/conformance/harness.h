@@ -41,7 +41,9 @@ class Harness {
 
   virtual Tolerances tolerances() const { return {}; }
 
-  // Makes a queue that a test uses; by default the resource manager does.
+  // Makes a queue that a test uses; by default the resource manager does, and
+  // where the driver has none (admin), a plain queue is taken to be there as
+  // soon as somebody names it.
   // Errors: 1600 where the broker cannot give an option.
   virtual absl::Status CreateQueue(const MessagingAccessPoint& bus,
                                    std::string_view queue,
