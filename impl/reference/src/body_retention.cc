@@ -17,6 +17,8 @@ namespace {
 
 // How long an append that a dead process began is waited for.
 constexpr std::chrono::seconds kEndOfAppends{1};
+// How long a sender that finds no room moves what is in the way.
+constexpr std::chrono::seconds kMoveForRoom{1};
 
 }  // namespace
 
@@ -41,9 +43,10 @@ bool Store::ForEachBody(uint32_t ordinal, bool shared,
              **segment, (*segment)->base(), end, checksums,
              [&](const RecordHeader& record, const char* bytes) {
                const uint8_t flags = CommitWord::Flags(record.commit);
-               const bool dead =
-                   CommitWord::Type(record.commit) == RecordType::kDead;
-               if ((flags & kBodyApart) == 0 || (shared && !dead)) return true;
+               const bool shares = SharesBody(CommitWord::Type(record.commit));
+               if ((flags & kBodyApart) == 0 || (shared && !shares)) {
+                 return true;
+               }
                const uint64_t payload =
                    CommitWord::Length(record.commit) - sizeof(record);
                if (checksums && (flags & kPayloadPending) == 0 &&
@@ -164,7 +167,10 @@ absl::Status Store::RemoveUnnamed() {
 
 void Store::MakeRoom(TimePoint deadline) {
   log_->RestoreReserve();
-  Retire();
+  const TimePoint until =
+      std::min(deadline, std::chrono::steady_clock::now() + kMoveForRoom);
+  while (RetireOldest(true) && std::chrono::steady_clock::now() < until) {
+  }
   const uint64_t tail = control_->header().append.tail.Load();
   if (LowestNeeded(tail) >= tail) {
     log_->RollForRoom(deadline);

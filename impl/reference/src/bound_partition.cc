@@ -73,9 +73,23 @@ absl::Status BoundPartition::UseSegment(uint64_t position) {
 }
 
 absl::StatusOr<Message> BoundPartition::Load(const HandOut& out) {
-  if (auto s = UseSegment(out.position); !s.ok()) return s;
+  uint64_t position = out.position;
+  while (true) {
+    auto message = LoadAt(out, position);
+    if (OmsCode(message.status()) != Code::kQueueNotFound) return message;
+    // It may have moved since it was handed out, and its old segment is gone.
+    const auto hit = IndexReader(&store_->control(), state_, queue_partition_)
+                         .Find(out.offset);
+    if (!hit || hit->position == position) return message;
+    position = hit->position;
+  }
+}
+
+absl::StatusOr<Message> BoundPartition::LoadAt(const HandOut& out,
+                                               uint64_t position) {
+  if (auto s = UseSegment(position); !s.ok()) return s;
   return ReadMessage(*store_, holder_,
-                     {queue_partition_, out.offset, out.position},
+                     {queue_partition_, out.offset, position},
                      out.word.attempts());
 }
 

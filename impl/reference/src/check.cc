@@ -76,7 +76,12 @@ absl::StatusOr<CheckReport> CheckOnce(Storage& storage, const StoreFile& store,
       told = header.position + kProgressBytes;
     }
     const RecordType type = CommitWord::Type(header.commit);
-    if (HoldsMessage(type)) ++report.messages;
+    // One that moved is counted where it lay before, while that is here.
+    if (HoldsMessage(type) &&
+        (type != RecordType::kMoved ||
+         MovedHeadOf(header, record).from < begin)) {
+      ++report.messages;
+    }
     if (const auto body = LargeBodyOf(header, record); body && payload_ok) {
       bodies[BodyName(*body)] = body->bytes;
     }

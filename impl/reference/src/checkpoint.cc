@@ -96,6 +96,7 @@ std::string CatalogImage(const Control& control, const Catalog& catalog) {
         const PartitionState& partition = *state->partition(p);
         image.Put(partition.next_offset.Load());
         image.Put(partition.first_offset.Load());
+        image.Put(partition.whole_from.Load());
         image.Put(partition.first_extent.Load());
         image.Put(partition.last_extent.Load());
       }
@@ -233,6 +234,7 @@ absl::Status RestoreCheckpoint(Control& control, Catalog& catalog,
         PartitionState& partition = *state->partition(p);
         partition.next_offset.Store(reader.Get<uint64_t>());
         partition.first_offset.Store(reader.Get<uint64_t>());
+        partition.whole_from.Store(reader.Get<uint64_t>());
         partition.first_extent.Store(reader.Get<uint32_t>());
         partition.last_extent.Store(reader.Get<uint32_t>());
       }

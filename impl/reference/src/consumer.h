@@ -87,7 +87,8 @@ class BoundPartition {
   // When a look may find something without an append; boot time.
   int64_t NextLookNs() const;
 
-  // Builds the message of a hand-out. Errors: 1609 the record is damaged.
+  // Builds the message of a hand-out. Errors: 1609 the record is damaged; 1404 its
+  // segment is gone.
   absl::StatusOr<Message> Load(const HandOut& out);
   void Remember(const HandOut& out);
   void ReturnHeld();
@@ -99,7 +100,8 @@ class BoundPartition {
   // Whether the message went with its segment: a group may be moved back while
   // that is being retired.
   bool IsRetired(uint64_t offset) const {
-    return offset < state_->first_offset.Load();
+    return IndexReader(&store_->control(), state_, queue_partition_)
+        .IsRetired(offset);
   }
 
   uint32_t queue_partition() const { return queue_partition_; }
@@ -112,6 +114,7 @@ class BoundPartition {
   static constexpr size_t kLateAtLeast = 64;
 
   absl::Status UseSegment(uint64_t position);
+  absl::StatusOr<Message> LoadAt(const HandOut& out, uint64_t position);
   void RememberLate(const HandOut& out);
   // Calls `visit` for each hand-out below `end` that this consumer may hold.
   template <typename Visit>

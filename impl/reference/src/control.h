@@ -229,6 +229,10 @@ struct alignas(kCacheLine) PartitionState {
   Shared<uint64_t> first_offset;  // Oldest that is still stored.
   Shared<uint32_t> first_extent;  // 0 = none.
   Shared<uint32_t> last_extent;
+  // Below it an offset that the index does not have was retired; from here on it
+  // is lost.
+  Shared<uint64_t> whole_from;
+  Shared<uint32_t> removals;  // How often extents were taken out.
 };
 
 struct alignas(kCacheLine) QueueState {

@@ -22,7 +22,7 @@
 namespace openmessaging::reference {
 
 inline constexpr uint16_t kFormatMajor = 0;
-inline constexpr uint16_t kFormatMinor = 5;
+inline constexpr uint16_t kFormatMinor = 6;
 
 // Whether this library reads and writes a store of that format. While the major
 // number is 0 each minor one stands alone; STORE decides for all files.
@@ -163,8 +163,8 @@ inline constexpr uint8_t kPrivateGroup = 16;
 inline constexpr uint8_t kOnce = 16;
 // Of messages: they have a time after which they are not delivered.
 inline constexpr uint8_t kExpires = 32;
-// Of MESSAGE, ROUTED and DEAD: the body is a file of big/, and in its place the record
-// has a LargeBody.
+// Of MESSAGE, ROUTED, DEAD and MOVED: the body is a file of big/, and in its place
+// the record has a LargeBody.
 inline constexpr uint8_t kBodyApart = 64;
 
 // The commit word: length 32, type 8, flags 8, low 16 bits of sequence^salt.
@@ -264,6 +264,19 @@ struct RoutedHead {
 };
 static_assert(sizeof(RoutedHead) == 24);
 
+// In front of the fields of a MOVED record, which is a message of its partition,
+// at its old offset, that was appended again so that its segment can go; counted
+// with them. The header says when the message entered its queue.
+struct MovedHead {
+  // Of the record in which the message came, and so of its id.
+  uint64_t sequence = 0;
+  uint32_t epoch = 0;
+  uint32_t damaged = 0;   // 1: it could not be read any more.
+  int64_t store_ms = 0;   // When it came.
+  uint64_t from = 0;      // The position at which it lay before.
+};
+static_assert(sizeof(MovedHead) == 32);
+
 // In front of the fields of a PREPARE record. The due time is that of the next
 // check.
 struct PreparedHead {
@@ -287,8 +300,8 @@ static_assert(sizeof(HeldId) == 16);
 // Whether records of this type are messages of a queue, which its index names.
 inline bool HoldsMessage(RecordType type) {
   return type == RecordType::kMessage || type == RecordType::kDead ||
-         type == RecordType::kDue ||
-         type == RecordType::kCommit || type == RecordType::kRouted;
+         type == RecordType::kDue || type == RecordType::kCommit ||
+         type == RecordType::kRouted || type == RecordType::kMoved;
 }
 
 // Returns: the fields of the message in a record of such a type. The caller has
@@ -307,6 +320,8 @@ inline std::string_view MessageFields(const RecordHeader& header,
       return all.substr(std::min(sizeof(HeldHead), all.size()));
     case RecordType::kRouted:
       return all.substr(std::min(sizeof(RoutedHead), all.size()));
+    case RecordType::kMoved:
+      return all.substr(std::min(sizeof(MovedHead), all.size()));
     default:
       return all;
   }
@@ -345,6 +360,15 @@ inline RoutedHead RoutedHeadOf(const RecordHeader& header, const char* record) {
   return head;
 }
 
+// Returns: what a MOVED record says; all zero where it is too short.
+inline MovedHead MovedHeadOf(const RecordHeader& header, const char* record) {
+  MovedHead head;
+  if (header.fields_bytes >= sizeof(head)) {
+    std::memcpy(&head, record + sizeof(header), sizeof(head));
+  }
+  return head;
+}
+
 inline HeldId HeldIdOf(const HeldHead& head, const RecordHeader& header) {
   if (head.sequence == 0) return {header.sequence, header.epoch, 0};
   return {head.sequence, head.epoch, 0};
@@ -367,7 +391,8 @@ inline HeldId NamedIn(const RecordHeader& header, const char* record) {
 }
 
 // A body in a file of its own, whose name is made of all this but the checksum.
-// One file may be named by several records: a DEAD record names its source's.
+// One file may be named by several records: a DEAD record names its source's, a
+// MOVED one that of the record before it.
 struct LargeBody {
   uint64_t bytes = 0;
   uint64_t number = 0;  // Counts what its writer wrote.
@@ -391,6 +416,11 @@ inline std::optional<LargeBody> LargeBodyOf(const RecordHeader& header,
   LargeBody body;
   std::memcpy(&body, record + before, sizeof(body));
   return body;
+}
+
+// Whether such a record may name a body that an earlier one names as well.
+inline bool SharesBody(RecordType type) {
+  return type == RecordType::kDead || type == RecordType::kMoved;
 }
 
 // Adds the checksum of its large body to a pending record; it may begin at any

@@ -128,16 +128,27 @@ int64_t GroupWindow::FindDue(size_t max, int64_t now_ns) {
 
 absl::Status GroupWindow::MoveDead(const Candidate& candidate,
                                    DeadReason reason, TimePoint deadline) {
-  const uint64_t offset = candidate.offset;
-  const auto hit = index_.Find(offset);
-  if (!hit) {
-    return MakeStatus(Code::kDamaged, "move offset ", offset,
-                      " to the dead-letter queue: the message cannot be found "
-                      "in the store");
+  auto hit = index_.Find(candidate.offset);
+  while (hit) {
+    absl::Status moved = MoveDeadAt(candidate, *hit, reason, deadline);
+    if (moved.ok()) return moved;
+    // Its record may lie elsewhere since it was found.
+    const auto now = index_.Find(candidate.offset);
+    if (now && now->position == hit->position) return moved;
+    hit = now;
   }
+  return MakeStatus(Code::kDamaged, "move offset ", candidate.offset,
+                    " to the dead-letter queue: the message cannot be found "
+                    "in the store");
+}
+
+absl::Status GroupWindow::MoveDeadAt(const Candidate& candidate,
+                                     const IndexHit& hit, DeadReason reason,
+                                     TimePoint deadline) {
+  const uint64_t offset = candidate.offset;
   DeadLetter letter;
   letter.offset = offset;
-  letter.position = hit->position;
+  letter.position = hit.position;
   letter.attempts = candidate.found.attempts();
   letter.reason = reason;
   letter.floor = LoggedFloor();
@@ -154,11 +165,21 @@ absl::Status GroupWindow::MoveDead(const Candidate& candidate,
   return log_->MoveDead(letter, deadline);
 }
 
+bool GroupWindow::HasExpired(uint64_t offset, IndexHit hit) {
+  while (!log_->IsExpired(offset, hit.position)) {
+    const auto now = index_.Find(offset);
+    // Otherwise it moved, and could not be read where it lay.
+    if (!now || now->position == hit.position) return false;
+    hit = *now;
+  }
+  return true;
+}
+
 bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
                          int64_t now_ns, TimePoint deadline,
                          TakeResult& result) {
   const uint64_t offset = candidate.offset;
-  if (!log_->IsExpired(offset, hit.position)) return false;
+  if (!HasExpired(offset, hit)) return false;
   const bool buried = (hit.flags & kIndexBuried) != 0;
   ++result.expired;
   const uint32_t attempts =
@@ -195,7 +216,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
     // read it, which is told.
     expected = moving.found.bits();
     moving.place.word->CompareExchange(expected, settled.bits());
-    if (code == Code::kDamaged && offset >= partition_->first_offset.Load()) {
+    if (code == Code::kDamaged && !index_.IsRetired(offset)) {
       result.failure = std::move(moved);
     }
     return true;

@@ -202,8 +202,8 @@ void GroupWindow::HandOutOne(const Candidate& candidate,
     candidate.place.word->Store(
         DeliveryWord::Restored(offset, DeliveryState::kSettled, attempts)
             .bits());
-    // Below the oldest stored message it was retired, which is no loss.
-    if (offset >= partition_->first_offset.Load()) {
+    // What was retired is no loss.
+    if (offset >= partition_->whole_from.Load()) {
       if (!result.lost) result.lost = offset;
       ++result.lost_count;
     }
@@ -238,6 +238,7 @@ void GroupWindow::HandOutOne(const Candidate& candidate,
 void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
                           uint64_t durable, HandOut* out, TimePoint deadline,
                           TakeResult& result) {
+  SkipRetired();
   const uint64_t end = partition_->next_offset.LoadSequential();
   const uint64_t limit =
       std::min(end, cursor_->floor.Load() + uint64_t{window_});
@@ -274,6 +275,22 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
   // nobody ever sees.
   LowerNextScan(now_ns + kLookForDeadNs);
   cursor_->next.Store(next);
+}
+
+void GroupWindow::SkipRetired() {
+  uint64_t at = cursor_->next.Load();
+  const uint64_t whole = partition_->whole_from.Load();
+  if (at >= whole || at != cursor_->floor.Load() || index_.Find(at)) return;
+  const uint64_t to = index_.Next(at, whole);
+  // Words of a while ago must not be taken for those of what comes.
+  for (uint64_t n = at; n < to && n - at < window_; ++n) word(n).Store(0);
+  // Whoever looks meanwhile never sees them further apart than a window; what he
+  // takes for unsettled is found to be retired.
+  while (at < to) {
+    at = std::min(to, at + window_);
+    cursor_->next.Store(at);
+    cursor_->floor.Store(at);
+  }
 }
 
 void GroupWindow::HoldOne(uint64_t offset) {

@@ -256,6 +256,8 @@ class GroupWindow {
       cursor_->freed.FetchAdd(1);
     }
   }
+  // Goes on behind what was retired, where nothing before it is unsettled.
+  void SkipRetired();
   // Leaves a message in the window that its key holds back.
   void HoldOne(uint64_t offset);
   void TakeAll(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
@@ -274,6 +276,10 @@ class GroupWindow {
   absl::Status LogAttempts(TimePoint deadline);
   absl::Status MoveDead(const Candidate& candidate, DeadReason reason,
                         TimePoint deadline);
+  absl::Status MoveDeadAt(const Candidate& candidate, const IndexHit& hit,
+                          DeadReason reason, TimePoint deadline);
+  // Whether the time of a message has come; `hit`: where it was found.
+  bool HasExpired(uint64_t offset, IndexHit hit);
   void TakeNew(size_t max, int64_t now_ns, int64_t lease_ns, uint64_t durable,
                HandOut* out, TimePoint deadline, TakeResult& result);
   // Leases a message unless its word is no longer as it was found. One that is

@@ -124,10 +124,12 @@ void Housekeeper::Run() {
     const nanoseconds until_due = WorkDelays();
     const TimePoint now = steady_clock::now();
     if (now >= next_tick) {
-      store_->LookAround();
+      const bool more = store_->LookAround();
       const TimePoint after = steady_clock::now();
-      next_tick =
-          after + std::max<nanoseconds>(kTick, kTickShare * (after - now));
+      // What is left to do is bounded by what it gives back.
+      next_tick = more ? after + kHousekeeperLook
+                       : after + std::max<nanoseconds>(
+                                     kTick, kTickShare * (after - now));
     }
     if (HighestEnd(nullptr) != 0) continue;
     asleep_.store(true);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Appending. Flushing is in flush.cc, making segments in segment_maker.cc, what
-// appends change in the tables in log_tables.cc.
+// appends change in the tables in log_tables.cc, large bodies in log_bodies.cc.
 
 #include "log.h"
 
@@ -55,6 +55,10 @@ uint64_t PaddedBytesOf(std::span<const Append> entries) {
 // Whether the table of delayed messages gets one more.
 bool TakesPlace(const Append& entry) {
   return entry.type == RecordType::kDelayed && entry.waiting == nullptr;
+}
+// Whether it gets the next offset of its partition.
+bool TakesOffset(const Append& entry) {
+  return entry.partition != nullptr && entry.type != RecordType::kMoved;
 }
 // Whether that of prepared ones does.
 bool IsPrepared(const Append& entry) {
@@ -119,27 +123,6 @@ void Log::AppendAround(std::span<Append> entries, int64_t store_ms,
   AppendHere(entries, store_ms, deadline, around);
 }
 
-void Log::AppendApart(std::span<Append> entries, int64_t store_ms,
-                      TimePoint deadline, Surrounding* around) {
-  std::vector<Apart> apart;
-  const std::span<Append> all = entries;
-  const absl::Status failure = WriteBodies(entries, apart, deadline);
-  // Those that are not tried any more; those before them are.
-  for (Append& entry : all.subspan(entries.size())) entry.status = failure;
-  AppendHere(entries, store_ms, deadline, around);
-  for (Append& entry : all) {
-    if (entry.body_of != nullptr) entry.pieces[2] = {};
-  }
-  for (const Apart& one : apart) {
-    one.entry->pieces[2] = {};  // It ends here.
-    if (one.entry->status.ok() && !one.entry->duplicate) {
-      bodies_->Keep(one.body);
-    } else {
-      bodies_->Withdraw(one.body);
-    }
-  }
-}
-
 void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
                      TimePoint deadline, Surrounding* around) {
   if (entries.empty()) return;
@@ -186,65 +169,9 @@ absl::Status Log::AppendLoop(std::span<Append>& entries, int64_t store_ms,
   return failure;
 }
 
-absl::Status Log::WriteBodies(std::span<Append>& entries,
-                              std::vector<Apart>& apart, TimePoint deadline) {
-  apart.reserve(entries.size());  // Entries view what is in it.
-  bool to_disk = false;
-  absl::Status status;
-  for (size_t n = 0; n < entries.size(); ++n) {
-    Append& entry = entries[n];
-    if (entry.body_of != nullptr &&
-        (entry.body_of->flags & kBodyApart) != 0) {
-      entry.flags |= kBodyApart;
-      entry.pieces[2] = entry.body_of->pieces[2];
-    }
-    if (!IsLarge(entry)) continue;
-    auto body = WriteBody(entry, deadline);
-    if (!body.ok()) {
-      status = body.status();
-      while (n > 0 && (entries[n - 1].flags & kMore) != 0) --n;
-      entries = entries.first(n);
-      break;
-    }
-    if (checksums() && (entry.flags & kPayloadPending) == 0) to_disk = true;
-    const Apart& one = apart.emplace_back(Apart{*body, &entry});
-    entry.flags |= kBodyApart;
-    entry.pieces[2] = {reinterpret_cast<const char*>(&one.body),
-                       sizeof(one.body)};
-  }
-  if (!to_disk) return status;
-  // The names of all of them at once.
-  if (absl::Status synced = bodies_->SyncNames(); !synced.ok()) {
-    entries = entries.first(0);
-    for (const Apart& one : apart) {
-      one.entry->pieces[2] = {};
-      bodies_->Withdraw(one.body);
-    }
-    apart.clear();
-    StatusDetail detail = DetailOf(synced);
-    detail.outcome = Outcome::kNotStored;
-    return WithDetail(synced, detail);
-  }
-  return status;
-}
-
-absl::StatusOr<LargeBody> Log::WriteBody(const Append& entry,
-                                         TimePoint deadline) {
-  const bool to_disk = checksums() && (entry.flags & kPayloadPending) == 0;
-  const auto write = [&]() -> absl::StatusOr<LargeBody> {
-    if (auto s = CheckReserve(); !s.ok()) return s;
-    return bodies_->Write(entry.pieces[2], to_disk,
-                          LimitFor(Purpose::kMessages), deadline);
-  };
-  auto body = write();
-  if (OmsCode(body.status()) != Code::kStorageBusy) return body;
-  listener_->MakeRoom(deadline);
-  return write();
-}
-
 Purpose Log::PurposeOf(const Append& entry) const {
   const bool due = WasHeld(entry.type);
-  if (!due && (entry.partition != nullptr || entry.takes_room)) {
+  if (!due && (TakesOffset(entry) || entry.takes_room)) {
     return Purpose::kMessages;
   }
   const uint32_t owner = control_->header().catalog.retire.owner.Load();
@@ -406,6 +333,7 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
     // Those of the first unit are looked at already.
     if (entry.alive != nullptr && entry.alive->live.Load() == 0) break;
     if (!Waits(entry)) break;
+    if (entry.guard != nullptr && entry.guard->Load() != entry.guarded) break;
     if (TakesPlace(entry) && delayed++ == delays_.spare()) {
       whole.lacking = Step::kNeedDelayRoom;
       break;
@@ -423,7 +351,7 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
       }
       if (IsKnown(*entry.deduplication, entries.first(n))) break;
     }
-    if (entry.partition != nullptr) {
+    if (TakesOffset(entry)) {
       // A new extent may be needed where the partition changes; and one more
       // in each run, which is shorter than an extent and a bit.
       const bool same =
@@ -496,7 +424,7 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
     append.large_bytes.Store(append.large_bytes.Load() + body.bytes);
     segments_->entry(current_ordinal_)
         .used.FetchOr(kNamesBodies |
-                      (entry.type == RecordType::kDead ? kSharesBodies : 0));
+                      (SharesBody(entry.type) ? kSharesBodies : 0));
   }
   appended_bytes_.store(
       appended_bytes_.load(std::memory_order_relaxed) + total,
@@ -508,7 +436,7 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
     entry.sequence = ++sequence;
     position += PaddedBytes(entry.bytes());
     entry.end = position;
-    if (entry.partition == nullptr) continue;
+    if (!TakesOffset(entry)) continue;
     // Batches go to one partition or round them, so the search is short.
     entry.offset = entry.partition->next_offset.Load();
     for (size_t k = i; k-- > 0;) {
@@ -537,7 +465,7 @@ void Log::WriteRecord(Append& entry, uint64_t position, int64_t store_ms) {
   header.queue_partition = entry.queue_partition;
   header.epoch = control_->header().epoch;
   header.offset = entry.offset;
-  header.store_ms = store_ms;
+  header.store_ms = entry.store_ms != 0 ? entry.store_ms : store_ms;
   const uint64_t undurable = (position - durable()) / kRecordAlignment;
   header.durable_floor =
       undurable < kNoFloor ? static_cast<uint32_t>(undurable) : kNoFloor;
@@ -584,8 +512,14 @@ void Log::Finish(uint64_t begin, uint64_t end,
                                               internal::Field::kMessageKey)
                               .value_or(std::string_view()))
                 : entries[n].key_hash;
-        index_.Put(*partition, header.queue_partition, header.offset, position,
-                   IndexFlagsOf(CommitWord::Flags(header.commit)), key_hash);
+        const uint16_t flags = IndexFlagsOf(CommitWord::Flags(header.commit));
+        if (type == RecordType::kMoved) {
+          index_.Move(*partition, header.queue_partition, header.offset,
+                      position, flags, key_hash);
+        } else {
+          index_.Put(*partition, header.queue_partition, header.offset,
+                     position, flags, key_hash);
+        }
         if (partition->next_offset.Load() <= header.offset) {
           partition->next_offset.StoreSequential(header.offset + 1);
         }
@@ -702,15 +636,6 @@ void Log::RollForRoom(TimePoint deadline) {
   if ((whole || Repair().ok()) && append.current.Load() == before &&
       UseCurrent() == Step::kDone) {
     Roll(Purpose::kRetirement);
-  }
-  append_lock_.Release();
-}
-
-void Log::FreeIndex(PartitionState& partition, uint64_t offset) {
-  const SlotLock::Result lock = append_lock_.Acquire(TimePoint::max());
-  const bool whole = lock != SlotLock::Result::kInherited && !NeedsRepair();
-  if (whole || Repair().ok()) {
-    index_.FreeBelow(partition, offset);
   }
   append_lock_.Release();
 }

@@ -37,16 +37,16 @@ struct Append {
   uint8_t flags = 0;
   uint32_t queue_partition = 0;
   uint32_t key_hash = 0;
-  // Of a message: where its offset comes from. Otherwise `offset` is written
-  // as given.
+  // Of a message: where its offset comes from, or, of a MOVED one, is. Otherwise
+  // `offset` is written as given, as it is of that one.
   PartitionState* partition = nullptr;
   // Checked under the lock: nothing is appended to a deleted queue. May be
   // null.
   const CatalogEntry* alive = nullptr;
-  // Of a DEAD record, which is the first of its call: the cursor in which it
-  // settles its source, and what the source's word must say under the lock. Of a
-  // SEEK record, as first: the cursor that it moves. Of a SETTLED record: the one
-  // in which it settles.
+  // Of a DEAD record: the cursor in which it settles its source, and what the
+  // source's word must say under the lock. Of a SEEK record: the cursor that it
+  // moves. Of a SETTLED record: the one in which it settles. A MOVED record guards
+  // the place in the index that it changes.
   Cursor* source = nullptr;
   const Shared<uint64_t>* guard = nullptr;
   uint64_t guarded = 0;
@@ -68,8 +68,11 @@ struct Append {
   // Of a copy whose body is another one's of its unit, before it: that one. A
   // large body is in one file then.
   const Append* body_of = nullptr;
-  // Of a DEAD record that names its source's large body: where the source is.
+  // Of a DEAD or MOVED record that names its source's large body: where the
+  // source is.
   uint64_t source_position = 0;
+  // Of a MOVED record: when the message entered its queue. 0: as all of the call.
+  int64_t store_ms = 0;
   // Fields, in two parts, then the body; or, with kBodyApart, a LargeBody.
   std::array<std::string_view, 3> pieces{};
 
@@ -150,8 +153,8 @@ class LogListener {
   // Under the append lock, by an heir only.
   virtual int64_t DeduplicationMs(uint32_t queue) = 0;
 
-  // As above where a large body has no room: gives back all that nothing needs.
-  // With no lock held.
+  // As above where there is no room for a large body or for messages: gives back
+  // what nothing needs, and moves what is in its way. Cursors' locks may be held.
   virtual void MakeRoom(TimePoint deadline) = 0;
 
   // Somebody should call Log::WorkAhead. Returns: false if nobody will.
@@ -278,8 +281,9 @@ class Log {
   // if one cannot be finished now.
   bool AwaitAppends(TimePoint deadline);
 
-  // Gives index extents below `offset` back; takes the append lock.
-  void FreeIndex(PartitionState& partition, uint64_t offset);
+  // Takes what was retired, whose records lie below `position`, out of the index
+  // of a partition; takes the append lock.
+  void FreeIndex(PartitionState& partition, uint64_t position);
 
   uint64_t committed() const {
     return control_->header().committed.end.Load();

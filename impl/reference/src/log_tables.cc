@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What appends change beside the log and its index: the tables of delayed and
+// What appends change beside the log and its index, which retirement empties: the tables of delayed and
 // prepared messages and of deduplication ids, and what those above publish.
 
 #include <cstdint>
@@ -125,6 +125,18 @@ absl::StatusOr<std::optional<Delayed>> Log::FindDelayed(const HeldId& id,
   const std::optional<Delayed> found = delays_.Find(id);
   append_lock_.Release();
   return found;
+}
+
+void Log::FreeIndex(PartitionState& partition, uint64_t position) {
+  uint32_t at = 0;
+  bool more = true;
+  for (bool first = true; more; first = false) {
+    if (!LockWhole(TimePoint::max()).ok()) return;
+    if (first) index_.FreeBelow(partition, partition.first_offset.Load());
+    more = index_.FreeRetired(partition, partition.whole_from.Load(), position,
+                              at);
+    append_lock_.Release();
+  }
 }
 
 absl::Status Log::AddDelayBlock(uint64_t block, TimePoint deadline) {

@@ -42,12 +42,18 @@ absl::Status Verify(const Store& store, const Segment& segment,
       (WasHeld(CommitWord::Type(header.commit)) &&
        header.fields_bytes < sizeof(HeldHead)) ||
       (CommitWord::Type(header.commit) == RecordType::kRouted &&
-       header.fields_bytes < sizeof(RoutedHead))) {
+       header.fields_bytes < sizeof(RoutedHead)) ||
+      (CommitWord::Type(header.commit) == RecordType::kMoved &&
+       header.fields_bytes < sizeof(MovedHead))) {
     return damaged("its header is not one of this place");
   }
   if (WasHeld(CommitWord::Type(header.commit)) &&
       HeldHeadOf(header, record).damaged != 0) {
     return damaged("it was so when it entered its queue");
+  }
+  if (CommitWord::Type(header.commit) == RecordType::kMoved &&
+      MovedHeadOf(header, record).damaged != 0) {
+    return damaged("it was so when its segment was given back");
   }
   if (!MayBeChanged(store, place)) return absl::OkStatus();
   if (SealOf(header, segment.salt()) != header.header_checksum) {
@@ -129,6 +135,40 @@ LargeBodyHolder::LargeBodyHolder(std::unique_ptr<Region> region_in,
   body = region->data();
 }
 
+MessageIdentity IdentityOf(const RecordHeader& header, const char* record) {
+  MessageIdentity identity{header.sequence, header.epoch, header.store_ms};
+  switch (CommitWord::Type(header.commit)) {
+    case RecordType::kCommit:
+    case RecordType::kDue: {
+      // It is the message that came earlier.
+      const HeldHead head = HeldHeadOf(header, record);
+      return {head.sequence, head.epoch, head.store_ms};
+    }
+    case RecordType::kRouted: {
+      // It is the message that entered another queue.
+      const RoutedHead head = RoutedHeadOf(header, record);
+      identity.sequence = head.sequence;
+      identity.epoch = head.epoch;
+      if (head.store_ms != 0) identity.store_ms = head.store_ms;
+      return identity;
+    }
+    case RecordType::kMoved: {
+      const MovedHead head = MovedHeadOf(header, record);
+      return {head.sequence, head.epoch, head.store_ms};
+    }
+    default:
+      return identity;
+  }
+}
+
+bool IsReadable(const Store& store, const Segment& segment,
+                const MessagePlace& place) {
+  const char* const record = segment.Read(place.position);
+  RecordHeader header;
+  std::memcpy(&header, record, sizeof(header));
+  return Verify(store, segment, {}, header, record, place).ok();
+}
+
 bool IsExpired(const Store& store, const Segment& segment,
                const MessagePlace& place) {
   const char* const record = segment.Read(place.position);
@@ -167,34 +207,20 @@ absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
   if (holder->lane_partitions != 0) partition %= holder->lane_partitions;
   delivery.partition = static_cast<int32_t>(partition);
   delivery.offset = static_cast<int64_t>(place.offset);
-  delivery.store_timestamp_ms = header.store_ms;
   delivery.delivery_count = static_cast<int32_t>(delivery_count);
-  uint32_t epoch = header.epoch;
-  uint64_t sequence = header.sequence;
-  if (WasHeld(CommitWord::Type(header.commit))) {
-    // It is the message that came earlier.
-    const HeldHead head = HeldHeadOf(header, record);
-    epoch = head.epoch;
-    sequence = head.sequence;
-    delivery.store_timestamp_ms = head.store_ms;
-  } else if (CommitWord::Type(header.commit) == RecordType::kRouted) {
-    // It is the message that entered another queue.
-    const RoutedHead head = RoutedHeadOf(header, record);
-    epoch = head.epoch;
-    sequence = head.sequence;
-    if (head.store_ms != 0) delivery.store_timestamp_ms = head.store_ms;
-  }
+  const MessageIdentity identity = IdentityOf(header, record);
+  delivery.store_timestamp_ms = identity.store_ms;
   if ((CommitWord::Flags(header.commit) & kBodyApart) != 0) {
     auto region = MapBody(store, *holder, header, record, place);
     if (!region.ok()) return region.status();
     const std::string_view apart((*region)->data(), (*region)->size());
     return driver::MessageAccess::View(
-        new LargeBodyHolder(*std::move(region), holder), fields, apart, epoch,
-        sequence, delivery);
+        new LargeBodyHolder(*std::move(region), holder), fields, apart,
+        identity.epoch, identity.sequence, delivery);
   }
   holder->Ref();
-  return driver::MessageAccess::View(holder, fields, body, epoch, sequence,
-                                     delivery);
+  return driver::MessageAccess::View(holder, fields, body, identity.epoch,
+                                     identity.sequence, delivery);
 }
 
 }  // namespace openmessaging::reference

@@ -44,6 +44,21 @@ struct MessagePlace {
   uint64_t position = 0;
 };
 
+// What a message is known by, which its record has from where it came first.
+struct MessageIdentity {
+  uint64_t sequence = 0;
+  uint32_t epoch = 0;
+  int64_t store_ms = 0;
+};
+
+// Returns: whose record it is; of one that holds a message. `record` is as long
+// as its header says.
+MessageIdentity IdentityOf(const RecordHeader& header, const char* record);
+
+// Returns: whether a record is of that place and is not damaged.
+bool IsReadable(const Store& store, const Segment& segment,
+                const MessagePlace& place);
+
 // Returns: whether the time of a message that expires has come. A damaged one
 // has not expired: that it is damaged is for its receiver to learn.
 bool IsExpired(const Store& store, const Segment& segment,

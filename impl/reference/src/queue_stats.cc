@@ -104,7 +104,9 @@ void Join(Union& all, const CursorStats& stats, bool first_group) {
 class Records {
  public:
   Records(Store& store, PartitionState& partition, uint32_t queue_partition)
-      : store_(store), index_(&store.control(), &partition, queue_partition) {}
+      : store_(store),
+        whole_(partition.whole_from.Load()),
+        index_(&store.control(), &partition, queue_partition) {}
 
   std::optional<RecordHeader> Find(uint64_t offset) {
     const auto hit = index_.Find(offset);
@@ -116,6 +118,22 @@ class Records {
     if (header.position != hit->position) return std::nullopt;
     return header;
   }
+  // Returns: how many of the messages from `offset` to `end` are stored.
+  uint64_t Count(uint64_t offset, uint64_t end) {
+    uint64_t count = 0;
+    while (offset < end && offset < whole_) {
+      offset = index_.Next(offset, std::min(end, whole_));
+      if (offset < std::min(end, whole_)) {
+        ++count;
+        ++offset;
+      }
+    }
+    return count + (end - std::min(end, offset));
+  }
+  // Returns: the first offset from there on that was not retired.
+  uint64_t Stored(uint64_t offset) {
+    return offset < whole_ ? index_.Next(offset, whole_) : offset;
+  }
   std::optional<int64_t> StoreMs(uint64_t offset) {
     const auto header = Find(offset);
     if (!header) return std::nullopt;
@@ -124,6 +142,7 @@ class Records {
 
  private:
   Store& store_;
+  const uint64_t whole_;
   IndexReader index_;
 };
 
@@ -191,13 +210,13 @@ class Summary {
   void AddGroup(size_t g, const CursorStats& found, uint64_t end,
                 Records& records) {
     GroupStats& group = group_stats_[g];
-    group.lag += static_cast<int64_t>(end - found.next) +
+    group.lag += static_cast<int64_t>(records.Count(found.next, end)) +
                  static_cast<int64_t>(found.unsettled.size());
     *group.leased += found.leased;
     *group.backing_off += found.backing_off;
     *group.exceptions += found.exceptions;
     group.stopped = group.stopped || found.stopped;
-    uint64_t oldest = found.next;
+    uint64_t oldest = records.Stored(found.next);
     for (const uint64_t offset : found.unsettled) {
       oldest = std::min(oldest, offset);
     }
@@ -211,11 +230,12 @@ class Summary {
     std::sort(all.early.begin(), all.early.end());
     all.early.erase(std::unique(all.early.begin(), all.early.end()),
                     all.early.end());
-    const uint64_t count = all.early.size() + (end - all.from);
+    const uint64_t count = all.early.size() + records.Count(all.from, end);
     stats_.depth += static_cast<int64_t>(count);
     if (count == 0) return;
-    KeepEarlier(oldest_, records.StoreMs(all.early.empty() ? all.from
-                                                           : all.early[0]));
+    KeepEarlier(oldest_, records.StoreMs(all.early.empty()
+                                              ? records.Stored(all.from)
+                                              : all.early[0]));
     measured_ += count;
     if (measured_ > kMaxMeasured) return;
     const auto measure = [&](uint64_t offset) {
@@ -224,7 +244,10 @@ class Summary {
       }
     };
     for (const uint64_t offset : all.early) measure(offset);
-    for (uint64_t offset = all.from; offset < end; ++offset) measure(offset);
+    for (uint64_t offset = records.Stored(all.from); offset < end;
+         offset = records.Stored(offset + 1)) {
+      measure(offset);
+    }
   }
 
   Store& store_;

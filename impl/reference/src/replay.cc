@@ -21,12 +21,34 @@
 
 namespace openmessaging::reference {
 
+namespace {
+
+// `record` is as long as its header says.
+void IndexMessage(IndexWriter& index, PartitionState& partition,
+                  const RecordHeader& header, const char* record) {
+  const uint16_t flags = IndexFlagsOf(CommitWord::Flags(header.commit));
+  const uint32_t key_hash =
+      KeyHash(internal::FindField(MessageFields(header, record),
+                                  internal::Field::kMessageKey)
+                  .value_or(std::string_view()));
+  if (CommitWord::Type(header.commit) == RecordType::kMoved) {
+    index.Move(partition, header.queue_partition, header.offset,
+               header.position, flags, key_hash);
+  } else {
+    index.Put(partition, header.queue_partition, header.offset,
+              header.position, flags, key_hash);
+  }
+}
+
+}  // namespace
+
 // Queues and namespaces first, then groups and routes, then the rest: retirement
 // appends a queue's record again behind messages and groups of it that stay where
 // they are.
 absl::Status Store::ReplayCatalog(
     LogScan& scan,
-    absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets) {
+    absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets,
+    uint64_t& retired_to) {
   std::vector<RecordHeader> queues;
   std::vector<RecordHeader> groups;
   std::vector<RecordHeader> routes;
@@ -45,6 +67,9 @@ absl::Status Store::ReplayCatalog(
       queues.push_back(header);
     }
     if (type == RecordType::kRoute) routes.push_back(header);
+    if (type == RecordType::kRetire) {
+      retired_to = std::max(retired_to, RetiredTo(header, record));
+    }
     if (type != RecordType::kQueue) return;
     auto said = DecodeQueueRecord(body);
     if (said && !said->next.empty()) {
@@ -88,7 +113,8 @@ absl::Status Store::FillChecksum(const RecordHeader& header) {
 
 absl::Status Store::Replay(LogScan& scan) {
   absl::flat_hash_map<uint32_t, std::vector<uint64_t>> next_offsets;
-  if (auto s = ReplayCatalog(scan, next_offsets); !s.ok()) return s;
+  uint64_t retired_to = 0;
+  if (auto s = ReplayCatalog(scan, next_offsets, retired_to); !s.ok()) return s;
   absl::flat_hash_map<uint32_t, PartitionState*> partitions;
   const auto partition_of = [&](uint32_t queue_partition) {
     auto [found, fresh] = partitions.try_emplace(queue_partition, nullptr);
@@ -141,7 +167,7 @@ absl::Status Store::Replay(LogScan& scan) {
       bodies.insert(BodyName(*large));
       if (SegmentEntry* const entry = segments_->EntryOf(header.position)) {
         entry->used.FetchOr(
-            kNamesBodies | (type == RecordType::kDead ? kSharesBodies : 0));
+            kNamesBodies | (SharesBody(type) ? kSharesBodies : 0));
       }
     }
     // What this recovery believes it makes durable, and then nothing may be
@@ -209,12 +235,10 @@ absl::Status Store::Replay(LogScan& scan) {
         failure = control_->GrowIndex(room + 2 + room / 8);
         if (!failure.ok()) return;
       }
-      index.Put(*partition, header.queue_partition, header.offset,
-                header.position,
-                IndexFlagsOf(CommitWord::Flags(header.commit)),
-                KeyHash(internal::FindField(MessageFields(header, record),
-                                            internal::Field::kMessageKey)
-                            .value_or(std::string_view())));
+      // What was retired is not there, though its segment may be.
+      if (header.position >= retired_to) {
+        IndexMessage(index, *partition, header, record);
+      }
       partition->next_offset.Store(
           std::max(partition->next_offset.Load(), header.offset + 1));
     } else if (type == RecordType::kAckRange && payload_ok) {
@@ -244,15 +268,15 @@ absl::Status Store::Replay(LogScan& scan) {
     } else if (type == RecordType::kRetire && payload_ok) {
       const auto said = KeyValueView::Parse(body);
       if (!said.ok()) return;
-      // A partition begins where the newest RETIRE says; what is missing behind
-      // that is lost, not retired.
+      // What is missing behind where the newest RETIRE says is lost, not
+      // retired.
       ImageReader offsets(said->GetOr<Bytes>("offsets", Bytes{}).data);
       while (!offsets.at_end() && offsets.ok()) {
         const auto queue_partition = offsets.Get<uint32_t>();
         const auto first = offsets.Get<uint64_t>();
         PartitionState* const partition = partition_of(queue_partition);
         if (!offsets.ok() || partition == nullptr) continue;
-        partition->first_offset.Store(first);
+        partition->whole_from.Store(first);
         partition->next_offset.Store(
             std::max(partition->next_offset.Load(), first));
       }
@@ -287,6 +311,13 @@ absl::Status Store::Replay(LogScan& scan) {
       partition->next_offset.Store(
           std::max(partition->next_offset.Load(), next[p]));
     }
+  }
+  // Where a partition begins: with what stayed of what was retired.
+  for (const auto& [queue_partition, partition] : partitions) {
+    if (partition == nullptr) continue;
+    const uint64_t whole = partition->whole_from.Load();
+    partition->first_offset.Store(
+        IndexReader(control_.get(), partition, queue_partition).Next(0, whole));
   }
   for (const auto& [sequence, waits] : delayed) {
     // Its queue was deleted.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Retirement: a segment goes when every group has settled all messages in it.
-// What else lives there is appended again first, so that the remaining log alone
-// rebuilds the store.
+// Retirement: a segment goes when every group has settled all messages in it, or
+// those that somebody needs have moved (evacuation.cc). What else lives there is
+// appended again first, so that the remaining log alone rebuilds the store.
 
 #include <algorithm>
 #include <chrono>
@@ -11,11 +11,12 @@
 #include "cursor_image.h"
 #include "deduplication_table.h"
 #include "delay_table.h"
+#include "evacuation.h"
 #include "index.h"
 #include "last_deliveries.h"
+#include "needed_messages.h"
 #include "openmessaging/key_value.h"
 #include "prepared_table.h"
-#include "store_time.h"
 #include "store.h"
 
 namespace openmessaging::reference {
@@ -29,87 +30,52 @@ constexpr int64_t kIdleLookNs = 900'000'000;
 
 }  // namespace
 
-absl::flat_hash_map<uint32_t, Store::Floors> Store::FloorsByQueue() {
-  absl::flat_hash_map<uint32_t, Floors> all;
-  for (uint32_t n = 0; n < catalog_->count(); ++n) {
-    const CatalogEntry& entry = *catalog_->entry(n);
-    if (entry.kind.Load() != 2 || entry.live.Load() == 0) continue;
-    // It ends with the next retirement.
-    if (catalog_->IsOrphan(entry)) continue;
-    Floors& queue = all[entry.queue.Load()];
-    if (entry.state.Load() == 0) {
-      queue.unread = true;
-      continue;
-    }
-    auto* const group = control_->Get<GroupState>(entry.state.Load());
-    queue.settled.resize(group->partitions, UINT64_MAX);
-    for (uint32_t p = 0; p < group->partitions; ++p) {
-      queue.settled[p] = std::min(queue.settled[p],
-                                  SettledFloor(*control_, *group->cursor(p)));
-    }
-  }
-  return all;
-}
-
 uint64_t Store::LowestNeeded(uint64_t end) {
   uint64_t lowest = end;
-  const auto floors = FloorsByQueue();
-  for (uint32_t n = 0; n < catalog_->count(); ++n) {
-    const CatalogEntry& entry = *catalog_->entry(n);
-    if (entry.kind.Load() != 1 || entry.live.Load() == 0 ||
-        entry.state.Load() == 0) {
-      continue;
-    }
-    auto* const queue = control_->Get<QueueState>(entry.state.Load());
-    const auto groups = floors.find(queue->id);
-    for (uint32_t p = 0; p < queue->partitions; ++p) {
-      PartitionState& partition = *queue->partition(p);
-      // A queue without a group keeps everything.
-      const bool settled = groups != floors.end() && !groups->second.unread &&
-                           p < groups->second.settled.size();
-      uint64_t floor = settled ? groups->second.settled[p]
-                               : partition.first_offset.Load();
-      // What everybody has settled stays for the queue's retention time.
-      if (const int64_t retention_ms = queue->retention_ms.Load();
-          retention_ms > 0) {
-        floor = std::min(
-            floor, FirstStoredAt(*control_, *segments_, partition,
-                                 QueuePartition(queue->id, p), floor,
-                                 environment_->clock->WallMs() - retention_ms));
-      }
-      if (floor >= partition.next_offset.Load()) continue;
-      IndexReader reader(control_.get(), &partition,
-                         QueuePartition(queue->id, p));
-      const auto hit = reader.Find(floor);
-      // A message whose place is unknown may lie anywhere.
-      if (!hit) return 0;
-      lowest = std::min(lowest, hit->position);
-    }
+  for (const NeededMessages& needed : FindNeeded(*this)) {
+    lowest = std::min(lowest, needed.Lowest(*control_, lowest));
   }
   return lowest;
 }
 
-std::vector<Store::RetiredTo> Store::FirstOffsetsFrom(uint64_t boundary) {
-  std::vector<RetiredTo> firsts;
+std::vector<Store::Remainder> Store::RemaindersFrom(uint64_t boundary) {
+  std::vector<Remainder> all;
   for (uint32_t n = 0; n < catalog_->count(); ++n) {
     const CatalogEntry& entry = *catalog_->entry(n);
-    if (entry.kind.Load() != 1 || entry.state.Load() == 0) continue;
+    if (entry.kind.Load() != kQueueKind || entry.state.Load() == 0) continue;
     auto* const queue = control_->Get<QueueState>(entry.state.Load());
     for (uint32_t p = 0; p < queue->partitions; ++p) {
       PartitionState& partition = *queue->partition(p);
       const uint32_t queue_partition = QueuePartition(queue->id, p);
       IndexReader reader(control_.get(), &partition, queue_partition);
-      uint64_t offset = partition.first_offset.Load();
-      const uint64_t end = partition.next_offset.Load();
-      while (offset < end) {
+      const auto stays = [&](uint64_t offset) {
         const auto hit = reader.Find(offset);
-        if (hit && hit->position >= boundary) break;
-        ++offset;
+        return hit && hit->position >= boundary;
+      };
+      // What stayed of what was retired before, and still does.
+      uint64_t whole = partition.whole_from.Load();
+      uint64_t first =
+          reader.Next(partition.first_offset.Load(), whole);
+      while (first < whole && !stays(first)) {
+        first = reader.Next(first + 1, whole);
       }
-      if (offset > 0) firsts.push_back({queue_partition, offset, &partition});
+      bool any = first < whole;
+      const uint64_t end = partition.next_offset.Load();
+      for (; whole < end; ++whole) {
+        const auto hit = reader.Find(whole);
+        if (!hit || hit->position < boundary) continue;
+        if (!any) first = whole;
+        any = true;
+        // All behind it are in their places.
+        if ((hit->flags & kIndexMoved) == 0) break;
+      }
+      if (whole > 0) {
+        all.push_back(
+            {queue_partition, &partition, any ? first : whole, whole});
+      }
     }
   }
-  return firsts;
+  return all;
 }
 
 uint32_t Store::Retirable(uint32_t first, uint32_t keep) {
@@ -181,17 +147,78 @@ absl::Status Store::RenewDeduplications(uint64_t position, TimePoint deadline) {
   return absl::OkStatus();
 }
 
-void Store::Retire() {
+absl::Status Store::RenewBelow(uint64_t boundary,
+                               const std::vector<Remainder>& remainders,
+                               TimePoint deadline) {
+  if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;
+  if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
+  if (auto s = delays_->Renew(boundary, deadline); !s.ok()) return s;
+  if (auto s = RenewDeduplications(boundary, deadline); !s.ok()) return s;
+  if (auto s = transactions_->Renew(boundary, deadline); !s.ok()) return s;
+  if (auto s = LogCursors(true, deadline); !s.ok()) return s;
+  ImageWriter offsets;
+  for (const Remainder& remainder : remainders) {
+    offsets.Put(remainder.queue_partition);
+    offsets.Put(remainder.whole_from);
+  }
+  KeyValue body;
+  ControlHeader::Append& append = control_->header().append;
+  body.Put("first", static_cast<int64_t>(boundary)).IgnoreError();
+  body.Put("queue", static_cast<int32_t>(append.next_queue.Load()))
+      .IgnoreError();
+  body.Put("group", static_cast<int32_t>(append.next_group.Load()))
+      .IgnoreError();
+  body.Put("offsets", Bytes{offsets.bytes()}).IgnoreError();
+  Append record;
+  record.type = RecordType::kRetire;
+  record.pieces[2] = body.encoded();
+  log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
+  if (!record.status.ok()) return record.status;
+  // Not WaitDurable: whoever flushes now may be waiting for this.
+  const auto flushed = log_->TryFlush();
+  if (!flushed.ok()) return flushed.status();
+  if (!storage_->IsVolatile() && log_->durable() < record.end) {
+    return absl::UnavailableError("a flush is in progress");
+  }
+  return absl::OkStatus();
+}
+
+void Store::RemoveSegments(uint32_t first, uint32_t keep,
+                           const std::vector<Remainder>& remainders,
+                           TimePoint deadline) {
+  ControlHeader::Catalog& catalog = control_->header().catalog;
+  const uint64_t boundary = segments_->entry(keep).base.Load();
+  for (const Remainder& remainder : remainders) {
+    // In this order: what readers do not find any more is retired, not lost.
+    remainder.partition->whole_from.Store(remainder.whole_from);
+    remainder.partition->first_offset.Store(remainder.first_offset);
+    log_->FreeIndex(*remainder.partition, boundary);
+  }
+  // Before the segments, whose records tell which ones.
+  const bool bodies_went = RetireBodies(first, keep, deadline);
+  for (uint32_t n = first; n != keep && bodies_went; ++n) {
+    SegmentEntry& entry = segments_->entry(n);
+    storage_->Remove(SegmentName(entry.base.Load(), entry.epoch.Load()))
+        .IgnoreError();
+    entry.used.Store(0);
+    catalog.first_segment.Store(n + 1);
+  }
+  storage_->SyncDirectory("log").IgnoreError();
+  segments_->Forget(boundary);
+  log_->RestoreReserve();
+}
+
+bool Store::RetireOldest(bool evacuate) {
   ControlHeader::Catalog& catalog = control_->header().catalog;
   // A flush leader that needs a segment comes here too; it could not make a
   // RETIRE record durable.
   if (Owner::FromWord(control_->header().flush.lock.owner.Load()) ==
       liveness_->self()) {
-    return;
+    return false;
   }
   const uint32_t first = catalog.first_segment.Load();
   const uint32_t current = control_->header().append.current.Load();
-  if (first == current) return;
+  if (first == current) return false;
   // Cheap before dear: the oldest segment must be free at least.
   const auto end_of = [&](uint32_t ordinal) {
     const SegmentEntry& entry = segments_->entry(ordinal);
@@ -202,71 +229,39 @@ void Store::Retire() {
   uint32_t keep = first;
   while (keep != current && end_of(keep) <= lowest) ++keep;
   if (keep != first) keep = Retirable(first, keep);
-  if (keep == first) return;
+  Evacuation evacuation(this);
+  const bool moves =
+      evacuate && keep == first && evacuation.Pays(first, current);
+  if (moves) keep = first + 1;
+  if (keep == first) return false;
 
   SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
-  if (lock.TryAcquire() == SlotLock::Result::kTimeout) return;
+  if (lock.TryAcquire() == SlotLock::Result::kTimeout) return false;
   const uint64_t boundary = segments_->entry(keep).base.Load();
   const TimePoint deadline =
       std::chrono::steady_clock::now() + kRetentionPatience;
-  const std::vector<RetiredTo> firsts = FirstOffsetsFrom(boundary);
-  const auto renew = [&]() -> absl::Status {
-    if (auto s = catalog_->EndOrphans(deadline); !s.ok()) return s;
-    if (auto s = catalog_->Renew(boundary, deadline); !s.ok()) return s;
-    if (auto s = delays_->Renew(boundary, deadline); !s.ok()) return s;
-    if (auto s = RenewDeduplications(boundary, deadline); !s.ok()) return s;
-    if (auto s = transactions_->Renew(boundary, deadline); !s.ok()) return s;
-    if (auto s = LogCursors(true, deadline); !s.ok()) return s;
-    ImageWriter offsets;
-    for (const RetiredTo& to : firsts) {
-      offsets.Put(to.queue_partition);
-      offsets.Put(to.first_offset);
-    }
-    KeyValue body;
-    ControlHeader::Append& append = control_->header().append;
-    body.Put("first", static_cast<int64_t>(boundary)).IgnoreError();
-    body.Put("queue", static_cast<int32_t>(append.next_queue.Load()))
-        .IgnoreError();
-    body.Put("group", static_cast<int32_t>(append.next_group.Load()))
-        .IgnoreError();
-    body.Put("offsets", Bytes{offsets.bytes()}).IgnoreError();
-    Append record;
-    record.type = RecordType::kRetire;
-    record.pieces[2] = body.encoded();
-    log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-    if (!record.status.ok()) return record.status;
-    // Not WaitDurable: whoever flushes now may be waiting for this.
-    const auto flushed = log_->TryFlush();
-    if (!flushed.ok()) return flushed.status();
-    if (!storage_->IsVolatile() && log_->durable() < record.end) {
-      return absl::UnavailableError("a flush is in progress");
-    }
-    return absl::OkStatus();
-  };
+  auto progress = Evacuation::Progress::kFailed;
   // Only if nobody retired meanwhile. A failure leaves more than is needed,
   // which is safe; the next segment tries again.
-  if (catalog.first_segment.Load() == first && renew().ok()) {
-    for (const RetiredTo& to : firsts) {
-      to.partition->first_offset.Store(to.first_offset);
-      log_->FreeIndex(*to.partition, to.first_offset);
+  if (catalog.first_segment.Load() == first) {
+    progress = moves ? evacuation.Run(boundary, deadline)
+                     : Evacuation::Progress::kDone;
+  }
+  if (progress == Evacuation::Progress::kDone) {
+    const std::vector<Remainder> remainders = RemaindersFrom(boundary);
+    if (RenewBelow(boundary, remainders, deadline).ok()) {
+      RemoveSegments(first, keep, remainders, deadline);
     }
-    // Before the segments, whose records tell which ones.
-    const bool bodies_went = RetireBodies(first, keep, deadline);
-    for (uint32_t n = first; n != keep && bodies_went; ++n) {
-      SegmentEntry& entry = segments_->entry(n);
-      storage_->Remove(SegmentName(entry.base.Load(), entry.epoch.Load()))
-          .IgnoreError();
-      entry.used.Store(0);
-      catalog.first_segment.Store(n + 1);
+    // Something is in the way: not again at once.
+    if (catalog.first_segment.Load() == first) {
+      progress = Evacuation::Progress::kFailed;
     }
-    storage_->SyncDirectory("log").IgnoreError();
-    segments_->Forget(boundary);
-    log_->RestoreReserve();
   }
   lock.Release();
+  return evacuate && progress != Evacuation::Progress::kFailed;
 }
 
-void Store::LookAround() {
+bool Store::LookAround() {
   ControlHeader::Catalog& catalog = control_->header().catalog;
   segments_->Forget(
       segments_->entry(catalog.first_segment.Load()).base.Load());
@@ -274,11 +269,14 @@ void Store::LookAround() {
   int64_t next_ns = catalog.next_retire_ns.Load();
   if (now_ns < next_ns ||
       !catalog.next_retire_ns.CompareExchange(next_ns, now_ns + kIdleLookNs)) {
-    return;
+    return false;
   }
-  Retire();
+  const bool more = RetireOldest(true);
   log_->RestoreReserve();
   MoveLastDeliveries(*this);
+  // Whoever comes first goes on.
+  if (more) catalog.next_retire_ns.Store(now_ns);
+  return more;
 }
 
 }  // namespace openmessaging::reference

@@ -199,18 +199,29 @@ uint64_t Log::LimitFor(Purpose purpose) const {
 
 absl::Status Log::PrepareSegment(uint64_t bytes, Purpose purpose,
                                  TimePoint deadline) {
+  const auto prepare = [&]() -> absl::Status {
+    if (prepare_lock_.Acquire(deadline) == SlotLock::Result::kTimeout) {
+      StatusDetail detail = DefaultDetail(Code::kTimeout);
+      detail.outcome = Outcome::kNotStored;
+      return WithDetail(MakeStatus(Code::kTimeout,
+                                   "append: the next segment was not ready at "
+                                   "the deadline; nothing was stored"),
+                        detail);
+    }
+    absl::Status status = PrepareLocked(bytes, purpose);
+    prepare_lock_.Release();
+    return status;
+  };
   listener_->BeforePrepare();
-  if (prepare_lock_.Acquire(deadline) == SlotLock::Result::kTimeout) {
-    StatusDetail detail = DefaultDetail(Code::kTimeout);
-    detail.outcome = Outcome::kNotStored;
-    return WithDetail(MakeStatus(Code::kTimeout,
-                                 "append: the next segment was not ready at "
-                                 "the deadline; nothing was stored"),
-                      detail);
+  absl::Status status = prepare();
+  if (purpose != Purpose::kMessages ||
+      OmsCode(status) != Code::kStorageBusy ||
+      std::chrono::steady_clock::now() >= deadline) {
+    return status;
   }
-  absl::Status status = PrepareLocked(bytes, purpose);
-  prepare_lock_.Release();
-  return status;
+  // Little may be in the way, and nobody else comes to it in time.
+  listener_->MakeRoom(deadline);
+  return prepare();
 }
 
 absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {

@@ -26,6 +26,8 @@ using internal::Mutex;
 using internal::MutexLock;
 
 constexpr std::chrono::milliseconds kGatePoll{1};
+// So long the last one to close gives segments back.
+constexpr std::chrono::seconds kLastLook{1};
 
 // Every open handle of this process, for the child of a fork.
 struct OpenStores {
@@ -309,7 +311,10 @@ absl::Status Store::Close(TimePoint deadline) {
   if (status.ok() && !*others && !storage_->IsVolatile() &&
       !log_->poisoned()) {
     log_->Heal();
-    Retire();
+    // Short-lived processes have no housekeeper that comes to it.
+    const TimePoint until = std::chrono::steady_clock::now() + kLastLook;
+    while (RetireOldest(true) && std::chrono::steady_clock::now() < until) {
+    }
     // The next one to open it will not look.
     RemoveLeftovers();
     status = LogCursors(false, deadline);

@@ -97,11 +97,15 @@ class Store final : public LogListener {
   absl::Status LogCursor(GroupState& group, uint32_t partition,
                          TimePoint deadline);
   // Removes the segments that nothing needs, if nobody else is doing it.
-  void Retire();
+  void Retire() { RetireOldest(false); }
+  // As above; where something needs the oldest, and little, appends that again
+  // first, or a part of it. Returns: whether it should be called again at once.
+  bool RetireOldest(bool evacuate);
   // What the housekeepers do once in each second, one process of all: as above
   // where nobody sends, takes the reserve back, and moves what had its last
-  // delivery. Lets go of what others removed.
-  void LookAround();
+  // delivery. Lets go of what others removed. Returns: whether there is more to
+  // do at once.
+  bool LookAround();
   // Returns: up to where the segments [first, keep) may be retired, as long as
   // three quarters of each need not be appended again, and all of it has room.
   uint32_t Retirable(uint32_t first, uint32_t keep);
@@ -169,9 +173,11 @@ class Store final : public LogListener {
                              size_t segments);
   absl::Status Replay(class LogScan& scan);
   // `next_offsets`: by queue, what its newest record says of each partition.
+  // `retired_to`: the position from which messages remain.
   absl::Status ReplayCatalog(
       class LogScan& scan,
-      absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets);
+      absl::flat_hash_map<uint32_t, std::vector<uint64_t>>& next_offsets,
+      uint64_t& retired_to);
   // Completes a record at level process that recovery believes.
   absl::Status FillChecksum(const RecordHeader& header);
   // Where a recovery lets the log end, and the segment files on either side.
@@ -191,12 +197,6 @@ class Store final : public LogListener {
   // Returns: whether it was free and is this handle's now.
   absl::StatusOr<bool> TryTakeSlot(uint32_t n);
   void Assemble();
-  // How far the groups of one queue have settled it.
-  struct Floors {
-    bool unread = false;  // One has not received anything yet.
-    std::vector<uint64_t> settled{};  // By all, of each partition.
-  };
-  absl::flat_hash_map<uint32_t, Floors> FloorsByQueue();
   // Appends the deduplication ids that are remembered from below `position`
   // again.
   absl::Status RenewDeduplications(uint64_t position, TimePoint deadline);
@@ -204,7 +204,8 @@ class Store final : public LogListener {
   // nothing does.
   uint64_t LowestNeeded(uint64_t end);
   // Calls `visit` with each large body that records of a segment name. Returns:
-  // whether all of it could be read. `shared`: only those of DEAD records.
+  // whether all of it could be read. `shared`: only those of records that may
+  // share theirs.
   bool ForEachBody(uint32_t ordinal, bool shared,
                    const std::function<void(const LargeBody&)>& visit);
   // Removes the bodies that only records of segments [first, keep) name.
@@ -215,13 +216,23 @@ class Store final : public LogListener {
   void RemoveLeftoversOf(uint32_t slot, const LeftBodies& left);
   // As above where no process lives and the whole log was read.
   absl::Status RemoveUnnamed();
-  // Where one partition begins once everything below a position is gone.
-  struct RetiredTo {
+  // What is left of one partition once everything below a position is gone.
+  struct Remainder {
     uint32_t queue_partition = 0;
-    uint64_t first_offset = 0;
     PartitionState* partition = nullptr;
+    uint64_t first_offset = 0;
+    uint64_t whole_from = 0;
   };
-  std::vector<RetiredTo> FirstOffsetsFrom(uint64_t boundary);
+  std::vector<Remainder> RemaindersFrom(uint64_t boundary);
+  // Appends everything but messages that lives below `boundary` again, and that
+  // the log begins there. Errors: nothing is retired.
+  absl::Status RenewBelow(uint64_t boundary,
+                          const std::vector<Remainder>& remainders,
+                          TimePoint deadline);
+  // Removes the segments [first, keep), of which nothing is needed any more.
+  void RemoveSegments(uint32_t first, uint32_t keep,
+                      const std::vector<Remainder>& remainders,
+                      TimePoint deadline);
 
   const std::shared_ptr<Storage> storage_;
   const Environment* const environment_;

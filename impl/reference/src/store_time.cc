@@ -2,6 +2,7 @@
 
 #include "store_time.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -29,7 +30,10 @@ uint64_t FirstStoredAt(const Control& control, SegmentMap& segments,
                        PartitionState& partition, uint32_t queue_partition,
                        uint64_t end, int64_t since_ms) {
   IndexReader index(&control, &partition, queue_partition);
-  uint64_t low = partition.first_offset.Load();
+  const uint64_t first = partition.first_offset.Load();
+  const uint64_t whole =
+      std::min(std::max(partition.whole_from.Load(), first), end);
+  uint64_t low = whole;
   while (low < end) {
     const uint64_t middle = low + (end - low) / 2;
     // One that is damaged or gone counts as old: it keeps nothing alive.
@@ -39,6 +43,13 @@ uint64_t FirstStoredAt(const Control& control, SegmentMap& segments,
     } else {
       low = middle + 1;
     }
+  }
+  if (end != whole) return end;
+  // Those before are single ones that stayed when others were retired.
+  for (uint64_t n = index.Next(first, whole); n < whole;
+       n = index.Next(n + 1, whole)) {
+    const auto stored_ms = StoreMs(segments, index, n);
+    if (stored_ms && *stored_ms > since_ms) return n;
   }
   return end;
 }

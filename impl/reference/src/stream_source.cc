@@ -103,8 +103,11 @@ void ReferenceStreamReader::LookOn(size_t max, driver::DeliverySink& sink,
       continue;
     }
     const auto hit = index_.Find(next_);
-    // Retirement takes entries after it said where the partition begins.
-    if (!hit && next_ < state_->first_offset.Load()) continue;
+    // Retirement takes entries after it said what it takes.
+    if (!hit && next_ < state_->whole_from.Load()) {
+      next_ = index_.Next(next_, state_->whole_from.Load());
+      continue;
+    }
     if (!hit) {
       look.damage = SkipLost();
       return;
@@ -119,9 +122,13 @@ void ReferenceStreamReader::LookOn(size_t max, driver::DeliverySink& sink,
       continue;
     }
     const absl::Status delivered = Deliver(hit->position, sink);
-    if (OmsCode(delivered) == Code::kQueueNotFound &&
-        next_ < state_->first_offset.Load()) {
-      continue;
+    if (OmsCode(delivered) == Code::kQueueNotFound) {
+      // Retired since it was found, or moved.
+      const auto now = index_.Find(next_);
+      if (now ? now->position != hit->position
+              : next_ < state_->whole_from.Load()) {
+        continue;
+      }
     }
     if (!delivered.ok()) {
       look.damage = delivered;

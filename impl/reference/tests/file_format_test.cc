@@ -133,7 +133,7 @@ TEST_CASE("OMS-REF-025: a store's files are as the specification says") {
   REQUIRE(store.size() == 128);
   CHECK(store.Bytes(0, 8) == "OSTORE01");
   CHECK(store.At<uint16_t>(8) == 0);
-  CHECK(store.At<uint16_t>(10) == 5);
+  CHECK(store.At<uint16_t>(10) == 6);
   CHECK(store.At<uint32_t>(12) == 128);
   CHECK(store.At<uint64_t>(64) == 1 << 20);
   CHECK(store.At<uint64_t>(72) == 64 << 20);
