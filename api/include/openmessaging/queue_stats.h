@@ -54,6 +54,10 @@ struct QueueStats {
   // How long ago the oldest of them was stored; absent where there is none.
   std::optional<std::chrono::milliseconds> oldest_age = std::nullopt;
 
+  // Messages that were prepared for it and are neither committed nor rolled back,
+  // and so not among those above.
+  std::optional<int64_t> prepared = std::nullopt;
+
   // In the order of their names, but for those of broadcast consumers.
   std::vector<GroupStats> groups{};
 };

@@ -12,6 +12,7 @@
 #include "cursor_words.h"
 #include "delivery_word.h"
 #include "index.h"
+#include "prepared_table.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -189,6 +190,7 @@ class Summary {
   }
 
   QueueStats Finish() {
+    stats_.prepared = CountUndecided();
     const int64_t now_ms = store_.environment().clock->WallMs();
     const auto age = [&](std::optional<int64_t> stored_ms)
         -> std::optional<std::chrono::milliseconds> {
@@ -207,6 +209,15 @@ class Summary {
   }
 
  private:
+  int64_t CountUndecided() const {
+    const PreparedTable table(&store_.control());
+    if (table.count() == 0) return 0;
+    const auto all = table.All(now_ns_, UINT64_MAX);
+    return std::count_if(all.begin(), all.end(), [&](const Prepared& said) {
+      return said.state == PreparedState::kUndecided &&
+             QueueOf(said.queue_partition) == queue_.id;
+    });
+  }
   void AddGroup(size_t g, const CursorStats& found, uint64_t end,
                 Records& records) {
     GroupStats& group = group_stats_[g];

@@ -32,6 +32,34 @@ GroupStats GroupOf(const MessagingAccessPoint& bus, std::string_view name) {
   return {};
 }
 
+TEST_CASE_TEMPLATE("OMS-STAT-005: what is prepared counts until it is decided",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  const auto bus = ConnectWith(place.Url(), "orders");
+  Must(bus.resource_manager().CreateQueue("others", {}));
+  CHECK(StatsOf(bus).prepared == 0);
+  ProducerOptions options;
+  options.group = "shop";
+  options.check = [](const Message&) { return TransactionState::kUnknown; };
+  options.check_after = std::chrono::minutes(1);
+  Producer producer = Must(bus.CreateProducer(options));
+  PreparedMessage first = Must(producer.Prepare(Message("orders", "1")));
+  PreparedMessage second = Must(producer.Prepare(Message("orders", "2")));
+  PreparedMessage third = Must(producer.Prepare(Message("others", "3")));
+  const auto elsewhere = Connect(place.Url());
+  CHECK(StatsOf(elsewhere).prepared == 2);
+  CHECK(StatsOf(elsewhere).depth == 0);
+
+  Must(first.Commit());
+  CHECK(StatsOf(bus).prepared == 1);
+  CHECK(StatsOf(bus).depth == 1);
+  Must(second.Rollback());
+  CHECK(StatsOf(bus).prepared == 0);
+  CHECK(StatsOf(bus).depth == 1);
+  CHECK(Must(bus.resource_manager().Stats("others")).prepared == 1);
+  Must(third.Rollback());
+}
+
 TEST_CASE_TEMPLATE("OMS-STAT-002: depth and lag are what was sent less what "
                    "was settled",
                    Place, MemoryPlace, FilePlace) {

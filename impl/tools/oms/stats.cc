@@ -107,11 +107,11 @@ std::string AgeText(std::optional<milliseconds> age) {
 
 std::string AsText(const std::vector<QueueStats>& all) {
   Table table;
-  table.Add({"queue", "depth", "bytes", "oldest", "group", "lag", "leased",
+  table.Add({"queue", "depth", "bytes", "oldest", "prepared", "group", "lag", "leased",
              "backing off", "exceptions", "oldest", "hand-out"});
   for (const QueueStats& queue : all) {
     Table::Row row = {queue.queue, Concat(queue.depth), SizeText(queue.bytes),
-                      AgeText(queue.oldest_age)};
+                      AgeText(queue.oldest_age), NumberText(queue.prepared)};
     for (const GroupStats& group : queue.groups) {
       for (std::string& cell : Table::Row{
                group.group, Concat(group.lag), NumberText(group.leased),
@@ -122,7 +122,7 @@ std::string AsText(const std::vector<QueueStats>& all) {
       }
       table.Add(std::move(row));
       // The queue is said once.
-      row = {"", "", "", ""};
+      row = {"", "", "", "", ""};
     }
     if (queue.groups.empty()) table.Add(std::move(row));
   }
@@ -147,6 +147,7 @@ std::string AsJson(const std::vector<QueueStats>& all) {
     object["depth"] = queue.depth;
     object["bytes"] = NumberOrNull(queue.bytes);
     object["oldest_ms"] = MsOrNull(queue.oldest_age);
+    object["prepared"] = NumberOrNull(queue.prepared);
     object["groups"] = nlohmann::ordered_json::array();
     for (const GroupStats& group : queue.groups) {
       object["groups"].push_back(

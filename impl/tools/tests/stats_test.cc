@@ -33,9 +33,9 @@ TEST_CASE("OMS-CLI-016: stats are a table of queues and groups") {
   CHECK(all.code == 0);
   const Lines lines = SplitLines(all.out);
   REQUIRE(lines.size() == 4);
-  CHECK(lines[0].starts_with("queue   depth  bytes  oldest  group"));
+  CHECK(lines[0].starts_with("queue   depth  bytes  oldest  prepared  group"));
   CHECK(lines[0].ends_with("hand-out"));
-  CHECK(lines[1] == "bills   0      0      -");
+  CHECK(lines[1] == "bills   0      0      -       0");
   CHECK(lines[2].starts_with("orders  2 "));
   CHECK(lines[2].find("  audit ") != std::string::npos);
   CHECK(lines[2].ends_with("goes on"));
@@ -62,6 +62,7 @@ TEST_CASE("OMS-CLI-016: stats are JSON on demand") {
   CHECK(object["depth"] == 2);
   CHECK(object["bytes"].get<int>() > 0);
   CHECK(object["oldest_ms"].get<int>() >= 0);
+  CHECK(object["prepared"] == 0);
   REQUIRE(object["groups"].size() == 1);
   const auto group = object["groups"][0];
   CHECK(group["group"] == "default");
