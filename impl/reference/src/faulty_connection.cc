@@ -21,7 +21,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "fault_errors.h"
 #include "fault_plan.h"
+#include "faulty_transactions.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/call.h"
 #include "openmessaging/driver/connection.h"
@@ -46,29 +48,6 @@ using SteadyClock = std::chrono::steady_clock;
 
 // How long a message that is overtaken waits beside its delay.
 constexpr std::chrono::milliseconds kOvertaken{10};
-
-// Nothing was done, and the same call may succeed.
-absl::Status Refused(std::string_view operation) {
-  return MakeStatus(Code::kUnavailable, operation,
-                    ": the broker answers with an error, nothing was done; "
-                    "expected by a test (fault=error)");
-}
-
-// Whether something was done only the broker knows.
-absl::Status Lost(std::string_view operation, Fault fault) {
-  const bool broke = fault == Fault::kDisconnect;
-  const Code code = broke ? Code::kUnavailable : Code::kTimeout;
-  return WithDetail(
-      MakeStatus(code, operation, ": ",
-                 broke ? "the connection broke before the answer came"
-                       : "no answer came",
-                 ", it may have been done; expected by a test (fault=",
-                 kFaultNames[static_cast<size_t>(fault)], ")"),
-      {.code = code,
-       .retriable = true,
-       .outcome = Outcome::kUnknown,
-       .native = {}});
-}
 
 // Hands the outcome of one message on, or keeps it to itself where `done` is
 // nullptr. Ends with it.
@@ -156,7 +135,7 @@ class FaultyProducer final : public driver::Producer {
                                                 message.message_key());
       if (refused.contains(place) || fate.fault == Fault::kError) {
         refused.insert(std::move(place));
-        done.Failed(i, Refused("send"));
+        done.Failed(i, FaultRefusal("send"));
       } else if (plan_.has_wire()) {
         Post({message, context, &done, i, fate});
       } else {
@@ -249,7 +228,7 @@ class FaultyProducer final : public driver::Producer {
       if (outgoing.fate.stored) {
         inner_->Send(one, outgoing.context, *new ForwardSend(nullptr, 0));
       }
-      outgoing.done->Failed(outgoing.index, Lost("send", *fault));
+      outgoing.done->Failed(outgoing.index, FaultLoss("send", *fault));
       return;
     }
     if (fault == Fault::kDrop) {
@@ -331,10 +310,10 @@ class FaultyConsumer final : public driver::Consumer {
   absl::Status Receive(size_t max, TimePoint deadline,
                        driver::DeliverySink& sink) override {
     const auto fault = dice_.Throw({Fault::kError, Fault::kDisconnect});
-    if (fault == Fault::kError) return Refused("receive");
+    if (fault == Fault::kError) return FaultRefusal("receive");
     if (fault == Fault::kDisconnect && reconnects_) {
       if (absl::Status status = Disconnect(); !status.ok()) return status;
-      return Lost("receive", *fault);
+      return FaultLoss("receive", *fault);
     }
     if (absl::Status status = Reconnect(); !status.ok()) return status;
     return inner_->Receive(max, deadline, sink);
@@ -352,14 +331,14 @@ class FaultyConsumer final : public driver::Consumer {
         continue;
       }
       if (*fault == Fault::kError) {
-        done.Failed(i, Refused("settle"));
+        done.Failed(i, FaultRefusal("settle"));
         continue;
       }
       if (dice_.Half()) {
         inner_->Settle(batch.subspan(i, 1), context,
                        *new ForwardSettle(nullptr, 0));
       }
-      done.Failed(i, Lost("settle", *fault));
+      done.Failed(i, FaultLoss("settle", *fault));
     }
   }
 
@@ -409,7 +388,12 @@ class FaultyConnection final : public driver::Connection {
  public:
   FaultyConnection(std::unique_ptr<driver::Connection> inner,
                    const FaultPlan& plan)
-      : inner_(std::move(inner)), plan_(plan) {}
+      : inner_(std::move(inner)),
+        plan_(plan),
+        transactions_(
+            *driver::QueryInterface<driver::TransactionSource>(*inner_),
+            *driver::QueryInterface<driver::LocalTransactions>(*inner_),
+            *driver::QueryInterface<driver::Admin>(*inner_), plan) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -436,6 +420,12 @@ class FaultyConnection final : public driver::Connection {
 
   // Queues are managed and read as streams without faults.
   void* Query(std::string_view interface_name) override {
+    if (interface_name == driver::TransactionSource::kInterface) {
+      return static_cast<driver::TransactionSource*>(&transactions_);
+    }
+    if (interface_name == driver::LocalTransactions::kInterface) {
+      return static_cast<driver::LocalTransactions*>(&transactions_);
+    }
     return inner_->Query(interface_name);
   }
 
@@ -446,6 +436,7 @@ class FaultyConnection final : public driver::Connection {
  private:
   const std::unique_ptr<driver::Connection> inner_;
   const FaultPlan plan_;
+  FaultyTransactions transactions_;
   std::atomic<uint64_t> clients_{0};
 };
 
