@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/internal/requester_core.h"
 
 namespace openmessaging {
 inline namespace v0 {
@@ -28,10 +29,20 @@ std::string WithUnderscores(std::string_view name) {
   return text;
 }
 
+// Each requester has a queue for its answers, of a name of its own, and each
+// label's value is a series that never ends: they are one.
+std::string_view Bounded(std::string_view value) {
+  const size_t prefix = kReplyQueuePrefix.size();
+  return value.starts_with(kReplyQueuePrefix)
+             ? value.substr(0, prefix - 1)
+             : value;
+}
+
 prometheus::Labels LabelsOf(const TelemetryAttributes& attributes) {
   prometheus::Labels labels;
   attributes.ForEach([&](std::string_view name, std::string_view value) {
-    labels.emplace(WithUnderscores(name), value);
+    labels.emplace(WithUnderscores(name),
+                   name == "messaging.destination.name" ? Bounded(value) : value);
   });
   return labels;
 }

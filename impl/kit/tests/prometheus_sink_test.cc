@@ -86,6 +86,29 @@ TEST_CASE("OMS-TEL-009: a scrape shows what clients did") {
   CHECK(registry->Collect().size() >= 4);
 }
 
+TEST_CASE("OMS-TEL-009: queues for answers are one series") {
+  auto bus = MessagingAccessPoint::Connect("oms:memory://prometheus-reply");
+  REQUIRE(bus.ok());
+  const auto sink = std::make_shared<PrometheusSink>();
+  bus->SetTelemetry({.metrics = sink});
+  auto producer = bus->CreateProducer();
+  REQUIRE(producer.ok());
+  for (int n = 0; n < 3; ++n) {
+    const std::string queue = "oms-reply.host.1." + std::to_string(n);
+    REQUIRE(bus->resource_manager().CreateQueue(queue).ok());
+    REQUIRE(producer->Send(Message(queue, "x")).ok());
+  }
+
+  const std::string text = "\n" + sink->Text();
+  CHECK(text.find("oms-reply.") == std::string::npos);
+  CHECK(ValueOf(text,
+                R"(messaging_client_sent_messages_total{)"
+                R"(messaging_destination_name="oms-reply",)"
+                R"(messaging_operation_name="send",)"
+                R"(messaging_operation_type="send",messaging_system="memory"})") ==
+        "3");
+}
+
 TEST_CASE("OMS-TEL-009: threads count together") {
   PrometheusSink sink;
   std::vector<std::thread> threads;

@@ -25,7 +25,8 @@ namespace kit {
 // messaging_client_sent_messages_total, a histogram
 // `messaging.client.operation.duration` becomes
 // messaging_client_operation_duration_seconds; a label is the attribute's name
-// with underscores. Use it in MessagingAccessPoint::SetTelemetry().
+// with underscores. Queues for answers that requesters made for themselves are
+// all named `oms-reply`, since each name would be a series for ever. Use it in MessagingAccessPoint::SetTelemetry().
 //
 // Threads: any number of calls at once.
 // Implements: OMS-TEL-009.
