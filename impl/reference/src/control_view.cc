@@ -318,6 +318,10 @@ bool ControlView::AddQueues(Storage& storage, const ByteLocks* locks,
   bool complete = true;
   const auto queues = NamesOf(storage, kQueueKind, report.segments, complete);
   const auto groups = NamesOf(storage, kGroupKind, report.segments, complete);
+  for (Named& one :
+       NamesOf(storage, kNamespaceKind, report.segments, complete)) {
+    report.namespaces.push_back(std::move(one.name));
+  }
   for (const Named& queue : queues) {
     for (uint32_t p = 0; p < queue.partitions; ++p) {
       InspectPartition of{queue.name, p};

@@ -170,15 +170,17 @@ void AddUrls(const std::string& typed, Words& found) {
   found.emplace_back("oms:memory://");
 }
 
-// Adds the names of the queues, or the groups, of a file store. Looks from
-// outside: nothing is made or opened because somebody pressed a key.
-void AddNames(const Place& place, bool groups, Words& found) {
+// Adds the names of what `kind` asks for, of a file store. Looks from outside:
+// nothing is made or opened because somebody pressed a key.
+void AddNames(const Place& place, std::string_view kind, Words& found) {
   if (place.positionals.empty()) return;
   const auto url = Url::Parse(place.positionals.front());
   if (!url.ok() || url->driver() != "file") return;
   const auto report = reference::InspectStore(url->path());
   if (!report.ok()) return;
-  if (groups) {
+  if (kind == "NAMESPACE") {
+    for (const std::string& name : report->namespaces) found.push_back(name);
+  } else if (kind == "GROUP") {
     for (const auto& group : report->groups) found.push_back(group.group);
   } else {
     for (const auto& one : report->partitions) found.push_back(one.queue);
@@ -196,8 +198,8 @@ void AddValues(const CLI::Option& option, const Place& place,
     AddPaths("", typed, kind == "FILE", found);
   }
   if (kind == "QUEUE" || kind == "SOURCE" || kind == "TARGET" ||
-      kind == "GROUP") {
-    AddNames(place, kind == "GROUP", found);
+      kind == "GROUP" || kind == "NAMESPACE") {
+    AddNames(place, kind, found);
   }
 }
 
@@ -274,8 +276,9 @@ void AddCompletionCommand(CLI::App& app, Work& work) {
                    "print what the last word of this line can become")
       ->type_name("TEXT");
   command->footer(
-      R"script(It completes commands, options, directories, and the queues and groups of a
-file store. Any other shell can do as these scripts do: ask with --line.
+      R"script(It completes commands, options, directories, and the queues, groups and
+namespaces of a file store. Any other shell can do as these scripts do: ask with
+--line.
 
 Examples:
   eval "$(oms completion bash)"         # in ~/.bashrc

@@ -110,6 +110,10 @@ void AddStorageText(const InspectReport& report, std::string& text) {
                   segment.file});
   }
   AddSection("segments", segments, text);
+  Table namespaces;
+  namespaces.Add({"namespace"});
+  for (const std::string& name : report.namespaces) namespaces.Add({name});
+  AddSection("namespaces", namespaces, text);
   Table partitions;
   partitions.Add({"queue", "partition", "first", "end"});
   for (const auto& partition : report.partitions) {
@@ -182,6 +186,7 @@ void AddStorageJson(const InspectReport& report, ordered_json& object) {
                         {"epoch", segment.epoch},
                         {"file", segment.file}};
   });
+  object["namespaces"] = report.namespaces;
   object["partitions"] = ListOf(report.partitions, [](const auto& partition) {
     ordered_json one{{"queue", partition.queue},
                      {"partition", partition.partition},

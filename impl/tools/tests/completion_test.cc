@@ -95,6 +95,18 @@ TEST_CASE("OMS-CLI-013: directories queues and groups of a store complete") {
         Lines{"billing"});
 }
 
+TEST_CASE("OMS-CLI-013: namespaces complete though they have no queues") {
+  const Store store;
+  for (const char* const name : {"eu", "europe", "us"}) {
+    REQUIRE(Oms({"namespace", "create", store.url(), name}).code == 0);
+  }
+
+  CHECK(Complete("oms namespace delete " + store.url() + " e") ==
+        Lines{"eu", "europe"});
+  CHECK(Complete("oms queue list " + store.url() + " --namespace u") ==
+        Lines{"us"});
+}
+
 TEST_CASE("OMS-CLI-013: completing makes nothing") {
   const Store store;
   const std::string missing = (store.folder() / "missing").string();

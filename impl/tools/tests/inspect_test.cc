@@ -56,6 +56,20 @@ TEST_CASE("OMS-CLI-011: inspect shows each section with straight columns") {
   CHECK(ended.out.find(" yes ") == std::string::npos);
 }
 
+TEST_CASE("OMS-CLI-011: inspect shows namespaces though they have no queues") {
+  const Store store;
+  REQUIRE(Oms({"namespace", "create", store.url(), "us"}).code == 0);
+  REQUIRE(Oms({"namespace", "create", store.url(), "eu"}).code == 0);
+
+  const Ended text = Oms({"inspect", store.directory().string()});
+  const Ended json = Oms({"inspect", store.directory().string(), "--json"});
+
+  CHECK(text.out.find("\nnamespaces\nnamespace\neu\nus\n") !=
+        std::string::npos);
+  CHECK(json.out.find("\"namespaces\":[\"eu\",\"us\"]") !=
+        std::string::npos);
+}
+
 TEST_CASE("OMS-CLI-011: the JSON of inspect follows a store through its life") {
   const Store store;
   REQUIRE(store.Send({"--count", "5"}).code == 0);

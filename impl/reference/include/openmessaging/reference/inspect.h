@@ -100,6 +100,8 @@ struct InspectReport {
   uint64_t delayed = 0;
   uint64_t undecided = 0;
   std::vector<InspectSegment> segments{};
+  // In the order of their names, those without queues as well.
+  std::vector<std::string> namespaces{};
   std::vector<InspectPartition> partitions{};
   std::vector<InspectGroup> groups{};
   std::vector<InspectPin> pins{};
