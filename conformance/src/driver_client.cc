@@ -9,9 +9,11 @@
 
 namespace openmessaging::conformance {
 
-std::vector<std::shared_ptr<void>>& LastingObjects() {
+void KeepForEver(std::shared_ptr<void> object) {
+  static std::mutex mutex;
   static auto* const objects = new std::vector<std::shared_ptr<void>>();
-  return *objects;
+  const std::lock_guard<std::mutex> lock(mutex);
+  objects->push_back(std::move(object));
 }
 
 void Completions::Sent(size_t index, const SendResult& result) {

@@ -18,13 +18,15 @@
 
 namespace openmessaging::conformance {
 
+// Keeps an object to the end of the program. Threads: any.
+void KeepForEver(std::shared_ptr<void> object);
+
 // Returns: an object that lives to the end of the program, because a driver may
 // complete late, or never.
-std::vector<std::shared_ptr<void>>& LastingObjects();
 template <typename T>
 std::shared_ptr<T> MakeLasting() {
   auto object = std::make_shared<T>();
-  LastingObjects().push_back(object);
+  KeepForEver(object);
   return object;
 }
 
