@@ -40,6 +40,9 @@ absl::StatusOr<bool> BoundPartition::EnsureWindow(TimePoint deadline) {
   window_.emplace(&store_->control(), &store_->environment(),
                   &store_->liveness(), state_, queue_partition_, cursor_,
                   terms_->policy, &log_, ordered_);
+  // Who was here before may have died with messages, which come before newer
+  // ones.
+  cursor_->next_scan_ns.Store(0);
   ready_.store(&*window_, std::memory_order_release);
   return true;
 }

@@ -87,6 +87,22 @@ OMS_ROLE(waiter) {
   }
 }
 
+TEST_CASE("OMS-REF-003: whoever comes next begins with what the dead had") {
+  FilePlace place;
+  const auto bus = ConnectWith(place.Url(), kQueue);
+  SendCheap(bus, 2);
+  Child holder("holder", {place.Url(), "1", "30000"});
+  REQUIRE(holder.Hear() == "holding");
+  REQUIRE(holder.Kill());
+
+  PullConsumer consumer = Consume(bus, kQueue);
+  const Delivery first = Take(consumer);
+  const Delivery second = Take(consumer);
+
+  CHECK(first->delivery_count() == 2);
+  CHECK(second->delivery_count() == 1);
+}
+
 TEST_CASE(
     "OMS-REF-003: messages of a killed receiver reach another one within 200 "
     "ms") {
