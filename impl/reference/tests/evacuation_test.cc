@@ -51,6 +51,20 @@ void KeepHouse(const Handle& handle) {
   }
 }
 
+// Fills the log with messages of another queue, which its group settles.
+void SettleOthers(const Handle& handle) {
+  CreateQueue(*handle.store, "others");
+  Member fast(handle.store, "g", "others");
+  for (int n = 0; n < 400; ++n) {
+    Message message("others", Padding());
+    message.SetDurability(Durability::kProcess);
+    REQUIRE(TrySend(handle.store, {&message, 1})[0].ok());
+    REQUIRE(fast.Take(1).size() == 1);
+    REQUIRE(fast.Ack(static_cast<size_t>(n)).ok());
+  }
+  fast.Close();
+}
+
 // A store whose group "g" has settled all but single messages, one in each
 // `every` of those that were sent.
 class World {
@@ -181,19 +195,7 @@ TEST_CASE("a backlog in front of much that is settled is moved") {
     backlog.push_back(std::to_string(n) + Padding());
     SendOne(handle.store, backlog.back(), Durability::kProcess);
   }
-  {
-    // Another queue goes on.
-    CreateQueue(*handle.store, "others");
-    Member fast(handle.store, "g", "others");
-    for (int n = 0; n < 400; ++n) {
-      Message message("others", Padding());
-      message.SetDurability(Durability::kProcess);
-      REQUIRE(TrySend(handle.store, {&message, 1})[0].ok());
-      REQUIRE(fast.Take(1).size() == 1);
-      REQUIRE(fast.Ack(static_cast<size_t>(n)).ok());
-    }
-    fast.Close();
-  }
+  SettleOthers(handle);
   REQUIRE(SegmentsOf(handle) > 10);
 
   KeepHouse(handle);
@@ -217,6 +219,52 @@ TEST_CASE("a backlog in front of much that is settled is moved") {
   }
   handle.Close();
   CHECK(IsSound(directory.path()));
+}
+
+TEST_CASE("what moves still expires, and still comes at most once") {
+  TestMachine machine;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  { Member slow(handle.store, "slow"); }
+  Message expires("orders", "expires");
+  expires.SetExpireAt(milliseconds(machine.clock.wall_ms.load()) +
+                      std::chrono::hours(24 * 365));
+  Message once("orders", "once");
+  once.SetQos(Qos::kAtMostOnce);
+  for (const Message* const message : {&expires, &once}) {
+    REQUIRE(TrySend(handle.store, {message, 1})[0].ok());
+  }
+  SettleOthers(handle);
+  const auto find = [&](uint64_t offset) {
+    Store& store = *handle.store;
+    const auto hit =
+        IndexReader(&store.control(),
+                    store.catalog().FindPartition(QueuePartition(1, 0)),
+                    QueuePartition(1, 0))
+            .Find(offset);
+    REQUIRE(hit.has_value());
+    return *hit;
+  };
+  const uint64_t lay = find(1).position;
+  constexpr uint16_t kBoth = kIndexExpires | kIndexOnce;
+  REQUIRE((find(0).flags & kBoth) == kIndexExpires);
+  REQUIRE((find(1).flags & kBoth) == kIndexOnce);
+
+  KeepHouse(handle);
+
+  for (const bool cold : {false, true}) {
+    CAPTURE(cold);
+    if (cold) {
+      handle.Kill();
+      RemoveDerived(directory.path());
+      handle = OpenStore(directory.path(), machine);
+    }
+    CHECK(find(1).position != lay);
+    CHECK((find(0).flags & kBoth) == kIndexExpires);
+    CHECK((find(1).flags & kBoth) == kIndexOnce);
+  }
+  handle.Close();
 }
 
 TEST_CASE("holes are neither lost messages nor stored ones") {
