@@ -111,7 +111,7 @@ end() {
   local node=$1 signal=$2 pid time limit=$((SECONDS + stop_limit))
   runs "$node" || return 0
   read -r pid time <"$dir/$node/pid"
-  : "-$signal" "$pid" 2>/dev/null || true
+  kill "-$signal" "$pid" 2>/dev/null || true
   while runs "$node"; do
     [ "$SECONDS" -lt "$limit" ] || kill -KILL "$pid" 2>/dev/null || true
     sleep 0.05
