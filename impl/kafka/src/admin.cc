@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "admin.h"
+
+#include <array>
+#include <thread>
+
+#include "admin_call.h"
+#include "errors.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/limits.h"
+#include "openmessaging/queue_name.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::kafka {
+namespace {
+
+using internal::Concat;
+
+using OwnedNewTopic = Owned<rd_kafka_NewTopic_t, rd_kafka_NewTopic_destroy>;
+using OwnedDeleteTopic =
+    Owned<rd_kafka_DeleteTopic_t, rd_kafka_DeleteTopic_destroy>;
+
+// How long until what was made or deleted is looked for again.
+constexpr milliseconds kLookAgain{10};
+
+// Room for headers, properties and Kafka's own frame around a body.
+constexpr size_t kFrameBytes = size_t{256} << 10;
+
+std::string DefaultMaxBytes() {
+  return std::to_string(kDefaultMaxBodyBytes + kFrameBytes);
+}
+
+// Errors: 1600 an option that a topic has not.
+absl::Status CheckOptions(std::string_view queue, const QueueOptions& options) {
+  const QueueOptions plain;
+  const char* option = nullptr;
+  if (options.max_deliveries != 0) option = "max_deliveries";
+  if (!options.dead_letter_queue.empty()) option = "dead_letter_queue";
+  if (options.redelivery_delay != plain.redelivery_delay) {
+    option = "redelivery_delay";
+  }
+  if (options.max_redelivery_delay != plain.max_redelivery_delay) {
+    option = "max_redelivery_delay";
+  }
+  if (options.priorities) option = "priorities";
+  if (options.deduplication_window.count() != 0) {
+    option = "deduplication_window";
+  }
+  if (!options.filter.empty()) option = "filter";
+  if (option == nullptr) return absl::OkStatus();
+  return MakeStatus(Code::kUnsupported, "create queue \"", queue,
+                    "\": a Kafka topic has no ", std::string_view(option));
+}
+
+}  // namespace
+
+absl::StatusOr<Capabilities> QueueAdmin::CapabilitiesOf(std::string_view queue,
+                                                        TimePoint deadline) {
+  const auto partitions = cluster_->PartitionsOf(queue, deadline);
+  if (!partitions.ok() &&
+      OmsCode(partitions.status()) != Code::kQueueNotFound &&
+      OmsCode(partitions.status()) != Code::kBadParameter) {
+    return partitions.status();
+  }
+  Capabilities all;
+  for (const Capability native :
+       {Capability::kGroups, Capability::kPartitions,
+        Capability::kExplicitPartition, Capability::kStartEarliest,
+        Capability::kDurable, Capability::kAdmin}) {
+    all.Set(native, Support::kNative);
+  }
+  for (const Capability emulated :
+       {Capability::kIndividualAck, Capability::kCumulativeAck,
+        Capability::kNack, Capability::kNackDelay, Capability::kDeliveryCount,
+        Capability::kTypedProperties}) {
+    all.Set(emulated, Support::kEmulated);
+  }
+  return all;
+}
+
+absl::Status QueueAdmin::AwaitTopic(std::string_view queue, bool there,
+                                    TimePoint deadline) {
+  while (true) {
+    cluster_->Forget(queue);
+    const auto partitions = cluster_->PartitionsOf(queue, deadline);
+    if (partitions.ok() == there) return absl::OkStatus();
+    const Code code = OmsCode(partitions.status());
+    if (!partitions.ok() && code != Code::kQueueNotFound &&
+        code != Code::kUnavailable) {
+      return partitions.status();
+    }
+    if (Clock::now() + kLookAgain > deadline) {
+      return MakeStatus(Code::kTimeout, there ? "create" : "delete",
+                        " queue \"", queue,
+                        "\": asked for, and not everywhere in time");
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
+absl::Status QueueAdmin::CreateQueue(std::string_view queue,
+                                     const QueueOptions& options,
+                                     TimePoint deadline) {
+  if (!SplitQueueName(queue).name_space.empty()) {
+    return MakeStatus(Code::kUnsupported, "create queue \"", queue,
+                      "\": Kafka has no namespaces");
+  }
+  if (auto s = CheckOptions(queue, options); !s.ok()) return s;
+  const auto control = cluster_->Control();
+  if (!control.ok()) return control.status();
+  const std::string what = Concat("create queue \"", queue, "\"");
+  std::array<char, 256> why{};
+  const OwnedNewTopic topic(rd_kafka_NewTopic_new(
+      std::string(queue).c_str(), options.partitions, -1, why.data(),
+      why.size()));
+  if (topic == nullptr) {
+    return MakeStatus(Code::kBadParameter, std::string_view(what), ": ",
+                      std::string_view(why.data()));
+  }
+  const std::array<std::pair<const char*, std::string>, 3> settings = {{
+      // A message is kept until it is settled, and Kafka does not know when.
+      {"retention.ms", "-1"},
+      // When the broker took it, not when a sender's clock says.
+      {"message.timestamp.type", "LogAppendTime"},
+      {"max.message.bytes", DefaultMaxBytes()},
+  }};
+  for (const auto& [name, value] : settings) {
+    (void)rd_kafka_NewTopic_set_config(topic.get(), name, value.c_str());
+  }
+  rd_kafka_NewTopic_t* one = topic.get();
+  const auto event = AdminCall(
+      *control, RD_KAFKA_ADMIN_OP_CREATETOPICS, what, deadline,
+      [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
+        rd_kafka_CreateTopics(*control, &one, 1, call, answers);
+      });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  const rd_kafka_topic_result_t** const results =
+      rd_kafka_CreateTopics_result_topics(
+          rd_kafka_event_CreateTopics_result(event->get()), &count);
+  for (size_t i = 0; i < count; ++i) {
+    const rd_kafka_resp_err_t error = rd_kafka_topic_result_error(results[i]);
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    const char* const text = rd_kafka_topic_result_error_string(results[i]);
+    return KafkaStatus(error, what, text == nullptr ? "" : text);
+  }
+  return AwaitTopic(queue, true, deadline);
+}
+
+absl::Status QueueAdmin::DeleteQueue(std::string_view queue,
+                                     TimePoint deadline) {
+  const auto control = cluster_->Control();
+  if (!control.ok()) return control.status();
+  const std::string what = Concat("delete queue \"", queue, "\"");
+  const OwnedDeleteTopic topic(
+      rd_kafka_DeleteTopic_new(std::string(queue).c_str()));
+  rd_kafka_DeleteTopic_t* one = topic.get();
+  const auto event = AdminCall(
+      *control, RD_KAFKA_ADMIN_OP_DELETETOPICS, what, deadline,
+      [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
+        rd_kafka_DeleteTopics(*control, &one, 1, call, answers);
+      });
+  if (!event.ok()) return event.status();
+  size_t count = 0;
+  const rd_kafka_topic_result_t** const results =
+      rd_kafka_DeleteTopics_result_topics(
+          rd_kafka_event_DeleteTopics_result(event->get()), &count);
+  for (size_t i = 0; i < count; ++i) {
+    const rd_kafka_resp_err_t error = rd_kafka_topic_result_error(results[i]);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return KafkaStatus(error, what);
+  }
+  return AwaitTopic(queue, false, deadline);
+}
+
+absl::StatusOr<std::vector<QueueInfo>> QueueAdmin::ListQueues(
+    std::string_view name_space, TimePoint deadline) {
+  if (!name_space.empty()) {
+    return MakeStatus(Code::kNamespaceNotFound, "list queues of \"",
+                      name_space, "\": Kafka has no namespaces");
+  }
+  const auto control = cluster_->Control();
+  if (!control.ok()) return control.status();
+  const rd_kafka_metadata_t* metadata = nullptr;
+  const rd_kafka_resp_err_t error = rd_kafka_metadata(
+      *control, 1, nullptr, &metadata, std::max(1, TimeoutMs(deadline)));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    return LookupStatus(error, "list queues");
+  }
+  const Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy> owner(
+      metadata);
+  std::vector<QueueInfo> queues;
+  for (int i = 0; i < metadata->topic_cnt; ++i) {
+    const rd_kafka_metadata_topic_t& topic = metadata->topics[i];
+    const std::string_view name = topic.topic;
+    // Kafka's own, and those that no name here can be.
+    if (name.starts_with("__") || name.starts_with("oms.")) continue;
+    if (topic.err != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
+    QueueInfo info;
+    info.name = name;
+    info.options.partitions = topic.partition_cnt;
+    queues.push_back(std::move(info));
+  }
+  return queues;
+}
+
+absl::StatusOr<QueueInfo> QueueAdmin::DescribeQueue(std::string_view queue,
+                                                    TimePoint deadline) {
+  cluster_->Forget(queue);
+  const auto partitions = cluster_->PartitionsOf(queue, deadline);
+  if (!partitions.ok()) return partitions.status();
+  QueueInfo info;
+  info.name = queue;
+  info.options.partitions = *partitions;
+  return info;
+}
+
+}  // namespace openmessaging::kafka

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "cluster.h"
+
+#include <utility>
+
+#include "errors.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::kafka {
+
+using internal::Concat;
+
+absl::StatusOr<rd_kafka_t*> Cluster::Control() {
+  const internal::MutexLock lock(mutex_);
+  if (control_ == nullptr) {
+    // A consumer without a group: only those can ask without making topics.
+    auto conf = config_.Make(Config::Kind::kControl,
+                             {{"allow.auto.create.topics", "false"}});
+    if (!conf.ok()) return conf.status();
+    auto handle = Handle::Make(RD_KAFKA_CONSUMER, *std::move(conf));
+    if (!handle.ok()) return handle.status();
+    control_ = *std::move(handle);
+  }
+  return control_->get();
+}
+
+absl::StatusOr<int32_t> Cluster::PartitionsOf(std::string_view topic,
+                                              TimePoint deadline) {
+  if (const int32_t known = KnownPartitions(topic); known > 0) return known;
+  return Ask(topic, deadline);
+}
+
+int32_t Cluster::KnownPartitions(std::string_view topic) const {
+  const internal::MutexLock lock(mutex_);
+  const auto found = topics_.find(topic);
+  if (found == topics_.end() || Clock::now() - found->second.asked > kFresh) {
+    return -1;
+  }
+  return found->second.partitions;
+}
+
+void Cluster::Forget(std::string_view topic) {
+  const internal::MutexLock lock(mutex_);
+  if (topic.empty()) {
+    topics_.clear();
+  } else if (const auto found = topics_.find(topic); found != topics_.end()) {
+    topics_.erase(found);
+  }
+}
+
+std::string Cluster::cluster_id() const {
+  const internal::MutexLock lock(mutex_);
+  return cluster_id_;
+}
+
+absl::StatusOr<int32_t> Cluster::Ask(std::string_view topic,
+                                     TimePoint deadline) {
+  const auto control = Control();
+  if (!control.ok()) return control.status();
+  const std::string what = Concat("look up queue \"", topic, "\"");
+  const std::string name(topic);
+  const OwnedTopic handle(
+      rd_kafka_topic_new(*control, name.c_str(), nullptr));
+  if (handle == nullptr) return LookupStatus(rd_kafka_last_error(), what);
+  const rd_kafka_metadata_t* metadata = nullptr;
+  // A timeout of zero would be none.
+  const rd_kafka_resp_err_t error =
+      rd_kafka_metadata(*control, 0, handle.get(), &metadata,
+                        std::max(1, TimeoutMs(deadline)));
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return LookupStatus(error, what);
+  const Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy> owner(
+      metadata);
+  if (metadata->topic_cnt != 1) {
+    return LookupStatus(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, what);
+  }
+  const rd_kafka_metadata_topic_t& found = metadata->topics[0];
+  if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    Forget(topic);
+    if (found.err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+      StatusDetail detail = DefaultDetail(Code::kQueueNotFound);
+      detail.native = NativeText(found.err);
+      return WithDetail(
+          MakeStatus(Code::kQueueNotFound, std::string_view(what),
+                     ": there is no such queue; expected one that was made"),
+          detail);
+    }
+    return LookupStatus(found.err, what);
+  }
+  std::string id;
+  if (cluster_id().empty()) {
+    if (char* const text = rd_kafka_clusterid(*control, 0)) {
+      id = text;
+      rd_kafka_mem_free(*control, text);
+    }
+  }
+  const internal::MutexLock lock(mutex_);
+  if (!id.empty()) cluster_id_ = id;
+  topics_[name] = {found.partition_cnt, Clock::now()};
+  return found.partition_cnt;
+}
+
+void Cluster::Close() {
+  std::shared_ptr<Handle> control;
+  {
+    const internal::MutexLock lock(mutex_);
+    control = std::move(control_);
+  }
+  Handle::Release(std::move(control));
+}
+
+}  // namespace openmessaging::kafka

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Cluster is what one connection shares: its settings, the handle that asks
+// questions, and what is known of topics.
+
+#ifndef OPENMESSAGING_KAFKA_CLUSTER_H_
+#define OPENMESSAGING_KAFKA_CLUSTER_H_
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "config.h"
+#include "native.h"
+#include "openmessaging/internal/mutex.h"
+
+namespace openmessaging::kafka {
+
+// Threads: every method from any thread.
+class Cluster {
+ public:
+  // How long a topic is taken to be as it was: so long may a send to one that
+  // somebody else deletes bring it back, where the broker makes topics.
+  static constexpr milliseconds kFresh{5000};
+
+  explicit Cluster(Config config) : config_(std::move(config)) {}
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  const Config& config() const { return config_; }
+
+  // Returns: the handle for questions, which makes no topic by asking. The
+  // first call opens it. Errors: 1418.
+  absl::StatusOr<rd_kafka_t*> Control();
+
+  // Returns: how many partitions a topic has, asking where nobody did lately.
+  // Blocks: up to `deadline`. Errors: 1404, 1401, 1403, 1503.
+  absl::StatusOr<int32_t> PartitionsOf(std::string_view topic,
+                                       TimePoint deadline);
+  // Returns: the same if it is known; -1 otherwise.
+  int32_t KnownPartitions(std::string_view topic) const;
+  // Asks anew the next time. An empty name: all of them.
+  void Forget(std::string_view topic);
+
+  // Returns: what the cluster calls itself, empty before anybody has asked it
+  // something.
+  std::string cluster_id() const;
+
+  // Returns: a number that no source of this connection had.
+  uint64_t NewSource() { return ++sources_; }
+
+  // Ends the handle for questions.
+  void Close();
+
+ private:
+  struct Topic {
+    int32_t partitions = 0;
+    Clock::time_point asked{};
+  };
+
+  absl::StatusOr<int32_t> Ask(std::string_view topic, TimePoint deadline);
+
+  const Config config_;
+  std::atomic<uint64_t> sources_{0};
+
+  mutable internal::Mutex mutex_;
+  std::shared_ptr<Handle> control_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Topic, std::less<>> topics_ ABSL_GUARDED_BY(mutex_);
+  std::string cluster_id_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace openmessaging::kafka
+#endif  // OPENMESSAGING_KAFKA_CLUSTER_H_

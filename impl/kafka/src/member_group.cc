@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A member in its group: rebalances, positions, commits. What it receives is in
+// member.cc.
+
+#include <algorithm>
+
+#include "errors.h"
+#include "member.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/status.h"
+
+namespace openmessaging::kafka {
+namespace {
+
+using internal::Concat;
+
+// How often the keeper looks, where nothing wakes it.
+constexpr int kKeeperMs = 500;
+// How long what was settled waits for company before it is committed.
+constexpr milliseconds kCommitAfter{20};
+// How long listeners may take to settle what goes to another member.
+constexpr milliseconds kRevokeGrace{3000};
+// How long a member that came to a group waits for its share.
+constexpr milliseconds kShareGrace{2000};
+constexpr int kAskMs = 1000;
+
+// Returns: that the coordinator does not know this member, or no longer.
+bool IsOut(rd_kafka_resp_err_t error) {
+  return error == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID ||
+         error == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+         error == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
+}
+
+// Waits for one commit, however long its answer takes to come.
+struct CommitAnswer {
+  std::atomic<bool> here{false};
+  std::atomic<rd_kafka_resp_err_t> error{RD_KAFKA_RESP_ERR_NO_ERROR};
+
+  static void Take(rd_kafka_t* /*rk*/, rd_kafka_resp_err_t error,
+                   rd_kafka_topic_partition_list_t* /*list*/, void* opaque) {
+    const std::unique_ptr<std::shared_ptr<CommitAnswer>> answer(
+        static_cast<std::shared_ptr<CommitAnswer>*>(opaque));
+    (*answer)->error = error;
+    (*answer)->here = true;
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Member>> Member::Make(
+    std::shared_ptr<Cluster> cluster, const driver::ConsumerOptions& options,
+    driver::ConsumerEvents& events) {
+  auto conf = cluster->config().Make(
+      Config::Kind::kConsumer,
+      {{"group.id", options.group},
+       {"enable.auto.commit", "false"},
+       {"enable.auto.offset.store", "false"},
+       {"auto.offset.reset", "earliest"},
+       {"partition.assignment.strategy", "cooperative-sticky"},
+       {"queued.min.messages",
+        std::to_string(std::clamp<size_t>(options.prefetch_messages, 1,
+                                          10000000))},
+       {"queued.max.messages.kbytes",
+        std::to_string(std::clamp<size_t>(options.prefetch_bytes / 1024, 64,
+                                          2097151))}});
+  if (!conf.ok()) return conf.status();
+  auto member = std::make_shared<Member>(std::move(cluster), options, events);
+  rd_kafka_conf_set_opaque(conf->get(), member.get());
+  rd_kafka_conf_set_rebalance_cb(conf->get(), &Member::OnRebalance);
+  auto handle = Handle::Make(RD_KAFKA_CONSUMER, *std::move(conf));
+  if (!handle.ok()) return handle.status();
+  member->handle_ = *std::move(handle);
+  rd_kafka_t* const rk = member->handle_->get();
+  (void)rd_kafka_poll_set_consumer(rk);
+  member->own_.reset(rd_kafka_queue_get_consumer(rk));
+  member->fetched_.reset(rd_kafka_queue_new(rk));
+  member->keeper_ = std::thread([raw = member.get()] { raw->Keep(); });
+  return member;
+}
+
+void Member::Keep() {
+  while (!stopping_) {
+    int wait_ms = kKeeperMs;
+    {
+      const internal::MutexLock lock(mutex_);
+      if (dirty_) wait_ms = static_cast<int>(kCommitAfter.count()) / 2;
+    }
+    const OwnedMessage message(
+        rd_kafka_consumer_poll(handle_->get(), wait_ms));
+    if (message != nullptr && message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      OnError(message->err, rd_kafka_message_errstr(message.get()));
+    }
+    CommitSoon();
+  }
+}
+
+void Member::OnError(rd_kafka_resp_err_t error, std::string_view text) {
+  if (IsOut(error)) {
+    LoseAll();
+    return;
+  }
+  switch (error) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+      return;  // The library connects again by itself.
+    default:
+      break;
+  }
+  {
+    const internal::MutexLock lock(mutex_);
+    error_ = KafkaStatus(error, "receive", text);
+    changed_.NotifyAll();
+  }
+  Wake();
+}
+
+void Member::OnRebalance(rd_kafka_t* rk, rd_kafka_resp_err_t error,
+                         rd_kafka_topic_partition_list_t* list, void* opaque) {
+  auto* const self = static_cast<Member*>(opaque);
+  if (error == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    self->OnAssigned(list);
+  } else if (error == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+    self->OnRevoked(list);
+  } else {
+    rd_kafka_assign(rk, nullptr);
+  }
+}
+
+void Member::Assign(const rd_kafka_topic_partition_list_t* list, bool add) {
+  rd_kafka_t* const rk = handle_->get();
+  const std::string_view protocol = rd_kafka_rebalance_protocol(rk);
+  if (protocol == "COOPERATIVE") {
+    const OwnedError failed(add ? rd_kafka_incremental_assign(rk, list)
+                                : rd_kafka_incremental_unassign(rk, list));
+  } else {
+    (void)rd_kafka_assign(rk, add ? list : nullptr);
+  }
+}
+
+void Member::OnAssigned(rd_kafka_topic_partition_list_t* list) {
+  rd_kafka_t* const rk = handle_->get();
+  for (int i = 0; i < list->cnt; ++i) {
+    const OwnedQueue fetches(rd_kafka_queue_get_partition(
+        rk, list->elems[i].topic, list->elems[i].partition));
+    if (fetches != nullptr) {
+      rd_kafka_queue_forward(fetches.get(), fetched_.get());
+    }
+  }
+  const bool placed = list->cnt == 0 || FindPositions(list);
+  if (placed) {
+    const internal::MutexLock lock(mutex_);
+    for (int i = 0; i < list->cnt; ++i) {
+      const rd_kafka_topic_partition_t& one = list->elems[i];
+      auto made = std::make_unique<Assigned>(cluster_->NewSource(), one.topic,
+                                             one.partition, one.offset);
+      if (one.metadata != nullptr) {
+        RestoreFrom({static_cast<const char*>(one.metadata),
+                     one.metadata_size},
+                    made->tracker);
+      }
+      by_source_[made->source] = made.get();
+      assigned_[{one.topic, one.partition}] = std::move(made);
+    }
+  }
+  Assign(list, true);
+  const internal::MutexLock lock(mutex_);
+  ++assignments_;
+  changed_.NotifyAll();
+}
+
+bool Member::FindPositions(rd_kafka_topic_partition_list_t* list) {
+  rd_kafka_t* const rk = handle_->get();
+  // Nothing may be handed out before it is known what was settled.
+  while (true) {
+    const rd_kafka_resp_err_t error = rd_kafka_committed(rk, list, kAskMs);
+    bool whole = error == RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int i = 0; i < list->cnt; ++i) {
+      if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) whole = false;
+    }
+    if (whole) break;
+    if (stopping_) return false;
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) OnError(error, "");
+  }
+  PartitionList begun = NewPartitionList();
+  for (int i = 0; i < list->cnt; ++i) {
+    rd_kafka_topic_partition_t& one = list->elems[i];
+    if (one.offset >= 0) continue;
+    int64_t first = 0;
+    int64_t end = 0;
+    while (rd_kafka_query_watermark_offsets(rk, one.topic, one.partition,
+                                            &first, &end, kAskMs) !=
+           RD_KAFKA_RESP_ERR_NO_ERROR) {
+      if (stopping_) return false;
+    }
+    one.offset = options_.start == StartPosition::kLatest ? end : first;
+    rd_kafka_topic_partition_list_add(begun.get(), one.topic, one.partition)
+        ->offset = one.offset;
+  }
+  // The group is there from now on, and begins here, whoever goes on with it.
+  while (begun->cnt > 0 &&
+         CommitNow(*begun, Clock::now() + milliseconds(kAskMs)) !=
+             RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (stopping_ || rd_kafka_assignment_lost(rk) != 0) return false;
+  }
+  return true;
+}
+
+void Member::OnRevoked(rd_kafka_topic_partition_list_t* list) {
+  const bool lost = rd_kafka_assignment_lost(handle_->get()) != 0;
+  const std::vector<uint64_t> sources = SourcesOf(list);
+  bool unbound = stopping_;
+  {
+    const internal::MutexLock lock(mutex_);
+    for (int i = 0; i < list->cnt; ++i) {
+      if (std::find(queues_.begin(), queues_.end(), list->elems[i].topic) ==
+          queues_.end()) {
+        unbound = true;
+      }
+    }
+  }
+  if (!sources.empty() && (lost || unbound)) {
+    events_.Lost(sources);
+  } else if (!sources.empty()) {
+    events_.Revoking(sources, Clock::now() + kRevokeGrace);
+  }
+  if (!lost) {
+    PartitionList last;
+    {
+      const internal::MutexLock lock(mutex_);
+      last = TakeDirty(true, list);
+    }
+    if (last != nullptr) (void)CommitNow(*last, Clock::now() + kRevokeGrace);
+  }
+  (void)Forget(list);
+  Assign(list, false);
+}
+
+std::vector<uint64_t> Member::SourcesOf(
+    const rd_kafka_topic_partition_list_t* list) {
+  const internal::MutexLock lock(mutex_);
+  std::vector<uint64_t> sources;
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto found =
+        assigned_.find({list->elems[i].topic, list->elems[i].partition});
+    if (found != assigned_.end()) sources.push_back(found->second->source);
+  }
+  return sources;
+}
+
+std::vector<uint64_t> Member::Forget(
+    const rd_kafka_topic_partition_list_t* list) {
+  // Messages end without the lock.
+  std::vector<std::unique_ptr<Assigned>> gone;
+  std::vector<uint64_t> sources;
+  const internal::MutexLock lock(mutex_);
+  for (int i = 0; i < list->cnt; ++i) {
+    const auto found =
+        assigned_.find({list->elems[i].topic, list->elems[i].partition});
+    if (found == assigned_.end()) continue;
+    const uint64_t source = found->second->source;
+    sources.push_back(source);
+    lost_.insert(source);
+    by_source_.erase(source);
+    gone.push_back(std::move(found->second));
+    assigned_.erase(found);
+  }
+  changed_.NotifyAll();
+  return sources;
+}
+
+void Member::LoseAll() {
+  std::map<Place, std::unique_ptr<Assigned>> gone;
+  std::vector<uint64_t> sources;
+  {
+    const internal::MutexLock lock(mutex_);
+    gone.swap(assigned_);
+    by_source_.clear();
+    due_.clear();
+    for (const auto& [place, partition] : gone) {
+      sources.push_back(partition->source);
+      lost_.insert(partition->source);
+    }
+    changed_.NotifyAll();
+  }
+  if (!sources.empty()) events_.Lost(sources);
+}
+
+absl::Status Member::Subscribe() {
+  if (queues_.empty()) {
+    const rd_kafka_resp_err_t error = rd_kafka_unsubscribe(handle_->get());
+    return error == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? absl::OkStatus()
+               : KafkaStatus(error, "unsubscribe");
+  }
+  const PartitionList list = NewPartitionList(queues_.size());
+  for (const std::string& queue : queues_) {
+    rd_kafka_topic_partition_list_add(list.get(), queue.c_str(),
+                                      RD_KAFKA_PARTITION_UA);
+  }
+  const rd_kafka_resp_err_t error =
+      rd_kafka_subscribe(handle_->get(), list.get());
+  return error == RD_KAFKA_RESP_ERR_NO_ERROR ? absl::OkStatus()
+                                             : KafkaStatus(error, "subscribe");
+}
+
+bool Member::HasPartitionOf(std::string_view queue) const {
+  return std::any_of(
+      assigned_.begin(), assigned_.end(),
+      [queue](const auto& entry) { return entry.first.first == queue; });
+}
+
+absl::Status Member::Bind(std::string_view queue, TimePoint deadline) {
+  const auto partitions = cluster_->PartitionsOf(queue, deadline);
+  if (!partitions.ok()) return partitions.status();
+  const internal::MutexLock lock(mutex_);
+  error_ = absl::OkStatus();
+  queues_.emplace_back(queue);
+  const uint64_t before = assignments_;
+  absl::Status status = Subscribe();
+  // Another member may have all there is; of several, some come to this one as
+  // soon as the others have let go.
+  const TimePoint enough =
+      *partitions > 1 ? Clock::now() + kShareGrace : Clock::now();
+  while (status.ok() && !HasPartitionOf(queue)) {
+    if (!error_.ok()) {
+      status = std::exchange(error_, absl::OkStatus());
+      break;
+    }
+    if (assignments_ > before && Clock::now() >= enough) break;
+    const TimePoint next =
+        assignments_ > before ? std::min(deadline, enough) : deadline;
+    if (changed_.WaitUntil(mutex_, next) || Clock::now() < deadline) continue;
+    status = MakeStatus(Code::kTimeout, "bind \"", queue,
+                        "\": the group did not answer in time");
+  }
+  if (!status.ok()) {
+    queues_.pop_back();
+    (void)Subscribe();
+  }
+  return status;
+}
+
+absl::Status Member::Unbind(std::string_view queue, TimePoint deadline) {
+  PartitionList left = NewPartitionList();
+  {
+    const internal::MutexLock lock(mutex_);
+    const auto found = std::find(queues_.begin(), queues_.end(), queue);
+    if (found == queues_.end()) return absl::OkStatus();
+    queues_.erase(found);
+    if (absl::Status s = Subscribe(); !s.ok()) return s;
+    while (HasPartitionOf(queue) && changed_.WaitUntil(mutex_, deadline)) {
+    }
+    for (const auto& [place, partition] : assigned_) {
+      if (place.first != queue) continue;
+      rd_kafka_topic_partition_list_add(left.get(), place.first.c_str(),
+                                        place.second);
+    }
+  }
+  // Whatever the group says later.
+  const std::vector<uint64_t> sources = Forget(left.get());
+  if (!sources.empty()) events_.Lost(sources);
+  return absl::OkStatus();
+}
+
+PartitionList Member::TakeDirty(bool untold,
+                                const rd_kafka_topic_partition_list_t* only) {
+  PartitionList list;
+  for (auto& [place, partition] : assigned_) {
+    if (!partition->settled && !(untold && partition->delivered)) continue;
+    if (only != nullptr &&
+        rd_kafka_topic_partition_list_find(
+            const_cast<rd_kafka_topic_partition_list_t*>(only),
+            place.first.c_str(), place.second) == nullptr) {
+      continue;
+    }
+    partition->settled = false;
+    partition->delivered = false;
+    if (list == nullptr) list = NewPartitionList(assigned_.size());
+    rd_kafka_topic_partition_t* const one = rd_kafka_topic_partition_list_add(
+        list.get(), place.first.c_str(), place.second);
+    one->offset = partition->tracker.low_water();
+    const std::string metadata = MetadataOf(partition->tracker);
+    if (metadata.empty()) continue;
+    // librdkafka frees it.
+    one->metadata = ::strdup(metadata.c_str());
+    one->metadata_size = metadata.size();
+  }
+  return list;
+}
+
+void Member::CommitSoon() {
+  PartitionList list;
+  {
+    const internal::MutexLock lock(mutex_);
+    if (!dirty_ || committing_ || stopping_ ||
+        Clock::now() - committed_at_ < kCommitAfter) {
+      return;
+    }
+    dirty_ = false;
+    list = TakeDirty(false, nullptr);
+    if (list == nullptr) return;
+    committing_ = true;
+    committed_at_ = Clock::now();
+  }
+  auto* const self = new std::shared_ptr<Member>(shared_from_this());
+  const rd_kafka_resp_err_t error = rd_kafka_commit_queue(
+      handle_->get(), list.get(), own_.get(), &Member::OnCommitted, self);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    delete self;
+    CommitEnded(error);
+  }
+}
+
+void Member::OnCommitted(rd_kafka_t* /*rk*/, rd_kafka_resp_err_t error,
+                         rd_kafka_topic_partition_list_t* list, void* opaque) {
+  const std::unique_ptr<std::shared_ptr<Member>> self(
+      static_cast<std::shared_ptr<Member>*>(opaque));
+  for (int i = 0; list != nullptr && i < list->cnt; ++i) {
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = list->elems[i].err;
+  }
+  (*self)->CommitEnded(error);
+}
+
+void Member::CommitEnded(rd_kafka_resp_err_t error) {
+  {
+    const internal::MutexLock lock(mutex_);
+    committing_ = false;
+    changed_.NotifyAll();
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR &&
+        error != RD_KAFKA_RESP_ERR__NO_OFFSET) {
+      // Again with what comes next; of what is gone nothing is there to tell.
+      dirty_ = true;
+      for (auto& [place, partition] : assigned_) partition->settled = true;
+    }
+  }
+  if (IsOut(error)) LoseAll();
+}
+
+rd_kafka_resp_err_t Member::CommitNow(
+    const rd_kafka_topic_partition_list_t& list, TimePoint deadline) {
+  const OwnedQueue answers(rd_kafka_queue_new(handle_->get()));
+  const auto answer = std::make_shared<CommitAnswer>();
+  auto* const opaque = new std::shared_ptr<CommitAnswer>(answer);
+  const rd_kafka_resp_err_t error = rd_kafka_commit_queue(
+      handle_->get(), &list, answers.get(), &CommitAnswer::Take, opaque);
+  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    delete opaque;
+    return error;
+  }
+  while (!answer->here) {
+    if (Clock::now() >= deadline) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_queue_poll_callback(answers.get(),
+                                 std::max(1, TimeoutMs(deadline)));
+  }
+  return answer->error;
+}
+
+absl::Status Member::Close(TimePoint deadline) {
+  rd_kafka_t* const rk = handle_->get();
+  stopping_ = true;
+  rd_kafka_queue_yield(own_.get());
+  if (keeper_.joinable()) keeper_.join();
+  PartitionList last;
+  {
+    const internal::MutexLock lock(mutex_);
+    last = TakeDirty(true, nullptr);
+  }
+  absl::Status status;
+  if (last != nullptr) {
+    const rd_kafka_resp_err_t error = CommitNow(*last, deadline);
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      status = KafkaStatus(error, "close: the last acknowledgements may come "
+                                  "again");
+    }
+  }
+  last.reset();
+  {
+    const OwnedQueue ending(rd_kafka_queue_new(rk));
+    const OwnedError failed(rd_kafka_consumer_close_queue(rk, ending.get()));
+    while (failed == nullptr && rd_kafka_consumer_closed(rk) == 0 &&
+           Clock::now() < deadline) {
+      rd_kafka_queue_poll_callback(ending.get(),
+                                   std::clamp(TimeoutMs(deadline), 1, 50));
+    }
+  }
+  std::map<Place, std::unique_ptr<Assigned>> gone;
+  {
+    const internal::MutexLock lock(mutex_);
+    gone.swap(assigned_);
+    by_source_.clear();
+    due_.clear();
+  }
+  gone.clear();
+  own_.reset();
+  fetched_.reset();
+  Handle::Release(std::move(handle_));
+  return status;
+}
+
+}  // namespace openmessaging::kafka
