@@ -50,10 +50,10 @@ Bodies TakeSizes(const Context& t, PullConsumer& consumer,
 
 OMS_CONFORMANCE_TEST("OMS-RES-009", kAdmin, kAdmin,
                      "a change counts for what comes after it") {
-  QueueOptions options;
-  options.retention = milliseconds(7000);
-  const std::string queue = t.NewQueue(options);
+  // Before it asks for more, it ends where queues cannot be changed.
+  const std::string queue = t.NewQueue();
   t.Needs(queue, Capability::kNack);
+  Update(t, queue, {.retention = milliseconds(7000)});
   Update(t, queue, {.redelivery_delay = milliseconds(10),
                     .max_redelivery_delay = milliseconds(10)});
 
