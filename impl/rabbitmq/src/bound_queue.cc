@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "bound_queue.h"
+
+#include <amqp_framing.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "broker_error.h"
+#include "message_mapping.h"
+#include "openmessaging/internal/text.h"
+
+namespace openmessaging::rabbitmq {
+namespace {
+
+// A channel sends a quorum queue 32 commands and keeps the rest until they are
+// carried out; when it is closed it throws the rest away.
+constexpr size_t kSureAcks = 16;
+constexpr int kDrainCalls = 24;
+
+}  // namespace
+
+BoundQueue::BoundQueue(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
+                       std::string name, std::string broker_name)
+    : link_(std::move(link)),
+      inbox_(std::move(inbox)),
+      name_(std::move(name)),
+      broker_name_(std::move(broker_name)) {}
+
+// --- any thread ---
+
+absl::Status BoundQueue::AwaitOpen(TimePoint deadline) {
+  const internal::MutexLock lock(inbox_->mutex);
+  const uint64_t errors = errors_;
+  while (source_ == 0 && errors_ == errors && failure_.ok()) {
+    if (!inbox_->changed.WaitUntil(inbox_->mutex, deadline)) break;
+  }
+  if (source_ != 0) return absl::OkStatus();
+  if (!failure_.ok()) return failure_;
+  if (errors_ != errors) return last_error_;
+  return MakeStatus(Code::kTimeout, "bind \"", std::string_view(name_),
+                    "\": no answer in time");
+}
+
+void BoundQueue::Return(uint64_t tag, bool requeue) {
+  tags_.Return(tag);
+  returned_.push_back({tag, requeue});
+}
+
+void BoundQueue::Complete(driver::SettleCompletion& done, size_t index) {
+  waiters_.push_back({&done, index});
+}
+
+// --- receiving ---
+
+void BoundQueue::OnOpen() {
+  consuming_ = false;
+  unsure_acks_ = 0;
+  bool wait = false;
+  bool stream = false;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    source_ = ++*inbox_->last_source;
+    tags_.Reset();
+    inbox_->sources[source_] = shared_from_this();
+    wait = inbox_->waiting;
+    stream = inbox_->streaming;
+    inbox_->changed.NotifyAll();
+  }
+  streams_ = false;
+  if (stream) {
+    Stream();
+  } else if (wait) {
+    Wait();
+  }
+}
+
+void BoundQueue::OnDown(const absl::Status& why, bool refused) {
+  // What the broker closed for a reason that another attempt would meet too.
+  const Code code = OmsCode(why);
+  const bool for_good = refused ? code != Code::kIllegalState
+                                : code == Code::kUnauthorized ||
+                                      code == Code::kForbidden ||
+                                      code == Code::kClosed;
+  Lose(why, for_good);
+  if (for_good) {
+    link_->Detach(*this);
+  } else if (refused) {
+    link_->Reopen(*this);
+  }
+}
+
+void BoundQueue::Lose(const absl::Status& why, bool for_good) {
+  consuming_ = streams_ = false;
+  std::vector<Waiter> waiters;
+  uint64_t lost = 0;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    lost = std::exchange(source_, 0);
+    inbox_->sources.erase(lost);
+    std::erase_if(inbox_->ready,
+                  [&](const auto& one) { return one.source == lost; });
+    waiters.swap(waiters_);
+    returned_.clear();
+    last_error_ = About("receive from", name_, why);
+    ++errors_;
+    if (for_good) failure_ = last_error_;
+    inbox_->changed.NotifyAll();
+  }
+  if (lost != 0 && inbox_->events != nullptr) inbox_->events->Lost({&lost, 1});
+  for (const Waiter& waiter : waiters) {
+    waiter.done->Failed(
+        waiter.index,
+        MakeStatus(Code::kReceiptExpired, "settle \"", std::string_view(name_),
+                   "\": the channel was lost, the broker delivers it again"));
+  }
+}
+
+void BoundQueue::Look(size_t count, std::function<void()> done) {
+  if (!link_->IsOpen(*this) || streams_) return done();
+  auto left = std::make_shared<size_t>(count);
+  for (size_t i = 0; i < count; ++i) {
+    link_->Call(
+        *this,
+        [this](amqp_connection_state_t connection, amqp_channel_t id) {
+          amqp_basic_get_t get{};
+          get.queue = ToBytes(broker_name_);
+          return amqp_send_method(connection, id, AMQP_BASIC_GET_METHOD, &get);
+        },
+        [left, done](const absl::StatusOr<Reply>&) {
+          if (--*left == 0) done();
+        });
+  }
+}
+
+void BoundQueue::Wait() {
+  if (consuming_ || streams_ || shutting_ || !link_->IsOpen(*this)) return;
+  Consume(1);
+}
+
+void BoundQueue::Unwait() {
+  if (streams_ || !consuming_) return;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    ++inbox_->ending;
+  }
+  Cancel([inbox = inbox_](const absl::StatusOr<Reply>&) {
+    const internal::MutexLock lock(inbox->mutex);
+    --inbox->ending;
+    inbox->changed.NotifyAll();
+  });
+}
+
+void BoundQueue::Stream() {
+  if (streams_ || shutting_ || !link_->IsOpen(*this)) return;
+  if (consuming_) Cancel(nullptr);
+  streams_ = true;
+  Consume(static_cast<uint16_t>(
+      std::clamp<size_t>(inbox_->options.prefetch_messages, 1,
+                         std::numeric_limits<uint16_t>::max())));
+}
+
+void BoundQueue::Consume(uint16_t prefetch) {
+  consuming_ = true;
+  ++consumer_number_;
+  amqp_basic_qos_t qos{};
+  qos.prefetch_count = prefetch;
+  link_->Call(
+      *this,
+      [&qos](amqp_connection_state_t connection, amqp_channel_t id) {
+        return amqp_send_method(connection, id, AMQP_BASIC_QOS_METHOD, &qos);
+      },
+      nullptr);
+  const std::string tag = std::to_string(consumer_number_);
+  link_->Call(
+      *this,
+      [this, &tag](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_basic_consume_t consume{};
+        consume.queue = ToBytes(broker_name_);
+        consume.consumer_tag = ToBytes(tag);
+        return amqp_send_method(connection, id, AMQP_BASIC_CONSUME_METHOD,
+                                &consume);
+      },
+      nullptr);
+}
+
+void BoundQueue::Cancel(OnReply on_reply) {
+  consuming_ = false;
+  const std::string tag = std::to_string(consumer_number_);
+  link_->Call(
+      *this,
+      [&tag](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_basic_cancel_t cancel{};
+        cancel.consumer_tag = ToBytes(tag);
+        return amqp_send_method(connection, id, AMQP_BASIC_CANCEL_METHOD,
+                                &cancel);
+      },
+      std::move(on_reply));
+}
+
+void BoundQueue::OnDelivery(const amqp_basic_deliver_t& method,
+                            const Content& content) {
+  // Before anything is settled, which would let the next one come.
+  if (!streams_ && consuming_) Cancel(nullptr);
+  Take(method.delivery_tag, method.redelivered != 0, content);
+}
+
+void BoundQueue::OnGot(const amqp_basic_get_ok_t& method,
+                       const Content& content) {
+  Take(method.delivery_tag, method.redelivered != 0, content);
+}
+
+void BoundQueue::Take(uint64_t tag, bool redelivered, const Content& content) {
+  Message message = ReadMessage(name_, content, redelivered);
+  const internal::MutexLock lock(inbox_->mutex);
+  tags_.Add(tag);
+  inbox_->ready.push_back(
+      {std::move(message), shared_from_this(), source_, tag});
+  inbox_->changed.NotifyAll();
+}
+
+void BoundQueue::OnCancel(std::string_view) {
+  Lose(MakeStatus(Code::kQueueNotFound, "the broker ended the consumer"), true);
+  link_->Close(*this, nullptr);
+}
+
+// --- settling ---
+
+void BoundQueue::Flush() {
+  std::vector<Waiter> waiters;
+  std::vector<Returned> returned;
+  std::vector<TagTable::Ack> acks;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    waiters.swap(waiters_);
+    returned.swap(returned_);
+    acks = tags_.TakeAcks();
+  }
+  bool written = link_->IsOpen(*this);
+  for (const Returned& one : returned) {
+    written =
+        written && link_->Send(*this, [&one](amqp_connection_state_t connection,
+                                             amqp_channel_t id) {
+          return amqp_basic_reject(connection, id, one.tag, one.requeue);
+        });
+  }
+  for (const TagTable::Ack& ack : acks) {
+    written =
+        written && link_->Send(*this, [&ack](amqp_connection_state_t connection,
+                                             amqp_channel_t id) {
+          return amqp_basic_ack(connection, id, ack.tag, ack.multiple);
+        });
+  }
+  unsure_acks_ += acks.size() + returned.size();
+  for (const Waiter& waiter : waiters) {
+    if (written) {
+      waiter.done->Settled(waiter.index, Receipt());
+    } else {
+      waiter.done->Failed(
+          waiter.index,
+          MakeStatus(Code::kReceiptExpired, "settle \"",
+                     std::string_view(name_),
+                     "\": the channel was lost, the broker delivers it again"));
+    }
+  }
+}
+
+void BoundQueue::Drain(int calls, std::function<void()> done) {
+  if (calls == 0 || !link_->IsOpen(*this)) return done();
+  amqp_basic_qos_t qos{};
+  qos.prefetch_count = 1;
+  link_->Call(
+      *this,
+      [&qos](amqp_connection_state_t connection, amqp_channel_t id) {
+        return amqp_send_method(connection, id, AMQP_BASIC_QOS_METHOD, &qos);
+      },
+      [self = shared_from_this(), calls,
+       done = std::move(done)](const absl::StatusOr<Reply>& reply) {
+        self->Drain(reply.ok() ? calls - 1 : 0, done);
+      });
+}
+
+void BoundQueue::Shut(std::function<void()> done) {
+  shutting_ = true;
+  Flush();
+  const auto self = shared_from_this();
+  const auto close = [self, done = std::move(done)] {
+    self->link_->Close(*self, [self, done](const absl::StatusOr<Reply>&) {
+      self->Lose(MakeStatus(Code::kClosed, "it was unbound"), true);
+      done();
+    });
+  };
+  const int calls = unsure_acks_ > kSureAcks ? kDrainCalls : 1;
+  if (!consuming_ || !link_->IsOpen(*this)) return Drain(calls, close);
+  // Ending a consumer waits for the queue, and for all that was sent before.
+  Cancel([self, calls, close](const absl::StatusOr<Reply>&) {
+    self->Drain(calls, close);
+  });
+}
+
+}  // namespace openmessaging::rabbitmq

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BoundQueue is the channel on which a consumer receives from one queue and
+// settles what came.
+
+#ifndef OPENMESSAGING_RABBITMQ_BOUND_QUEUE_H_
+#define OPENMESSAGING_RABBITMQ_BOUND_QUEUE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "channel.h"
+#include "inbox.h"
+#include "link.h"
+#include "openmessaging/driver/consumer.h"
+#include "tag_table.h"
+
+namespace openmessaging::rabbitmq {
+
+// Messages come in one of two ways. Streaming: basic.consume with the whole
+// prefetch, for listeners. On demand: basic.get for what one Receive asks for,
+// and, where there is nothing, a consumer of one message that ends with it; so
+// nothing lies in a process that does not ask for it, and nothing is counted as
+// delivered that nobody saw.
+//
+// Threads: what says "any thread" from any, under the inbox's lock where it
+// says so; the rest on the link's.
+// Invariants:
+//   (1) a source is one opening of the channel, and its tags are in tags_;
+//   (2) what was returned is written before what was acknowledged, so that
+//       an acknowledgement of many covers nothing else.
+class BoundQueue final : public Channel,
+                         public std::enable_shared_from_this<BoundQueue> {
+ public:
+  // `name`: OpenMessaging's; `broker_name`: of the group's queue.
+  BoundQueue(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
+             std::string name, std::string broker_name);
+
+  // --- any thread ---
+  const std::string& name() const { return name_; }
+  // Waits until it is open. Errors: why it is not; 1410.
+  absl::Status AwaitOpen(TimePoint deadline);
+
+  // The rest by who holds the inbox's lock, which the compiler cannot see
+  // through another pointer to it.
+  // Returns: why nothing comes from it any more; OK while it may.
+  absl::Status failure() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return failure_;
+  }
+  TagTable& tags() ABSL_NO_THREAD_SAFETY_ANALYSIS { return tags_; }
+  // Notes one that is to be given back, or rejected where `requeue` is false.
+  void Return(uint64_t tag, bool requeue) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Tells `done` once what was noted before is written.
+  void Complete(driver::SettleCompletion& done,
+                size_t index) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+
+  // --- the link's thread ---
+  // Asks for up to `count` messages; calls `done` when all answers are there.
+  void Look(size_t count, std::function<void()> done);
+  // Begins to wait for one message; Unwait ends it.
+  void Wait();
+  void Unwait();
+  // Lets messages come by themselves.
+  void Stream();
+  // Writes what was noted.
+  void Flush();
+  // Gives everything back and closes; the source is reported lost before
+  // `done` is called.
+  void Shut(std::function<void()> done);
+
+  void OnOpen() override;
+  void OnDown(const absl::Status& why, bool refused) override;
+  void OnDelivery(const amqp_basic_deliver_t& method,
+                  const Content& content) override;
+  void OnGot(const amqp_basic_get_ok_t& method,
+             const Content& content) override;
+  void OnCancel(std::string_view consumer_tag) override;
+
+ private:
+  struct Returned {
+    uint64_t tag = 0;
+    bool requeue = false;
+  };
+  struct Waiter {
+    driver::SettleCompletion* done = nullptr;
+    size_t index = 0;
+  };
+
+  void Take(uint64_t tag, bool redelivered, const Content& content);
+  void Consume(uint16_t prefetch);
+  void Cancel(OnReply on_reply);
+  // Calls the broker so often that what it keeps of acknowledgements is sent.
+  void Drain(int calls, std::function<void()> done);
+  void Lose(const absl::Status& why, bool for_good);
+
+  // Constant after construction.
+  const std::shared_ptr<Link> link_;
+  const std::shared_ptr<Inbox> inbox_;
+  const std::string name_;
+  const std::string broker_name_;
+
+  // The link's thread.
+  bool consuming_ = false;
+  bool streams_ = false;
+  bool shutting_ = false;
+  uint64_t consumer_number_ = 0;
+  size_t unsure_acks_ = 0;  // Written since the broker was last drained.
+
+  uint64_t source_ ABSL_GUARDED_BY(inbox_->mutex) = 0;  // 0: not open.
+  TagTable tags_ ABSL_GUARDED_BY(inbox_->mutex);
+  std::vector<Returned> returned_ ABSL_GUARDED_BY(inbox_->mutex);
+  std::vector<Waiter> waiters_ ABSL_GUARDED_BY(inbox_->mutex);
+  absl::Status failure_ ABSL_GUARDED_BY(inbox_->mutex);
+  absl::Status last_error_ ABSL_GUARDED_BY(inbox_->mutex);
+  uint64_t errors_ ABSL_GUARDED_BY(inbox_->mutex) = 0;
+};
+
+}  // namespace openmessaging::rabbitmq
+#endif  // OPENMESSAGING_RABBITMQ_BOUND_QUEUE_H_

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "consumer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <future>
+
+#include "openmessaging/internal/text.h"
+
+namespace openmessaging::rabbitmq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Who asks for so many at once has room for them: listeners. Others get what
+// they ask for (bound_queue.h).
+constexpr size_t kStreamFrom = 32;
+
+// A look has been asked for, and its answer is on its way: dropped, it would
+// lie here.
+constexpr std::chrono::milliseconds kLookGrace{250};
+constexpr std::chrono::milliseconds kEndGrace{250};
+
+// Looks at the queues one after another, until one has something.
+void LookAt(std::shared_ptr<Inbox> inbox,
+            std::shared_ptr<std::vector<std::shared_ptr<BoundQueue>>> queues,
+            size_t index, size_t max) {
+  bool found = false;
+  {
+    const internal::MutexLock lock(inbox->mutex);
+    found = !inbox->ready.empty();
+    if (found || index == queues->size()) {
+      inbox->looking = false;
+      inbox->changed.NotifyAll();
+      return;
+    }
+  }
+  BoundQueue& queue = *(*queues)[index];
+  queue.Look(max, [inbox, queues, index, max] {
+    LookAt(inbox, queues, index + 1, max);
+  });
+}
+
+std::string_view TokenOf(const uint64_t& tag) {
+  return {reinterpret_cast<const char*>(&tag), sizeof(tag)};
+}
+
+absl::Status NoReceipt() {
+  return MakeStatus(Code::kReceiptInvalid,
+                    "settle: the receipt is not one of this consumer");
+}
+
+}  // namespace
+
+RabbitConsumer::Queues RabbitConsumer::AllQueues() const {
+  Queues all;
+  for (const auto& [name, queue] : queues_) all.push_back(queue);
+  return all;
+}
+
+void RabbitConsumer::ForEachQueue(void (BoundQueue::*method)()) {
+  (void)link_->Post([queues = AllQueues(), method] {
+    for (const auto& queue : queues) (queue.get()->*method)();
+  });
+}
+
+absl::Status RabbitConsumer::Bind(std::string_view queue,
+                                  const driver::BindOptions&,
+                                  TimePoint deadline) {
+  auto broker_name = find_(queue, inbox_->options.group, deadline);
+  if (!broker_name.ok()) return broker_name.status();
+  auto bound = std::make_shared<BoundQueue>(link_, inbox_, std::string(queue),
+                                            *std::move(broker_name));
+  (void)link_->Post([link = link_.get(), bound] { link->Attach(bound); });
+  absl::Status opened = bound->AwaitOpen(deadline);
+  if (!opened.ok()) {
+    (void)link_->Post([bound] { bound->Shut([] {}); });
+    return opened;
+  }
+  queues_.emplace(queue, std::move(bound));
+  return absl::OkStatus();
+}
+
+absl::Status RabbitConsumer::Unbind(std::string_view queue,
+                                    TimePoint deadline) {
+  const auto found = queues_.find(queue);
+  if (found == queues_.end()) return absl::OkStatus();
+  const std::shared_ptr<BoundQueue> bound = found->second;
+  queues_.erase(found);
+  auto shut = std::make_shared<std::promise<void>>();
+  if (!link_->Post(
+          [bound, shut] { bound->Shut([shut] { shut->set_value(); }); })) {
+    return absl::OkStatus();
+  }
+  if (shut->get_future().wait_until(deadline) == std::future_status::ready) {
+    return absl::OkStatus();
+  }
+  return MakeStatus(Code::kTimeout, "unbind \"", queue,
+                    "\": no answer in time");
+}
+
+// --- receiving ---
+
+absl::Status RabbitConsumer::Receive(size_t max, TimePoint deadline,
+                                     driver::DeliverySink& sink) {
+  Queues to_flush;
+  absl::Status status;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    if (max >= kStreamFrom && !inbox_->streaming) BeginStreaming();
+    size_t count = 0;
+    bool looked = inbox_->streaming;
+    while (true) {
+      count = Hand(max, sink, to_flush);
+      if (count > 0 || std::exchange(inbox_->interrupted, false)) break;
+      status = Failure();
+      if (!status.ok()) break;
+      if (!looked) {
+        if (!inbox_->looking) BeginLook(max);
+        looked = AwaitLook(std::max(deadline, Clock::now() + kLookGrace));
+        if (looked || inbox_->interrupted) continue;
+      }
+      if (Clock::now() >= deadline) break;
+      AwaitFirst(deadline);
+    }
+  }
+  FlushLater(to_flush);
+  return status;
+}
+
+size_t RabbitConsumer::Hand(size_t max, driver::DeliverySink& sink,
+                            Queues& to_flush) {
+  size_t count = 0;
+  while (count < max && !inbox_->ready.empty()) {
+    if (HandOne(sink, to_flush)) ++count;
+  }
+  return count;
+}
+
+bool RabbitConsumer::HandOne(driver::DeliverySink& sink, Queues& to_flush) {
+  Inbox::Ready one = std::move(inbox_->ready.front());
+  inbox_->ready.pop_front();
+  const int64_t end = one.message.expire_at().count();
+  if (end != 0 &&
+      end <= std::chrono::duration_cast<std::chrono::milliseconds>(
+                 std::chrono::system_clock::now().time_since_epoch())
+                 .count()) {
+    // Brokers look at the first of a queue only, and at what they hand out not
+    // again. Rejected, it is dropped or a dead letter.
+    one.queue->Return(one.tag, /*requeue=*/false);
+    to_flush.push_back(one.queue);
+    return false;
+  }
+  one.queue->tags().Show(one.tag);
+  if (one.message.qos() == Qos::kAtMostOnce) {
+    one.queue->tags().Acknowledge(one.tag);
+    to_flush.push_back(one.queue);
+  }
+  sink.Deliver(std::move(one.message), Receipt(one.source, TokenOf(one.tag)));
+  return true;
+}
+
+absl::Status RabbitConsumer::Failure() const {
+  for (const auto& [name, queue] : queues_) {
+    if (absl::Status failure = queue->failure(); !failure.ok()) return failure;
+  }
+  return absl::OkStatus();
+}
+
+void RabbitConsumer::BeginStreaming() {
+  inbox_->streaming = true;
+  ForEachQueue(&BoundQueue::Stream);
+}
+
+void RabbitConsumer::BeginLook(size_t max) {
+  auto queues = std::make_shared<Queues>(AllQueues());
+  if (queues->empty()) return;
+  std::rotate(queues->begin(),
+              queues->begin() +
+                  static_cast<std::ptrdiff_t>(next_queue_++ % queues->size()),
+              queues->end());
+  inbox_->looking = link_->Post(
+      [inbox = inbox_, queues, max] { LookAt(inbox, queues, 0, max); });
+}
+
+bool RabbitConsumer::AwaitLook(TimePoint deadline) {
+  while (inbox_->looking && !inbox_->interrupted) {
+    if (!inbox_->changed.WaitUntil(inbox_->mutex, deadline)) break;
+  }
+  return !inbox_->looking;
+}
+
+void RabbitConsumer::AwaitFirst(TimePoint deadline) {
+  const auto nothing = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return inbox_->ready.empty() && !inbox_->interrupted && Failure().ok();
+  };
+  if (!inbox_->streaming) {
+    inbox_->waiting = true;
+    ForEachQueue(&BoundQueue::Wait);
+  }
+  while (nothing()) {
+    if (!inbox_->changed.WaitUntil(inbox_->mutex, deadline)) break;
+  }
+  if (inbox_->streaming) return;
+  inbox_->waiting = false;
+  // With one queue the message that came has ended it already.
+  (void)link_->Post([inbox = inbox_, queues = AllQueues()] {
+    for (const auto& queue : queues) queue->Unwait();
+  });
+  if (!inbox_->ready.empty()) return;
+  // What comes before the broker has ended them is for this call.
+  ++inbox_->ending;
+  (void)link_->Post([inbox = inbox_] {
+    const internal::MutexLock lock(inbox->mutex);
+    --inbox->ending;
+    inbox->changed.NotifyAll();
+  });
+  const TimePoint end = Clock::now() + kEndGrace;
+  while (inbox_->ending > 0 && inbox_->ready.empty()) {
+    if (!inbox_->changed.WaitUntil(inbox_->mutex, end)) break;
+  }
+}
+
+void RabbitConsumer::Interrupt() {
+  const internal::MutexLock lock(inbox_->mutex);
+  inbox_->interrupted = true;
+  inbox_->changed.NotifyAll();
+}
+
+// --- settling ---
+
+void RabbitConsumer::Settle(std::span<const driver::Settlement> batch,
+                            const driver::CallContext&,
+                            driver::SettleCompletion& done) {
+  struct Told {
+    size_t index = 0;
+    absl::Status status{};
+  };
+  std::vector<Told> told;
+  Queues to_flush;
+  {
+    const internal::MutexLock lock(inbox_->mutex);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      std::shared_ptr<BoundQueue> queue;
+      bool settled = false;
+      absl::Status status = Note(batch[i], queue, settled);
+      if (!status.ok() || settled) {
+        told.push_back({i, std::move(status)});
+        continue;
+      }
+      queue->Complete(done, i);
+      if (std::find(to_flush.begin(), to_flush.end(), queue) ==
+          to_flush.end()) {
+        to_flush.push_back(std::move(queue));
+      }
+    }
+  }
+  FlushLater(to_flush);
+  for (Told& one : told) {
+    if (one.status.ok()) {
+      done.Settled(one.index, Receipt());
+    } else {
+      done.Failed(one.index, std::move(one.status));
+    }
+  }
+}
+
+absl::Status RabbitConsumer::Note(const driver::Settlement& one,
+                                  std::shared_ptr<BoundQueue>& queue,
+                                  bool& settled) {
+  const std::string_view token = one.receipt.token();
+  uint64_t tag = 0;
+  if (token.size() != sizeof(tag)) return NoReceipt();
+  std::memcpy(&tag, token.data(), sizeof(tag));
+  const auto found = inbox_->sources.find(one.receipt.source());
+  if (found == inbox_->sources.end()) {
+    // Never of another consumer: the numbers are those of the connection.
+    return NoReceipt();
+  }
+  queue = found->second;
+  TagTable& tags = queue->tags();
+  switch (tags.Of(tag)) {
+    case TagTable::State::kNone:
+    case TagTable::State::kHeld:
+      return NoReceipt();
+    case TagTable::State::kReturned:
+      return MakeStatus(Code::kReceiptExpired, "settle \"",
+                        std::string_view(queue->name()),
+                        "\": the message was given back before");
+    case TagTable::State::kAcked:
+    case TagTable::State::kSettled:
+      // An ack of many may be told to one that is settled.
+      settled = one.verb != driver::Verb::kAckUpTo;
+      if (!settled) tags.AcknowledgeUpTo(tag);
+      return absl::OkStatus();
+    case TagTable::State::kShown:
+      break;
+  }
+  switch (one.verb) {
+    case driver::Verb::kAck:
+      tags.Acknowledge(tag);
+      return absl::OkStatus();
+    case driver::Verb::kAckUpTo:
+      tags.AcknowledgeUpTo(tag);
+      return absl::OkStatus();
+    case driver::Verb::kNack:
+      queue->Return(tag, /*requeue=*/true);
+      return absl::OkStatus();
+    case driver::Verb::kReject:
+      queue->Return(tag, /*requeue=*/false);
+      return absl::OkStatus();
+    default:
+      return MakeStatus(Code::kUnsupported, "settle \"",
+                        std::string_view(queue->name()),
+                        "\": the broker cannot do that");
+  }
+}
+
+void RabbitConsumer::FlushLater(const Queues& queues) {
+  if (queues.empty()) return;
+  (void)link_->Post([queues] {
+    for (const auto& queue : queues) queue->Flush();
+  });
+}
+
+absl::Status RabbitConsumer::Close(TimePoint deadline) {
+  auto shut = std::make_shared<std::promise<void>>();
+  auto left = std::make_shared<size_t>(queues_.size());
+  const bool posted =
+      link_->Post([inbox = inbox_, queues = AllQueues(), left, shut] {
+        if (queues.empty()) shut->set_value();
+        for (const auto& queue : queues) {
+          queue->Shut([left, shut] {
+            if (--*left == 0) shut->set_value();
+          });
+        }
+      });
+  queues_.clear();
+  absl::Status status;
+  if (posted &&
+      shut->get_future().wait_until(deadline) != std::future_status::ready) {
+    status = MakeStatus(Code::kTimeout,
+                        "close the consumer: no answer in "
+                        "time");
+  }
+  // From here on nobody is told of anything.
+  auto silent = std::make_shared<std::promise<void>>();
+  if (link_->Post([inbox = inbox_, silent] {
+        inbox->events = nullptr;
+        silent->set_value();
+      })) {
+    silent->get_future().wait();
+  }
+  return status;
+}
+
+}  // namespace openmessaging::rabbitmq

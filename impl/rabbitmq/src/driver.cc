@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "openmessaging/rabbitmq/driver.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "broker.h"
+#include "broker_error.h"
+#include "config.h"
+#include "consumer.h"
+#include "inbox.h"
+#include "link.h"
+#include "openmessaging/driver/optional.h"
+#include "openmessaging/internal/text.h"
+#include "openmessaging/status.h"
+#include "producer.h"
+
+namespace openmessaging::rabbitmq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string RandomText() {
+  std::random_device device;
+  std::string bytes;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t word = device();
+    bytes.append(reinterpret_cast<const char*>(&word), sizeof(word));
+  }
+  std::string text;
+  internal::AppendHex(text, bytes);
+  return text;
+}
+
+// Two links, because a publish blocks as long as the broker takes nothing, and
+// acknowledgements must not stand behind it.
+//
+// Threads: as driver::Connection says.
+class RabbitConnection final : public driver::Connection {
+ public:
+  explicit RabbitConnection(const Config& config)
+      : publishing_(std::make_shared<Link>(config, "openmessaging send")),
+        consuming_(std::make_shared<Link>(config, "openmessaging receive")),
+        broker_(config, consuming_),
+        id_prefix_(RandomText()) {}
+
+  absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
+                                              TimePoint deadline) override {
+    const auto known = broker_.Describe(queue, deadline);
+    if (!known.ok()) {
+      return About("ask capabilities of", queue, known.status());
+    }
+    return rabbitmq::CapabilitiesOf(*known);
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
+      const driver::ProducerOptions&, TimePoint deadline) override {
+    if (auto s = publishing_->Connect(deadline); !s.ok()) return s;
+    auto channel = std::make_shared<PublishChannel>(
+        publishing_,
+        internal::Concat(std::string_view(id_prefix_), '-', ++producers_));
+    (void)publishing_->Post(
+        [link = publishing_.get(), channel] { link->Attach(channel); });
+    if (auto s = channel->AwaitReady(deadline); !s.ok()) {
+      channel->Shut(Clock::now());
+      return s;
+    }
+    return std::make_unique<RabbitProducer>(publishing_, std::move(channel));
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
+      const driver::ConsumerOptions& options, driver::ConsumerEvents& events,
+      TimePoint deadline) override {
+    if (auto s = consuming_->Connect(deadline); !s.ok()) return s;
+    auto inbox = std::make_shared<Inbox>();
+    inbox->options = options;
+    inbox->last_source = last_source_;
+    inbox->events = &events;
+    return std::make_unique<RabbitConsumer>(
+        consuming_, std::move(inbox),
+        [this](std::string_view queue, std::string_view group,
+               TimePoint until) {
+          return broker_.FindGroupQueue(queue, group, until);
+        });
+  }
+
+  void* Query(std::string_view interface_name) override {
+    if (interface_name == driver::Admin::kInterface) {
+      return static_cast<driver::Admin*>(&broker_);
+    }
+    return nullptr;
+  }
+
+  absl::Status Close(TimePoint deadline) override {
+    publishing_->Stop(deadline);
+    consuming_->Stop(deadline);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::shared_ptr<Link> publishing_;
+  const std::shared_ptr<Link> consuming_;
+  Broker broker_;
+  const std::string id_prefix_;
+  std::atomic<uint64_t> producers_{0};
+  const std::shared_ptr<std::atomic<uint64_t>> last_source_ =
+      std::make_shared<std::atomic<uint64_t>>(0);
+};
+
+class RabbitDriver final : public driver::Driver {
+ public:
+  driver::DriverInfo Info() const override {
+    driver::DriverInfo info;
+    info.name = "rabbitmq";
+    info.version = "0.1.0";
+    info.specification = "1.0.0";
+    info.default_port = kDefaultPort;
+    return info;
+  }
+
+  absl::StatusOr<std::unique_ptr<driver::Connection>> Connect(
+      const Url& url, const Attributes& attributes, TimePoint) override {
+    auto config = ReadConfig(url, attributes);
+    if (!config.ok()) return config.status();
+    return std::make_unique<RabbitConnection>(*config);
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<driver::Driver> MakeDriver() {
+  return std::make_shared<RabbitDriver>();
+}
+
+}  // namespace openmessaging::rabbitmq

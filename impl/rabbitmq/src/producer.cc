@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "producer.h"
+
+#include <amqp_framing.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "broker_error.h"
+#include "openmessaging/internal/text.h"
+#include "topology.h"
+
+namespace openmessaging::rabbitmq {
+namespace {
+
+// So much is written before frames are read again.
+constexpr size_t kMostInTurn = 256;
+constexpr size_t kMostBytesInTurn = size_t{512} << 10;
+
+int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+}  // namespace
+
+PublishChannel::PublishChannel(std::shared_ptr<Link> link,
+                               std::string id_prefix)
+    : link_(std::move(link)),
+      id_prefix_(std::move(id_prefix)),
+      host_(HostName()) {}
+
+std::string PublishChannel::IdOfNumber(uint64_t number) const {
+  return internal::Concat(std::string_view(id_prefix_), '-', number);
+}
+
+// --- any thread ---
+
+void PublishChannel::Enqueue(std::span<const Message> batch, int64_t born_ms,
+                             driver::SendCompletion& done) {
+  bool post = false;
+  {
+    const internal::MutexLock lock(mutex_);
+    for (size_t i = 0; i < batch.size(); ++i) {
+      Entry& entry = incoming_.emplace_back();
+      entry.message = batch[i];  // Shares its bytes.
+      entry.born_ms = born_ms;
+      entry.index = i;
+      entry.done = &done;
+    }
+    enqueued_ += batch.size();
+    post = !batch.empty() && !std::exchange(pump_posted_, true);
+  }
+  if (!post || link_->Post([self = shared_from_this()] { self->Pump(); })) {
+    return;
+  }
+  // The link has stopped: nobody else works on it any more.
+  OnDown(MakeStatus(Code::kClosed, "the connection is closed"), false);
+}
+
+absl::Status PublishChannel::AwaitAll(TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  const uint64_t until = enqueued_;
+  while (completed_ < until) {
+    if (!changed_.WaitUntil(mutex_, deadline) && completed_ < until) {
+      return MakeStatus(Code::kTimeout, "flush: ", until - completed_,
+                        " messages are not confirmed yet");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PublishChannel::AwaitReady(TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  const uint64_t failures = failures_;
+  while (!is_ready_ && failures_ == failures) {
+    if (!changed_.WaitUntil(mutex_, deadline)) break;
+  }
+  if (is_ready_) return absl::OkStatus();
+  if (failures_ != failures) return last_failure_;
+  return MakeStatus(Code::kTimeout, "open a channel: no answer in time");
+}
+
+void PublishChannel::Shut(TimePoint deadline) {
+  AwaitAll(deadline).IgnoreError();
+  const auto self = shared_from_this();
+  (void)link_->Post([self] {
+    self->OnDown(MakeStatus(Code::kClosed, "the producer is closed"), false);
+    self->link_->Close(*self, nullptr);
+  });
+  // What was left has completed when this returns.
+  const auto least =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+  AwaitAll(std::max(deadline, least)).IgnoreError();
+}
+
+// --- the link's thread ---
+
+void PublishChannel::OnOpen() {
+  first_tag_ = 1;
+  amqp_confirm_select_t select{};
+  const auto self = shared_from_this();
+  link_->Call(
+      *this,
+      [&select](amqp_connection_state_t connection, amqp_channel_t id) {
+        return amqp_send_method(connection, id, AMQP_CONFIRM_SELECT_METHOD,
+                                &select);
+      },
+      [self](const absl::StatusOr<Reply>& reply) {
+        if (!reply.ok()) return;  // It is told that it is down, too.
+        self->ready_ = true;
+        {
+          const internal::MutexLock lock(self->mutex_);
+          self->is_ready_ = true;
+          self->changed_.NotifyAll();
+        }
+        self->Pump();
+      });
+}
+
+void PublishChannel::OnDown(const absl::Status& why, bool refused) {
+  ready_ = false;
+  std::deque<Entry> unconfirmed;
+  unconfirmed.swap(unconfirmed_);
+  std::deque<Entry> waiting;
+  waiting.swap(waiting_);
+  {
+    const internal::MutexLock lock(mutex_);
+    is_ready_ = false;
+    ++failures_;
+    last_failure_ = why;
+    for (Entry& entry : incoming_) waiting.push_back(std::move(entry));
+    incoming_.clear();
+    pump_posted_ = false;
+    changed_.NotifyAll();
+  }
+  size_t count = waiting.size();
+  for (Entry& entry : unconfirmed) {
+    // One in the middle may have been confirmed before those in front of it.
+    if (entry.done == nullptr) continue;
+    Fail(entry, why, Outcome::kUnknown);
+    ++count;
+  }
+  for (Entry& entry : waiting) Fail(entry, why, Outcome::kNotStored);
+  Completed(count);
+  if (refused) link_->Reopen(*this);
+}
+
+void PublishChannel::Pump() {
+  {
+    const internal::MutexLock lock(mutex_);
+    pump_posted_ = false;
+    if (waiting_.empty()) {
+      waiting_.swap(incoming_);
+    } else {
+      for (Entry& entry : incoming_) waiting_.push_back(std::move(entry));
+      incoming_.clear();
+    }
+  }
+  // Until it is open again, or that has failed.
+  if (!ready_) return;
+  size_t count = 0;
+  size_t bytes = 0;
+  size_t failed = 0;
+  while (!waiting_.empty() && count < kMostInTurn && bytes < kMostBytesInTurn) {
+    Entry entry = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (link_->blocked()) {
+      Fail(entry,
+           MakeStatus(Code::kStorageBusy,
+                      "the broker takes no messages for now"),
+           Outcome::kNotStored);
+      ++failed;
+      continue;
+    }
+    ++count;
+    bytes += entry.message.body().size();
+    entry.number = ++last_number_;
+    const bool written = Publish(entry);
+    // Of the bytes of one that was not, some may have left.
+    unconfirmed_.push_back(std::move(entry));
+    if (!written) break;
+  }
+  Completed(failed);
+  if (waiting_.empty() || !ready_) return;
+  bool post = false;
+  {
+    const internal::MutexLock lock(mutex_);
+    post = !std::exchange(pump_posted_, true);
+  }
+  if (post) (void)link_->Post([self = shared_from_this()] { self->Pump(); });
+}
+
+bool PublishChannel::Publish(Entry& entry) {
+  const std::string id = IdOfNumber(entry.number);
+  const amqp_basic_properties_t& properties =
+      writer_.Write(entry.message, id, host_,
+                    entry.born_ms == 0 ? NowMs() : entry.born_ms, NowMs());
+  return link_->Send(
+      *this, [&](amqp_connection_state_t connection, amqp_channel_t channel) {
+        return amqp_basic_publish(
+            connection, channel, ToBytes(kExchange),
+            ToBytes(entry.message.destination()), /*mandatory=*/1,
+            /*immediate=*/0, &properties, ToBytes(entry.message.body()));
+      });
+}
+
+void PublishChannel::OnReturn(const amqp_basic_return_t& method,
+                              const Content& content) {
+  std::string_view id = IdOf(content.properties);
+  uint64_t number = 0;
+  if (!id.starts_with(id_prefix_) || id.size() <= id_prefix_.size()) return;
+  id.remove_prefix(id_prefix_.size() + 1);
+  if (!internal::ParseInteger(id, number) || unconfirmed_.empty()) return;
+  const uint64_t first = unconfirmed_.front().number;
+  if (number < first || number - first >= unconfirmed_.size()) return;
+  Entry& entry = unconfirmed_[number - first];
+  entry.returned = RefusedBy("send to", entry.message.destination(),
+                             method.reply_code, View(method.reply_text));
+}
+
+void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
+  if (tag < first_tag_ || tag - first_tag_ >= unconfirmed_.size()) {
+    // Tag 0 with `multiple` means all that there are.
+    if (tag != 0 || !multiple || unconfirmed_.empty()) return;
+    tag = first_tag_ + unconfirmed_.size() - 1;
+  }
+  const size_t last = tag - first_tag_;
+  size_t count = 0;
+  for (size_t i = multiple ? 0 : last; i <= last; ++i) {
+    if (unconfirmed_[i].done == nullptr) continue;
+    Complete(unconfirmed_[i], taken);
+    ++count;
+  }
+  while (!unconfirmed_.empty() && unconfirmed_.front().done == nullptr) {
+    unconfirmed_.pop_front();
+    ++first_tag_;
+  }
+  Completed(count);
+}
+
+void PublishChannel::Complete(Entry& entry, bool taken) {
+  driver::SendCompletion& done = *std::exchange(entry.done, nullptr);
+  if (!entry.returned.ok()) {
+    done.Failed(entry.index, std::move(entry.returned));
+  } else if (!taken) {
+    done.Failed(entry.index,
+                MakeStatus(Code::kStorageBusy, "send to \"",
+                           entry.message.destination(),
+                           "\": the broker did not take the message"));
+  } else {
+    SendResult result;
+    result.message_id = *MessageId::FromText(IdOfNumber(entry.number));
+    done.Sent(entry.index, result);
+  }
+  entry.message = Message();
+}
+
+void PublishChannel::Fail(Entry& entry, const absl::Status& why,
+                          Outcome outcome) {
+  driver::SendCompletion& done = *std::exchange(entry.done, nullptr);
+  if (!entry.returned.ok()) {
+    done.Failed(entry.index, std::move(entry.returned));
+    return;
+  }
+  done.Failed(entry.index,
+              About("send to", entry.message.destination(), why, outcome));
+}
+
+void PublishChannel::Completed(size_t count) {
+  if (count == 0) return;
+  const internal::MutexLock lock(mutex_);
+  completed_ += count;
+  changed_.NotifyAll();
+}
+
+}  // namespace openmessaging::rabbitmq

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Producer publishes on a channel of its own, with confirms, and completes each
+// message when the broker has it.
+
+#ifndef OPENMESSAGING_RABBITMQ_PRODUCER_H_
+#define OPENMESSAGING_RABBITMQ_PRODUCER_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "channel.h"
+#include "link.h"
+#include "message_mapping.h"
+#include "openmessaging/driver/producer.h"
+#include "openmessaging/internal/mutex.h"
+#include "openmessaging/message.h"
+
+namespace openmessaging::rabbitmq {
+
+// The channel of one producer. It outlives its producer where the link still
+// has something to tell it.
+//
+// Threads: Enqueue and the waits from any; the rest on the link's.
+// Invariants:
+//   (1) a message is in incoming_, in waiting_ or in unconfirmed_, and
+//   completes
+//       when it leaves the last of them;
+//   (2) unconfirmed_ is in the order of publishing: its first entry has the
+//       delivery tag first_tag_;
+//   (3) what was not written is told as not stored, what was written and never
+//       confirmed as unknown.
+class PublishChannel final
+    : public Channel,
+      public std::enable_shared_from_this<PublishChannel> {
+ public:
+  // `id_prefix`: of the message ids; no other producer has it.
+  PublishChannel(std::shared_ptr<Link> link, std::string id_prefix);
+
+  // --- any thread ---
+  void Enqueue(std::span<const Message> batch, int64_t born_ms,
+               driver::SendCompletion& done) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Returns: OK once all that was enqueued before has completed, else 1410.
+  absl::Status AwaitAll(TimePoint deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Returns: once the channel takes messages, or why it does not.
+  absl::Status AwaitReady(TimePoint deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Completes what is left, and closes the channel at the broker.
+  void Shut(TimePoint deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // --- the link's thread ---
+  void OnOpen() override;
+  void OnDown(const absl::Status& why, bool refused) override;
+  void OnReturn(const amqp_basic_return_t& method,
+                const Content& content) override;
+  void OnConfirm(uint64_t tag, bool multiple, bool taken) override;
+
+ private:
+  struct Entry {
+    Message message{};
+    int64_t born_ms = 0;
+    size_t index = 0;
+    driver::SendCompletion* done = nullptr;
+    uint64_t number = 0;      // Part of its id.
+    absl::Status returned{};  // What the broker said when it gave it back.
+  };
+
+  // Publishes what there is.
+  void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Publish(Entry& entry);
+  std::string IdOfNumber(uint64_t number) const;
+  void Fail(Entry& entry, const absl::Status& why, Outcome outcome);
+  void Complete(Entry& entry, bool taken);
+  void Completed(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Constant after construction.
+  const std::shared_ptr<Link> link_;
+  const std::string id_prefix_;
+  const std::string host_;
+
+  // The link's thread.
+  bool ready_ = false;
+  std::deque<Entry> waiting_;
+  std::deque<Entry> unconfirmed_;
+  uint64_t first_tag_ = 1;
+  uint64_t last_number_ = 0;
+  MessageWriter writer_;
+
+  internal::Mutex mutex_;
+  internal::Condition changed_;
+  std::deque<Entry> incoming_ ABSL_GUARDED_BY(mutex_);
+  bool pump_posted_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t enqueued_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t completed_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool is_ready_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t failures_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status last_failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+class RabbitProducer final : public driver::Producer {
+ public:
+  RabbitProducer(std::shared_ptr<Link> link,
+                 std::shared_ptr<PublishChannel> channel)
+      : link_(std::move(link)), channel_(std::move(channel)) {}
+
+  void Send(std::span<const Message> batch, const driver::CallContext& context,
+            driver::SendCompletion& done) override {
+    channel_->Enqueue(batch, context.born_timestamp_ms, done);
+  }
+  absl::Status Flush(TimePoint deadline) override {
+    return channel_->AwaitAll(deadline);
+  }
+  absl::Status Close(TimePoint deadline) override {
+    channel_->Shut(deadline);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::shared_ptr<Link> link_;
+  const std::shared_ptr<PublishChannel> channel_;
+};
+
+}  // namespace openmessaging::rabbitmq
+#endif  // OPENMESSAGING_RABBITMQ_PRODUCER_H_

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The driver and a broker, whose URL is in OMS_RABBITMQ_URL: what the suite
+// cannot ask, because it speaks of RabbitMQ.
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <set>
+#include <string>
+
+#include "openmessaging/openmessaging.h"
+
+namespace openmessaging::rabbitmq::rabbitmq_live_test {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kPatience{20000};
+
+// Returns: the broker's URL; empty where there is none.
+std::string BrokerUrl() {
+  const char* const url = std::getenv("OMS_RABBITMQ_URL");
+  if (url != nullptr) return url;
+  std::cout << "skipped: OMS_RABBITMQ_URL is not set\n";
+  return {};
+}
+
+// A queue of its own, removed in the end.
+class Live {
+ public:
+  explicit Live(const std::string& url, const QueueOptions& options = {})
+      : bus(MessagingAccessPoint::Connect(url).value()) {
+    static int count = 0;
+    queue = internal::Concat("live-", ::getpid(), '-', ++count);
+    const absl::Status made =
+        bus.resource_manager().CreateQueue(queue, options);
+    REQUIRE_MESSAGE(made.ok(), std::string(made.message()));
+  }
+  ~Live() { (void)bus.resource_manager().DeleteQueue(queue); }
+  Live(const Live&) = delete;
+  Live& operator=(const Live&) = delete;
+
+  PullConsumer NewConsumer() {
+    auto consumer = bus.CreatePullConsumer().value();
+    const absl::Status bound = consumer.Bind(queue);
+    REQUIRE_MESSAGE(bound.ok(), std::string(bound.message()));
+    return consumer;
+  }
+  void Send(int count) {
+    auto producer = bus.CreateProducer().value();
+    std::vector<Message> batch;
+    for (int n = 1; n <= count; ++n)
+      batch.emplace_back(queue, std::to_string(n));
+    for (const auto& sent : producer.Send(batch)) REQUIRE(sent.ok());
+  }
+
+  MessagingAccessPoint bus;
+  std::string queue;
+};
+
+Delivery Take(PullConsumer& consumer) {
+  auto got = consumer.Receive(kPatience);
+  REQUIRE_MESSAGE(got.ok(), std::string(got.status().message()));
+  REQUIRE(got->has_value());
+  return **std::move(got);
+}
+
+}  // namespace
+
+TEST_CASE("what is sent is received and acknowledged once") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);
+  live.Send(3);
+  {
+    PullConsumer consumer = live.NewConsumer();
+    for (int n = 1; n <= 3; ++n) {
+      const Delivery got = Take(consumer);
+      CHECK(got->body() == std::to_string(n));
+      CHECK(got.Ack().ok());
+    }
+  }
+  PullConsumer next = live.NewConsumer();
+  const auto none = next.Receive(milliseconds(300));
+  REQUIRE(none.ok());
+  CHECK(!none->has_value());
+}
+
+TEST_CASE("five hundred acknowledgements outlive an orderly end at once") {
+  // A quorum queue has some of them in the channel, and forgets them with it.
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr int kCount = 500;
+  Live live(url);
+  live.Send(kCount);
+  {
+    PullConsumer consumer = live.NewConsumer();
+    std::vector<Delivery> held;
+    while (held.size() < kCount) held.push_back(Take(consumer));
+    // From the last on, so that none can be joined with another.
+    for (size_t i = held.size(); i-- > 0;) (void)held[i].AckAsync();
+  }
+  PullConsumer next = live.NewConsumer();
+  const auto left = next.Receive(milliseconds(500));
+  REQUIRE(left.ok());
+  CHECK(!left->has_value());
+}
+
+TEST_CASE("a consumer that only holds does not take what it did not ask for") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);
+  PullConsumer idle = live.NewConsumer();
+  PullConsumer busy = live.NewConsumer();
+  live.Send(10);
+  const Delivery held = Take(idle);
+  std::set<std::string> got;
+  for (int i = 0; i < 9; ++i) {
+    const Delivery delivery = Take(busy);
+    CHECK(delivery->delivery_count() == 1);
+    got.emplace(delivery->body());
+    CHECK(delivery.Ack().ok());
+  }
+  CHECK(got.size() == 9);
+}
+
+TEST_CASE("wrong credentials are told at once and without the password") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Attributes attributes;
+  REQUIRE(attributes.Set("password", "not-the-pass-word").ok());
+  auto bus = MessagingAccessPoint::Connect(url, attributes).value();
+  auto producer = bus.CreateProducer().value();
+  const absl::Status started = producer.Start();
+  CHECK(OmsCode(started) == Code::kUnauthorized);
+  CHECK(std::string(started.message()).find("not-the-pass-word") ==
+        std::string::npos);
+  CHECK(!IsRetriable(started));
+}
+
+TEST_CASE("a broker that is not there is told in time") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  auto bus =
+      MessagingAccessPoint::Connect("oms:rabbitmq://127.0.0.1:1").value();
+  auto producer = bus.CreateProducer().value();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto sent = producer.Send(Message("orders", "x"));
+  CHECK(OmsCode(sent.status()) == Code::kUnavailable);
+  CHECK(OutcomeOf(sent.status()) == Outcome::kNotStored);
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
+}
+
+}  // namespace openmessaging::rabbitmq::rabbitmq_live_test
