@@ -10,6 +10,7 @@
 #   configure NODE       writes the files of a node into $dir/NODE
 #   launch NODE          replaces this process by the node (exec)
 #   serves NODE          succeeds once clients of the node can work
+#   produce QUEUE BODY   sends with the broker's own client
 #   suite                prints the lines of $dir/suite.ini that only it needs
 #   found NODE...        starts the new nodes, which become a cluster; optional
 #   stopped              ends what the nodes leave running; optional
@@ -38,6 +39,8 @@ on free ports of 127.0.0.1, with its data in a temporary folder.
   suite         print the file that tells oms-conformance how to restart it, cut
                 its connections, and how late things may come
   status        print its nodes and whether they run
+  produce QUEUE BODY
+                send a message with the broker's own client
   stop [NODE]   end a node, or all, in order
   kill [NODE]   end a node, or all, at once, as a loss of power would
   start [NODE]  start what does not run, with the ports and data that it had
@@ -163,6 +166,7 @@ up() {
   printf '%s\n' "oms:$broker://$(hosts client)" >"$dir/url"
   {
     printf 'restart-command="%s restart --dir %s"\n' "$here/$broker" "$dir"
+    printf 'foreign-command="%s produce --dir %s"\n' "$here/$broker" "$dir"
     suite
   } >"$dir/suite.ini"
   # shellcheck disable=SC2046 # Nodes are words of their own.
@@ -194,7 +198,7 @@ found() { start "$@"; }
 stopped() { :; }
 
 broker_main() {
-  local command='' node='' count=1 chosen each
+  local command='' words=() node='' count=1 chosen each
   dir=${TMPDIR:-/tmp}/openmessaging-$(id -u)/$broker
   while [ $# -gt 0 ]; do
     case $1 in
@@ -205,7 +209,7 @@ broker_main() {
         shift
         ;;
       -*) fail "unknown option \"$1\"; see --help" ;;
-      *) if [ -z "$command" ]; then command=$1; else node=$1; fi ;;
+      *) if [ -z "$command" ]; then command=$1; else words+=("$1"); fi ;;
     esac
     shift
   done
@@ -214,11 +218,17 @@ broker_main() {
   case $command in
     up) up "$count" && return ;;
     down) down && return ;;
-    url | suite | status | stop | kill | start | restart) ;;
+    url | suite | status | produce | stop | kill | start | restart) ;;
     '') usage >&2 && exit 2 ;;
     *) fail "unknown command \"$command\"; see --help" ;;
   esac
   [ -e "$dir/url" ] || fail "$command \"$dir\": there is none; see up"
+  if [ "$command" = produce ]; then
+    [ "${#words[@]}" = 2 ] || fail 'produce: expected a queue and a body'
+    produce "${words[@]}"
+    return
+  fi
+  node=${words[0]:-}
   chosen=$(nodes)
   if [ -n "$node" ]; then
     grep -qxF "$node" <<<"$chosen" ||
