@@ -94,19 +94,53 @@ Context::Context(RunState& state, uint64_t seed, int number)
       prefix_(Concat("conf-", std::string_view(state.run_id), "-", number)) {}
 
 Context::~Context() {
+  if (state_.proxy) {
+    state_.proxy->Heal();
+    state_.proxy->Forget();
+  }
   // A dead-letter queue was made before the one that needs it.
   for (auto queue = queues_.rbegin(); queue != queues_.rend(); ++queue) {
     if (state_.bus) state_.harness->RemoveQueue(*state_.bus, *queue);
   }
 }
 
-MessagingAccessPoint Context::Connect(
+MessagingAccessPoint Context::ConnectTo(
+    const std::string& url,
     std::vector<std::pair<std::string, std::string>> attributes) const {
   Attributes all = state_.attributes;
   for (const auto& [name, value] : attributes) {
     RequireOk(all.Set(name, value), "set an attribute");
   }
-  return Must(MessagingAccessPoint::Connect(state_.url, all), "connect");
+  return Must(MessagingAccessPoint::Connect(url, all), "connect");
+}
+
+MessagingAccessPoint Context::Connect(
+    std::vector<std::pair<std::string, std::string>> attributes) const {
+  return ConnectTo(state_.url, std::move(attributes));
+}
+
+MessagingAccessPoint Context::ConnectThroughProxy(
+    std::vector<std::pair<std::string, std::string>> attributes) const {
+  return ConnectTo(ProxiedUrl(), std::move(attributes));
+}
+
+std::string Context::ProxiedUrl() const {
+  return UrlWithHosts(proxy().hosts());
+}
+
+std::string Context::UrlWithHosts(const std::vector<std::string>& hosts) const {
+  const std::string_view url = state_.url;
+  constexpr std::string_view kMark = "://";
+  size_t begin = url.find(kMark) + kMark.size();
+  const size_t end = std::min(url.find_first_of("/?", begin), url.size());
+  const size_t account = url.substr(0, end).rfind('@');
+  if (account != url.npos && account >= begin) begin = account + 1;
+  std::string out(url.substr(0, begin));
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    if (i > 0) out += ',';
+    out += hosts[i];
+  }
+  return out.append(url.substr(end));
 }
 
 std::string Context::NewName(std::string_view kind) {
@@ -264,9 +298,18 @@ milliseconds Context::ShortLease(std::string_view queue) const {
                   limits.min_lease.value_or(milliseconds(0)));
 }
 
+void Context::RestartUnderClients() {
+  RequireOk(state_.harness->Restart(), "restart the broker");
+}
+
+void Context::SendForeign(std::string_view queue, std::string_view body) {
+  RequireOk(state_.harness->SendForeign(queue, body),
+            "send with the broker's own client");
+}
+
 void Context::Restart() {
   state_.bus.reset();
-  RequireOk(state_.harness->Restart(), "restart the broker");
+  RestartUnderClients();
   state_.bus = Must(
       MessagingAccessPoint::Connect(state_.url, state_.attributes), "connect");
 }

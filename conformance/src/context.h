@@ -11,7 +11,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -21,6 +23,7 @@
 #include "openmessaging/conformance/suite.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/openmessaging.h"
+#include "proxy.h"
 
 namespace openmessaging::conformance {
 
@@ -152,6 +155,7 @@ struct RunState {
   Tolerances tolerances{};
   std::string run_id{};
   std::optional<MessagingAccessPoint> bus{};
+  std::unique_ptr<Proxy> proxy{};  // Null where the harness has no routes.
 };
 
 // One for each test. Queues that it made are removed when it ends.
@@ -219,6 +223,16 @@ class Context {
   milliseconds late() const { return state_.tolerances.late; }
   milliseconds clock() const { return state_.tolerances.clock; }
   milliseconds heartbeat() const { return state_.tolerances.heartbeat; }
+  milliseconds half_open() const { return state_.tolerances.half_open; }
+  // Of a fault test; what its clients connect to is ProxiedUrl().
+  Proxy& proxy() const { return *state_.proxy; }
+  // Returns: the URL of the run with the proxy's addresses as its hosts, or
+  // with others.
+  std::string ProxiedUrl() const;
+  std::string UrlWithHosts(const std::vector<std::string>& hosts) const;
+  // Returns: a connection through the proxy.
+  MessagingAccessPoint ConnectThroughProxy(
+      std::vector<std::pair<std::string, std::string>> attributes = {}) const;
   // Returns: the harness's. Ends the test as not run where it has none.
   std::string UnreachableUrl() const;
   steady_clock::time_point Soon() const {
@@ -231,8 +245,16 @@ class Context {
   // Ends this run's connection, restarts the broker and connects again. Clients
   // of the test must have ended.
   void Restart();
+  // Restarts it while clients are connected.
+  void RestartUnderClients();
+  // Sends with the broker's own client.
+  void SendForeign(std::string_view queue, std::string_view body);
 
  private:
+  MessagingAccessPoint ConnectTo(
+      const std::string& url,
+      std::vector<std::pair<std::string, std::string>> attributes) const;
+
   RunState& state_;
   std::mt19937_64 random_;
   const std::string prefix_;

@@ -61,8 +61,8 @@ bool SourceEvents::IsLost(uint64_t source) const {
   return std::find(lost_.begin(), lost_.end(), source) != lost_.end();
 }
 
-DriverClient::DriverClient(const Context& t) : t_(t) {
-  const Url url = Must(Url::Parse(t.url()), "parse the url");
+DriverClient::DriverClient(const Context& t, const std::string& text) : t_(t) {
+  const Url url = Must(Url::Parse(text), "parse the url");
   driver_ = Must(driver::Registry::Default().Find(url.driver()), "find");
   Attributes attributes = url.attributes();
   attributes.OverrideWith(t.attributes());

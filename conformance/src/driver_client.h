@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -85,7 +86,9 @@ class SourceEvents final : public driver::ConsumerEvents {
 // A connection of its own, with what is made of it. Ends everything in order.
 class DriverClient {
  public:
-  explicit DriverClient(const Context& t);
+  explicit DriverClient(const Context& t) : DriverClient(t, t.url()) {}
+  // ... to the broker at another address.
+  DriverClient(const Context& t, const std::string& url);
   DriverClient(const DriverClient&) = delete;
   DriverClient& operator=(const DriverClient&) = delete;
   ~DriverClient() { Close(); }

@@ -47,6 +47,11 @@ absl::Status Harness::Restart() {
                     "restart the broker: this harness cannot");
 }
 
+absl::Status Harness::SendForeign(std::string_view, std::string_view) {
+  return MakeStatus(Code::kUnsupported,
+                    "send with a foreign client: this harness cannot");
+}
+
 bool RegisterHarness(std::string_view driver, HarnessFactory factory) {
   Factories().insert_or_assign(std::string(driver), std::move(factory));
   return true;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "command_harness.h"
 #include "openmessaging/conformance/report.h"
 #include "openmessaging/conformance/suite.h"
 #include "openmessaging/driver/registry.h"
@@ -42,6 +43,7 @@ Examples:
 
 struct CommandLine {
   SuiteOptions suite{};
+  HarnessOptions harness{};
   std::vector<std::string> attributes{};
   std::vector<std::string> levels{};
   std::vector<std::string> libraries{};
@@ -119,6 +121,39 @@ void AddOptions(CLI::App& app, CommandLine& line) {
       ->type_name("FILE");
   app.add_option("--junit", line.junit, "write JUnit's XML")->type_name("FILE");
   app.add_flag("--list", line.list, "list the tests and end");
+}
+
+// What it must know of the broker.
+void AddHarnessOptions(CLI::App& app, HarnessOptions& harness) {
+  app.set_config("--config", "", "a file of options, lines of <name>=<value>")
+      ->type_name("FILE")
+      ->group("the broker");
+  const auto add = [&](const std::string& name, auto& value,
+                       const std::string& help, const std::string& type) {
+    return app.add_option(name, value, help)
+        ->type_name(type)
+        ->group("the broker");
+  };
+  add("--restart-command", harness.restart_command,
+      "stops the broker and starts it with what it stored", "COMMAND");
+  add("--foreign-command", harness.foreign_command,
+      "sends with the broker's own client; gets queue and body as two words",
+      "COMMAND");
+  add("--unreachable", harness.unreachable, "a URL at which no broker is",
+      "URL");
+  add("--proxy", harness.proxies,
+      "where a proxy listens = the broker behind it; one for each host",
+      "H:P=H:P")
+      ->expected(1, 64)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add("--late", harness.late_ms, "how late things may come; 1000", "MS")
+      ->check(CLI::PositiveNumber);
+  add("--patience", harness.patience_ms,
+      "after how long what must come counts as lost; 10000", "MS")
+      ->check(CLI::PositiveNumber);
+  add("--half-open", harness.half_open_ms,
+      "how long a connection that died silently goes unnoticed; 30000", "MS")
+      ->check(CLI::PositiveNumber);
 }
 
 absl::Status BadValue(std::string_view option, std::string_view value,
@@ -207,8 +242,13 @@ int Judge(CommandLine& line) {
   if (absl::Status status = Interpret(line); !status.ok()) {
     return Complain(status);
   }
+  const auto url = Url::Parse(line.suite.url);
+  if (!url.ok()) return Complain(url.status());
+  auto harness = MakeCommandHarness(MakeHarness(*url), line.harness);
+  if (!harness.ok()) return Complain(harness.status());
   ShowProgress(line.suite);
-  const auto report = Run(line.suite);
+  const auto report = Run(line.suite, harness->get());
+  if (AbandonedTests() > 0) (void)harness->release();  // They still use it.
   if (!report.ok()) return Complain(report.status());
   std::fputs(ToText(*report).c_str(), stdout);
   absl::Status written = Write(line.html, ToHtml(*report));
@@ -225,6 +265,7 @@ int Main(int argc, char** argv) {
   app.footer(kFooter);
   CommandLine line;
   AddOptions(app, line);
+  AddHarnessOptions(app, line.harness);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

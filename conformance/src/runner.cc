@@ -122,8 +122,8 @@ class Runner {
 
  private:
   TestOutcome RunOnce(const Test& test) {
-    if (test.restarts && !state_->harness->CanRestart()) {
-      return {Result::kNotRun, "the harness cannot restart the broker"};
+    if (std::string lacks = Lacks(test.wants); !lacks.empty()) {
+      return {Result::kNotRun, std::move(lacks)};
     }
     if (test.info.gate) {
       const Finding& finding = Look(*test.info.gate);
@@ -136,6 +136,24 @@ class Runner {
                      body(t);
                      return {Result::kPass, {}};
                    });
+  }
+
+  // Returns: what the harness lacks for a test; empty: nothing.
+  std::string Lacks(Wants wants) const {
+    switch (wants) {
+      case Wants::kNothing:
+        return {};
+      case Wants::kRestart:
+        if (state_->harness->CanRestart()) return {};
+        return "the harness cannot restart the broker";
+      case Wants::kProxy:
+        if (state_->proxy) return {};
+        return "the harness has no way through a proxy";
+      case Wants::kForeignClient:
+        if (state_->harness->CanSendForeign()) return {};
+        return "the harness has no client of the broker's own";
+    }
+    return {};
   }
 
   // Asks what a capability is declared as, and probes what is not there.
@@ -297,6 +315,11 @@ absl::StatusOr<Report> Run(const SuiteOptions& options, Harness* harness) {
   state->tolerances = harness->tolerances();
   state->run_id = NewRunId();
   state->bus = *std::move(bus);
+  if (const auto routes = harness->ProxyRoutes(); !routes.empty()) {
+    auto proxy = Proxy::Start(routes);
+    if (!proxy.ok()) return proxy.status();
+    state->proxy = *std::move(proxy);
+  }
 
   Report report;
   const driver::DriverInfo info = (*driver)->Info();

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "openmessaging/messaging_access_point.h"
@@ -29,6 +30,18 @@ struct Tolerances {
   std::chrono::milliseconds patience{10000};
   // How often a client and the broker tell each other that they live.
   std::chrono::milliseconds heartbeat{100};
+  // How long a connection on which nothing comes any more, and which nobody
+  // closed, may go unnoticed.
+  std::chrono::milliseconds half_open{30000};
+};
+
+// Where a proxy of the suite listens, and the address of the broker behind it:
+// host:port each; to listen at port 0 is to listen at a free one. A broker that
+// tells its clients where to connect must name the former to those that come
+// through the proxy, or it leads them past it.
+struct ProxyRoute {
+  std::string listen{};
+  std::string target{};
 };
 
 // Derive from it, override what differs, and register it under the driver's
@@ -61,6 +74,17 @@ class Harness {
 
   // Tells whether Restart() can.
   virtual bool CanRestart() const { return false; }
+
+  // Returns: the ways through a proxy, one for each host of the URL, for tests
+  // that cut connections; none (the default): those are not run.
+  virtual std::vector<ProxyRoute> ProxyRoutes() const { return {}; }
+
+  // Sends a message with the broker's own client, which knows nothing of
+  // OpenMessaging.
+  // Errors: 1600 (the default): this harness cannot.
+  virtual absl::Status SendForeign(std::string_view queue,
+                                   std::string_view body);
+  virtual bool CanSendForeign() const { return false; }
 
   // Returns: a URL of the driver at which no broker is, for what is told then;
   // empty (the default) where none is known.
