@@ -17,6 +17,21 @@ std::map<std::string, HarnessFactory, std::less<>>& Factories() {
   return *factories;
 }
 
+// A URL with a path is a store that no server keeps: it restarts when its last
+// process has closed it, and the suite's is the only one.
+class StoreHarness final : public Harness {
+ public:
+  explicit StoreHarness(const Url& url)
+      : unreachable_("oms:" + url.driver() + ":///dev/null/store") {}
+
+  bool CanRestart() const override { return true; }
+  absl::Status Restart() override { return absl::OkStatus(); }
+  std::string UnreachableUrl() const override { return unreachable_; }
+
+ private:
+  const std::string unreachable_;
+};
+
 }  // namespace
 
 absl::Status Harness::CreateQueue(const MessagingAccessPoint& bus,
@@ -59,8 +74,9 @@ bool RegisterHarness(std::string_view driver, HarnessFactory factory) {
 
 std::unique_ptr<Harness> MakeHarness(const Url& url) {
   const auto found = Factories().find(url.driver());
-  if (found == Factories().end()) return std::make_unique<Harness>();
-  return found->second(url);
+  if (found != Factories().end()) return found->second(url);
+  if (!url.path().empty()) return std::make_unique<StoreHarness>(url);
+  return std::make_unique<Harness>();
 }
 
 }  // namespace openmessaging::conformance
