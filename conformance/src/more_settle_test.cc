@@ -172,7 +172,8 @@ OMS_CONFORMANCE_TEST("OMS-SET-026", kQueue, Capability::kDeadLetter,
   RequireNumber(grave->properties().GetOr<int32_t>(kDeadDeliveries, -1), 1,
                 kDeadDeliveries);
   RequireNumber(grave->properties().GetOr<int64_t>(kDeadOffset, -1),
-                sent.offset, kDeadOffset);
+                sent.offset,
+                Concat(kDeadOffset, " beside the offset that the send told"));
 }
 
 OMS_CONFORMANCE_TEST("OMS-SET-028", kQueue, Capability::kDeadLetter,

@@ -16,7 +16,8 @@ using internal::Concat;
 // Requires 1600, soon.
 void RequireRefused(const Context& t, const absl::Status& status,
                     steady_clock::time_point start, std::string_view what) {
-  RequireCode(status, Code::kUnsupported, what);
+  RequireCode(status, Code::kUnsupported,
+              Concat(what, ", which is not declared"));
   Require(Since(start) < t.late(), what, " was refused after ",
           Since(start).count(), " ms; expected at once");
 }
@@ -153,7 +154,7 @@ std::string ProbeOther(Context& t, std::string_view queue,
         return resources.CreateQueue(t.NewName());
       });
     case Capability::kNamespaces:
-      return ProbeCall(t, "a queue of a namespace", [&] {
+      return ProbeCall(t, "creating conf://queue, in a namespace", [&] {
         return resources.CreateQueue(
             Concat("conf://", std::string_view(t.NewName())));
       });

@@ -136,6 +136,16 @@ std::string Cut(std::string text, size_t columns) {
   return text;
 }
 
+// Returns: what a test of it lacked; nothing where there is no test of it.
+std::string WhyUntested(const Report& report, Capability capability) {
+  for (const TestReport& test : report.tests) {
+    if (test.info.gate == capability && test.result == Result::kNotRun) {
+      return ": " + test.message;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string Seconds(double seconds) {
@@ -212,10 +222,15 @@ std::string ToText(const Report& report) {
            "\n" + Cut("      " + test.message, kColumns) + "\n";
     lines += 2;
   }
-  if (hidden > 0) out += Concat("... and ", hidden, " more\n");
+  if (hidden > 0) {
+    out += Concat("... and ", hidden, " more; --html FILE has them all\n");
+  }
   for (const Capability capability : report.Untested()) {
     if (++lines > kLines + 3) break;
-    out += Concat("untested  ", Name(capability), " is declared\n");
+    out += Cut(Concat("untested  ", Name(capability), " is declared",
+                      std::string_view(WhyUntested(report, capability))),
+               kColumns) +
+           "\n";
   }
   out += Concat(report.Count(Result::kPass), " passed, ",
                 report.Count(Result::kFail), " failed, ",
