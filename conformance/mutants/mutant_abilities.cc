@@ -77,6 +77,11 @@ absl::StatusOr<std::vector<QueueInfo>> MutantAbilities::ListQueues(
   if (mutant_ == Mutant::kListsLess && all.ok() && !all->empty()) {
     all->pop_back();
   }
+  if (mutant_ == Mutant::kHidesReplyQueues && all.ok()) {
+    std::erase_if(*all, [](const QueueInfo& info) {
+      return info.name.starts_with("oms-reply.");
+    });
+  }
   return all;
 }
 

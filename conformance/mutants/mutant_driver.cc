@@ -130,6 +130,12 @@ class MutantDriver final : public driver::Driver {
         FindMutant(attributes.Find("mutant").value_or("none"));
     if (!mutant.ok()) return mutant.status();
     rest.Remove("mutant");
+    // What no broker is at; see the harnesses of mutants_test.cc.
+    if (url.hosts()[0].host == "nowhere" &&
+        *mutant != Mutant::kStartsWithoutBroker) {
+      return MakeStatus(Code::kUnavailable, "connect \"oms:mutant://nowhere\"",
+                        ": nobody is there");
+    }
     if (*mutant == Mutant::kAcceptsAnyAttribute) rest = Attributes();
     const auto memory = driver::Registry::Default().Find("memory");
     if (!memory.ok()) return memory.status();

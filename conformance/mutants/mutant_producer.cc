@@ -51,6 +51,10 @@ class ForwardSend final : public SendCompletion {
     if (mutant_ == Mutant::kFailsAfterStoring && count.fetch_add(1) % 5 == 4) {
       done_.Failed(indices_[index],
                    MakeStatus(Code::kStorageBusy, "send: full"));
+    } else if (mutant_ == Mutant::kCancelsStored &&
+               count.fetch_add(1) % 3 == 2) {
+      done_.Failed(indices_[index],
+                   MakeStatus(Code::kCancelled, "send: cancelled"));
     } else {
       done_.Sent(indices_[index], told);
     }
@@ -81,6 +85,15 @@ Message WithoutInt32(Message message) {
   KeyValue kept;
   for (const auto& [key, value] : message.properties()) {
     if (value.type() != ValueType::kInt32) (void)kept.Put(key, value);
+  }
+  message.SetProperties(kept);
+  return message;
+}
+
+Message WithoutUnderscores(Message message) {
+  KeyValue kept;
+  for (const auto& [key, value] : message.properties()) {
+    if (key.find('_') == key.npos) (void)kept.Put(key, value);
   }
   message.SetProperties(kept);
   return message;
@@ -149,7 +162,11 @@ class MutantProducer final : public driver::Producer {
     }
     // `batch` ends with this call; what is completed late has its own messages.
     if (!context.caller_waits && Loses()) return;
-    inner_->Send(messages, context, *new ForwardSend(mutant_, done, indices));
+    const bool honest =
+        mutant_ == Mutant::kCancelsStored && context.caller_waits;
+    inner_->Send(
+        messages, context,
+        *new ForwardSend(honest ? Mutant::kNone : mutant_, done, indices));
     if (loses) done.Sent(batch.size() - 1, Invented("lost"));
     if (mutant_ == Mutant::kDeliversTwice) Repeat(messages, context);
     for (const Message& message : messages) CopyWrongly(message, context);
@@ -216,6 +233,8 @@ class MutantProducer final : public driver::Producer {
         return copy;
       case Mutant::kDropsInt32Properties:
         return WithoutInt32(std::move(copy));
+      case Mutant::kDropsUnderscores:
+        return WithoutUnderscores(std::move(copy));
       case Mutant::kPropertiesAsText:
         return WithTexts(std::move(copy));
       case Mutant::kDropsCorrelationId:

@@ -228,7 +228,15 @@ namespace openmessaging::conformance {
   X(kKeepsQueueFilter, "keeps-queue-filter", "OMS-FILTER-020",                 \
     "a filter of a queue cannot be taken away")                                \
   X(kUnbindIsSilent, "unbind-is-silent", "OMS-DRV-012",                        \
-    "sources that unbinding took away are not announced")
+    "sources that unbinding took away are not announced")                      \
+  X(kHidesReplyQueues, "hides-reply-queues", "OMS-REQ-008",                    \
+    "queues of requesters are missing in lists")                               \
+  X(kDropsUnderscores, "drops-underscores", "OMS-CE-005",                      \
+    "properties with an underscore in their name are left out")                \
+  X(kCancelsStored, "cancels-stored", "OMS-FUT-010",                           \
+    "every third asynchronous send is stored and said to be cancelled")        \
+  X(kStartsWithoutBroker, "starts-without-broker", "OMS-DRV-021",              \
+    "a producer starts although no broker is there")
 
 enum class Mutant : size_t {
 #define OMS_MUTANT_ENTRY(identifier, name, requirement, what) identifier,

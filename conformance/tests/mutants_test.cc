@@ -30,8 +30,13 @@ using internal::Concat;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+class PatientHarness : public Harness {
+ public:
+  std::string UnreachableUrl() const override { return "oms:mutant://nowhere"; }
+};
+
 // A mutant's test fails by waiting in vain, so it waits for less.
-class ImpatientHarness final : public Harness {
+class ImpatientHarness final : public PatientHarness {
  public:
   Tolerances tolerances() const override {
     return {.late = milliseconds(700), .patience = milliseconds(1500)};
@@ -53,7 +58,7 @@ bool NeedsWholeRun(const MutantInfo& mutant) {
 
 Report RunMutant(const MutantInfo& mutant) {
   ImpatientHarness impatient;
-  Harness patient;
+  PatientHarness patient;
   SuiteOptions options;
   options.url = Concat("oms:mutant://", mutant.name);
   (void)options.attributes.Set("mutant", mutant.name);
