@@ -50,6 +50,9 @@ class MutantConnection final : public driver::Connection {
     if (mutant_ == Mutant::kClaimsTls) {
       all->Set(Capability::kTls, Support::kNative);
     }
+    if (mutant_ == Mutant::kClaimsDurable) {
+      all->Set(Capability::kDurable, Support::kNative);
+    }
     return all;
   }
 

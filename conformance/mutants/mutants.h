@@ -169,6 +169,8 @@ namespace openmessaging::conformance {
     "streams are declared and there are none")                                 \
   X(kClaimsTls, "claims-tls", "",                                              \
     "a capability is declared of which no test is run")                        \
+  X(kClaimsDurable, "claims-durable", "",                                      \
+    "durable is declared, and nobody can restart the broker")                  \
   X(kDeliversPrepared, "delivers-prepared", "OMS-TX-001",                      \
     "a prepared message is delivered at once")                                 \
   X(kCommitsTwice, "commits-twice", "OMS-TX-001",                              \

@@ -53,6 +53,7 @@ struct Verdict {
 // A claim is judged by the run as a whole.
 bool NeedsWholeRun(const MutantInfo& mutant) {
   return mutant.mutant == Mutant::kClaimsTls ||
+         mutant.mutant == Mutant::kClaimsDurable ||
          mutant.mutant == Mutant::kClaimsStream;
 }
 
@@ -86,23 +87,37 @@ Verdict Judge(const Report& report, std::string_view requirement) {
 }
 
 // Everything passes, and yet the run is incomplete: nothing showed the claim.
-Verdict JudgeUntested(const Report& report) {
+// `told`: the line that says so.
+Verdict JudgeUntested(const Report& report, Capability claim,
+                      std::string_view told) {
+  const std::string text = ToText(report);
   Verdict verdict;
   verdict.caught = report.Count(Result::kFail) == 0 &&
                    report.Count(Result::kError) == 0 &&
-                   report.Untested() == std::vector{Capability::kTls} &&
-                   !report.conformant();
-  verdict.message = verdict.caught ? "tls is declared and untested"
-                                   : ToText(report);
+                   report.Untested() == std::vector{claim} &&
+                   text.find(told) != std::string::npos && !report.conformant();
+  verdict.message = verdict.caught ? std::string(told) : text;
   return verdict;
+}
+
+Verdict JudgeRun(const Report& report, const MutantInfo& mutant) {
+  switch (mutant.mutant) {
+    case Mutant::kClaimsTls:
+      return JudgeUntested(report, Capability::kTls,
+                           "untested  tls is declared");
+    case Mutant::kClaimsDurable:
+      return JudgeUntested(report, Capability::kDurable,
+                           "untested  durable is declared: the harness cannot "
+                           "restart the broker");
+    default:
+      return Judge(report, mutant.requirement);
+  }
 }
 
 Verdict Try(const MutantInfo& mutant) {
   const auto start = steady_clock::now();
   const Report report = RunMutant(mutant);
-  Verdict verdict = mutant.mutant == Mutant::kClaimsTls
-                        ? JudgeUntested(report)
-                        : Judge(report, mutant.requirement);
+  Verdict verdict = JudgeRun(report, mutant);
   verdict.took = std::chrono::duration_cast<milliseconds>(
       steady_clock::now() - start);
   return verdict;
