@@ -32,6 +32,7 @@ void AddNamespaceCommand(CLI::App& app, Work& work);
 void AddSendCommand(CLI::App& app, Work& work);
 void AddCancelCommand(CLI::App& app, Work& work);
 void AddReceiveCommand(CLI::App& app, Work& work);
+void AddMoveCommand(CLI::App& app, Work& work);
 void AddRouteCommand(CLI::App& app, Work& work);
 void AddGroupCommand(CLI::App& app, Work& work);
 void AddDeadLetterCommand(CLI::App& app, Work& work);

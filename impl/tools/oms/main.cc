@@ -96,6 +96,7 @@ int Main(int argc, char** argv) {
   AddSendCommand(app, work);
   AddCancelCommand(app, work);
   AddReceiveCommand(app, work);
+  AddMoveCommand(app, work);
   AddStreamCommand(app, work);
   AddGroupCommand(app, work);
   AddDeadLetterCommand(app, work);
