@@ -90,6 +90,7 @@ OMS_CONFORMANCE_TEST("OMS-SET-005", kQueue, Capability::kReject,
 OMS_CONFORMANCE_TEST("OMS-SET-010", kQueue, Capability::kCumulativeAck,
                      "a cumulative ack leaves later ones and other members") {
   const std::string queue = t.NewQueue();
+  t.Needs(queue, Capability::kSharedPartition);
   {
     PullConsumer a = t.NewConsumer(queue);
     PullConsumer b = t.NewConsumer(queue);
@@ -184,6 +185,28 @@ OMS_CONFORMANCE_TEST("OMS-SET-028", kQueue, Capability::kDeadLetter,
   t.Send(queue, "x");
   RequireOk(t.Take(kills).Reject(), "reject");
   RequireText(t.TakeBodies(lives, 1)[0], "x", "the other group");
+}
+
+OMS_CONFORMANCE_TEST("OMS-SET-010", kQueue, Capability::kCumulativeAck,
+                     "a cumulative ack leaves later ones and other sources") {
+  t.Needs(t.NewQueue(), Capability::kExplicitPartition);
+  const std::string queue = t.NewQueue({.partitions = 2});
+  const auto send = [&](int32_t partition, const std::string& body) {
+    t.Send(Message(queue, body).SetPartition(partition));
+  };
+  {
+    PullConsumer consumer = t.NewConsumer(queue);
+    send(1, "other");
+    const Delivery other = t.Take(consumer);
+    for (const std::string& body : Numbers(1, 3)) send(0, body);
+    std::vector<Delivery> held;
+    for (int i = 0; i < 3; ++i) held.push_back(t.Take(consumer));
+    RequireText(held[1]->body(), "2", "the second of the first partition");
+    RequireOk(held[1].AckUpTo(), "acknowledge up to the second");
+  }
+  PullConsumer next = t.NewConsumer(queue);
+  RequireEqual(Sorted(t.TakeBodies(next, 2)), {"3", "other"},
+               "what comes again");
 }
 
 OMS_CONFORMANCE_TEST("OMS-SET-031", kQueue, Capability::kNack,

@@ -180,6 +180,8 @@ OMS_CONFORMANCE_TEST("OMS-FAIL-011", kCore, kAlways,
 OMS_CONFORMANCE_TEST("OMS-FAIL-012", kCore, kAlways,
                      "a slow consumer keeps no more than its prefetch") {
   const std::string queue = t.NewQueue();
+  // Else the rest stays with the broker, where nobody sees it.
+  t.Needs(queue, Capability::kSharedPartition);
   Gate gate;
   PushConsumer slow = Must(
       t.bus().CreatePushConsumer({.prefetch_messages = 1000,

@@ -285,11 +285,12 @@ OMS_CONFORMANCE_TEST("OMS-PUSH-010", kCore, kAlways,
   RequireEqual(t.TakeBodies(pulled, 1), {"through"}, "what it sent");
 }
 
-OMS_CONFORMANCE_TEST("OMS-PUSH-011", kQueue, Capability::kGroups,
+OMS_CONFORMANCE_TEST("OMS-PUSH-011", kQueue, Capability::kSharedPartition,
                      "a blocked listener holds no more than its prefetch") {
   constexpr size_t kPrefetch = 5;
   constexpr size_t kCount = 40;
   const std::string queue = t.NewQueue();
+  t.Needs(queue, Capability::kGroups);
   Gate gate;
   std::atomic<size_t> seen{0};
   PushConsumer blocked = NewPush(t, {.prefetch_messages = kPrefetch});

@@ -27,9 +27,11 @@ OMS_CONFORMANCE_TEST("OMS-CONS-008", kCore, kAlways,
     Require(!Must(consumer.Receive(t.ShortLease(queue) * 2), "receive"),
             "an acknowledged message came again");
   }
-  PullConsumer again = t.NewConsumer(queue);
-  RequireEqual(t.TakeUntilSentinel(again, queue), {},
-               "what comes to the next consumer");
+  {
+    PullConsumer again = t.NewConsumer(queue);
+    RequireEqual(t.TakeUntilSentinel(again, queue), {},
+                 "what comes to the next consumer");
+  }
   const MessagingAccessPoint other = t.Connect();
   PullConsumer elsewhere = Must(other.CreatePullConsumer(), "create consumer");
   RequireOk(elsewhere.Bind(queue), "bind");

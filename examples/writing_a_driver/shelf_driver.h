@@ -222,6 +222,7 @@ class ShelfConnection final : public driver::Connection {
          {Capability::kIndividualAck, Capability::kNack,
           Capability::kPromptRelease, Capability::kDeliveryCount,
           Capability::kTypedProperties, Capability::kStartEarliest,
+          Capability::kSharedPartition,
           Capability::kSettleConfirmed}) {
       all.Set(native, oms::Support::kNative);
     }

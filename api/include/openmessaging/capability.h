@@ -56,10 +56,11 @@ enum class Capability : uint8_t {
   kSharedReceipt,
   kSettleConfirmed,
   kStartEarliest,
+  kSharedPartition,
 };
 
 // In the order of the enumeration; the text is the specification's id.
-inline constexpr std::array<std::string_view, 39> kCapabilityNames = {
+inline constexpr std::array<std::string_view, 40> kCapabilityNames = {
     "individual-ack",
     "cumulative-ack",
     "nack",
@@ -98,7 +99,8 @@ inline constexpr std::array<std::string_view, 39> kCapabilityNames = {
     "lease",
     "shared-receipt",
     "settle-confirmed",
-    "start-earliest"};
+    "start-earliest",
+    "shared-partition"};
 
 // Implements: OMS-FMT-001.
 inline constexpr std::string_view Name(Capability capability) {

@@ -47,7 +47,8 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue) {
   Capabilities all;
   for (const Capability native :
        {Capability::kIndividualAck, Capability::kCumulativeAck,
-        Capability::kNack, Capability::kTypedProperties}) {
+        Capability::kNack, Capability::kTypedProperties,
+        Capability::kSharedPartition}) {
     all.Set(native, Support::kNative);
   }
   // By the catalog, and a queue for each group.

@@ -48,8 +48,8 @@ Capabilities CapabilitiesOfStore(const Store& store) {
         Capability::kAdmin, Capability::kNamespaces,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kSettleConfirmed,
-        Capability::kStartEarliest, Capability::kStream,
-        Capability::kSeek, Capability::kStats, Capability::kFilter,
+        Capability::kStartEarliest, Capability::kSharedPartition,
+        Capability::kStream, Capability::kSeek, Capability::kStats, Capability::kFilter,
         Capability::kTransactionCheck, Capability::kTransactionLocal,
         Capability::kExactlyOnce, Capability::kRouting}) {
     all.Set(native, Support::kNative);

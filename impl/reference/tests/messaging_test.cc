@@ -846,6 +846,7 @@ TEST_CASE_TEMPLATE("OMS-MAP-005: the driver declares what it can do", Place,
         Capability::kFilter,
         Capability::kTypedProperties, Capability::kLease,
         Capability::kSharedReceipt, Capability::kStartEarliest,
+        Capability::kSharedPartition,
         Capability::kTransactionLocal, Capability::kExactlyOnce}) {
     INFO(Name(native));
     CHECK(capabilities.Of(native) == Support::kNative);
