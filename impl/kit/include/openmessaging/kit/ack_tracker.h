@@ -63,6 +63,12 @@ class AckTracker {
   // delivery it is, from 1; it names the delivery in what follows.
   int32_t Deliver(int64_t offset);
 
+  // Returns: whether that delivery is out: neither settled nor given back.
+  bool IsOut(int64_t offset, int32_t delivery) {
+    Outcome outcome;
+    return FindOut(offset, delivery, outcome) != nullptr;
+  }
+
   Outcome Ack(int64_t offset, int32_t delivery);
   Outcome GiveBack(int64_t offset, int32_t delivery);
   // Settles it and all that is out and was handed out before it, and calls
@@ -74,6 +80,14 @@ class AckTracker {
   void Drop(int64_t offset) { Settle(offset); }
 
   int64_t low_water() const { return low_; }
+  // Returns: how many above it are settled; those that the log has not count.
+  int64_t settled_above() const {
+    int64_t count = 0;
+    for (const Entry& entry : entries_) {
+      count += entry.state == State::kSettled ? 1 : 0;
+    }
+    return count;
+  }
   // Returns: the offset behind the last that arrived or was restored.
   int64_t end() const { return low_ + static_cast<int64_t>(entries_.size()); }
 
