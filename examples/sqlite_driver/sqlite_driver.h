@@ -194,7 +194,8 @@ class SqliteConnection final : public driver::Connection, public driver::Admin {
           Capability::kExtend, Capability::kLease, Capability::kDeliveryCount,
           Capability::kPromptRelease, Capability::kSharedReceipt,
           Capability::kSettleConfirmed, Capability::kGroups,
-          Capability::kStartEarliest, Capability::kAdmin,
+          Capability::kStartEarliest, Capability::kSharedPartition,
+          Capability::kAdmin,
           Capability::kTypedProperties, Capability::kDurable}) {
       all.Set(native, oms::Support::kNative);
     }

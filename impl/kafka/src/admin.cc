@@ -33,16 +33,7 @@ std::string DefaultMaxBytes() {
 
 // Errors: 1600 an option that a topic has not.
 absl::Status CheckOptions(std::string_view queue, const QueueOptions& options) {
-  const QueueOptions plain;
   const char* option = nullptr;
-  if (options.max_deliveries != 0) option = "max_deliveries";
-  if (!options.dead_letter_queue.empty()) option = "dead_letter_queue";
-  if (options.redelivery_delay != plain.redelivery_delay) {
-    option = "redelivery_delay";
-  }
-  if (options.max_redelivery_delay != plain.max_redelivery_delay) {
-    option = "max_redelivery_delay";
-  }
   if (options.priorities) option = "priorities";
   if (options.deduplication_window.count() != 0) {
     option = "deduplication_window";
@@ -63,18 +54,27 @@ absl::StatusOr<Capabilities> QueueAdmin::CapabilitiesOf(std::string_view queue,
       OmsCode(partitions.status()) != Code::kBadParameter) {
     return partitions.status();
   }
+  const auto options = catalog_.OptionsOf(queue, deadline);
+  if (!options.ok()) return options.status();
   Capabilities all;
   for (const Capability native :
        {Capability::kGroups, Capability::kPartitions,
         Capability::kExplicitPartition, Capability::kStartEarliest,
-        Capability::kDurable, Capability::kAdmin}) {
+        Capability::kDurable, Capability::kAdmin, Capability::kStream,
+        Capability::kTransactionLocal}) {
     all.Set(native, Support::kNative);
   }
   for (const Capability emulated :
        {Capability::kIndividualAck, Capability::kCumulativeAck,
         Capability::kNack, Capability::kNackDelay, Capability::kDeliveryCount,
-        Capability::kTypedProperties}) {
+        Capability::kTypedProperties, Capability::kSeek, Capability::kStats,
+        Capability::kBroadcast, Capability::kDelay, Capability::kExpiry,
+        Capability::kRequestReply}) {
     all.Set(emulated, Support::kEmulated);
+  }
+  if (!options->dead_letter_queue.empty()) {
+    all.Set(Capability::kReject, Support::kEmulated);
+    all.Set(Capability::kDeadLetter, Support::kEmulated);
   }
   return all;
 }
@@ -99,36 +99,25 @@ absl::Status QueueAdmin::AwaitTopic(std::string_view queue, bool there,
   }
 }
 
-absl::Status QueueAdmin::CreateQueue(std::string_view queue,
-                                     const QueueOptions& options,
-                                     TimePoint deadline) {
-  if (!SplitQueueName(queue).name_space.empty()) {
-    return MakeStatus(Code::kUnsupported, "create queue \"", queue,
-                      "\": Kafka has no namespaces");
-  }
-  if (auto s = CheckOptions(queue, options); !s.ok()) return s;
+absl::Status QueueAdmin::CreateTopic(
+    std::string_view topic, int32_t partitions,
+    const std::vector<std::pair<const char*, std::string>>& settings,
+    TimePoint deadline) {
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
-  const std::string what = Concat("create queue \"", queue, "\"");
+  const std::string what = Concat("create queue \"", topic, "\"");
   std::array<char, 256> why{};
-  const OwnedNewTopic topic(rd_kafka_NewTopic_new(
-      std::string(queue).c_str(), options.partitions, -1, why.data(),
-      why.size()));
-  if (topic == nullptr) {
+  const OwnedNewTopic made(rd_kafka_NewTopic_new(std::string(topic).c_str(),
+                                                 partitions, -1, why.data(),
+                                                 why.size()));
+  if (made == nullptr) {
     return MakeStatus(Code::kBadParameter, std::string_view(what), ": ",
                       std::string_view(why.data()));
   }
-  const std::array<std::pair<const char*, std::string>, 3> settings = {{
-      // A message is kept until it is settled, and Kafka does not know when.
-      {"retention.ms", "-1"},
-      // When the broker took it, not when a sender's clock says.
-      {"message.timestamp.type", "LogAppendTime"},
-      {"max.message.bytes", DefaultMaxBytes()},
-  }};
   for (const auto& [name, value] : settings) {
-    (void)rd_kafka_NewTopic_set_config(topic.get(), name, value.c_str());
+    (void)rd_kafka_NewTopic_set_config(made.get(), name, value.c_str());
   }
-  rd_kafka_NewTopic_t* one = topic.get();
+  rd_kafka_NewTopic_t* one = made.get();
   const auto event = AdminCall(
       *control, RD_KAFKA_ADMIN_OP_CREATETOPICS, what, deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
@@ -145,11 +134,58 @@ absl::Status QueueAdmin::CreateQueue(std::string_view queue,
     const char* const text = rd_kafka_topic_result_error_string(results[i]);
     return KafkaStatus(error, what, text == nullptr ? "" : text);
   }
-  return AwaitTopic(queue, true, deadline);
+  return AwaitTopic(topic, true, deadline);
+}
+
+absl::Status QueueAdmin::CreateQueue(std::string_view queue,
+                                     const QueueOptions& options,
+                                     TimePoint deadline) {
+  if (!SplitQueueName(queue).name_space.empty()) {
+    return MakeStatus(Code::kUnsupported, "create queue \"", queue,
+                      "\": Kafka has no namespaces");
+  }
+  if (auto s = CheckOptions(queue, options); !s.ok()) return s;
+  if (!options.dead_letter_queue.empty()) {
+    const auto dead =
+        cluster_->PartitionsOf(options.dead_letter_queue, deadline);
+    if (!dead.ok()) return dead.status();
+  }
+  // What the catalog says of a queue that is there may not change.
+  cluster_->Forget(queue);
+  if (cluster_->PartitionsOf(queue, deadline).ok()) {
+    return MakeStatus(Code::kQueueExists, "create queue \"", queue,
+                      "\": it exists");
+  }
+  cluster_->Forget(Catalog::kTopic);
+  const auto catalog = cluster_->PartitionsOf(Catalog::kTopic, deadline);
+  if (!IsPlain(options) && OmsCode(catalog.status()) == Code::kQueueNotFound) {
+    absl::Status made = CreateTopic(Catalog::kTopic, 1,
+                                    {{"cleanup.policy", "compact"}}, deadline);
+    if (!made.ok() && OmsCode(made) != Code::kQueueExists) return made;
+  }
+  if (auto s = catalog_.Set(queue, options, producer_, deadline); !s.ok()) {
+    return s;
+  }
+  return CreateTopic(
+      queue, options.partitions,
+      {// A message is kept until it is settled, and Kafka does not know when.
+       {"retention.ms", "-1"},
+       // When the broker took it, not when a sender's clock says.
+       {"message.timestamp.type", "LogAppendTime"},
+       {"max.message.bytes", DefaultMaxBytes()}},
+      deadline);
 }
 
 absl::Status QueueAdmin::DeleteQueue(std::string_view queue,
                                      TimePoint deadline) {
+  const auto owner = catalog_.OwnerOf(queue, deadline);
+  if (!owner.ok()) return owner.status();
+  if (!owner->empty()) {
+    return MakeStatus(Code::kIllegalState, "delete queue \"", queue,
+                      "\": it has the dead letters of \"",
+                      std::string_view(*owner),
+                      "\"; expected that one to be deleted first");
+  }
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
   const std::string what = Concat("delete queue \"", queue, "\"");
@@ -170,7 +206,8 @@ absl::Status QueueAdmin::DeleteQueue(std::string_view queue,
     const rd_kafka_resp_err_t error = rd_kafka_topic_result_error(results[i]);
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return KafkaStatus(error, what);
   }
-  return AwaitTopic(queue, false, deadline);
+  if (auto s = AwaitTopic(queue, false, deadline); !s.ok()) return s;
+  return catalog_.Set(queue, {}, producer_, deadline);
 }
 
 absl::StatusOr<std::vector<QueueInfo>> QueueAdmin::ListQueues(
@@ -196,8 +233,9 @@ absl::StatusOr<std::vector<QueueInfo>> QueueAdmin::ListQueues(
     // Kafka's own, and those that no name here can be.
     if (name.starts_with("__") || name.starts_with("oms.")) continue;
     if (topic.err != RD_KAFKA_RESP_ERR_NO_ERROR) continue;
-    QueueInfo info;
-    info.name = name;
+    const auto options = catalog_.OptionsOf(name, deadline);
+    if (!options.ok()) return options.status();
+    QueueInfo info{std::string(name), *options};
     info.options.partitions = topic.partition_cnt;
     queues.push_back(std::move(info));
   }
@@ -209,8 +247,9 @@ absl::StatusOr<QueueInfo> QueueAdmin::DescribeQueue(std::string_view queue,
   cluster_->Forget(queue);
   const auto partitions = cluster_->PartitionsOf(queue, deadline);
   if (!partitions.ok()) return partitions.status();
-  QueueInfo info;
-  info.name = queue;
+  const auto options = catalog_.OptionsOf(queue, deadline);
+  if (!options.ok()) return options.status();
+  QueueInfo info{std::string(queue), *options};
   info.options.partitions = *partitions;
   return info;
 }

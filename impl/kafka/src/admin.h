@@ -10,25 +10,32 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "catalog.h"
 #include "cluster.h"
 #include "native.h"
 #include "openmessaging/capability.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/queue_info.h"
+#include "sender.h"
+#include "worker.h"
 
 namespace openmessaging::kafka {
 
 // Threads: every method from any thread.
 class QueueAdmin final : public driver::Admin {
  public:
-  explicit QueueAdmin(std::shared_ptr<Cluster> cluster)
-      : cluster_(std::move(cluster)) {}
+  QueueAdmin(std::shared_ptr<Cluster> cluster, Catalog& catalog,
+             Senders& senders, Worker& worker)
+      : cluster_(cluster),
+        catalog_(catalog),
+        producer_(std::move(cluster), senders, worker) {}
 
   // Errors: 1401, 1403, 1503.
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
@@ -48,7 +55,15 @@ class QueueAdmin final : public driver::Admin {
   absl::Status AwaitTopic(std::string_view queue, bool there,
                           TimePoint deadline);
 
+  // Makes a topic with these settings. Errors: 1406.
+  absl::Status CreateTopic(
+      std::string_view topic, int32_t partitions,
+      const std::vector<std::pair<const char*, std::string>>& settings,
+      TimePoint deadline);
+
   const std::shared_ptr<Cluster> cluster_;
+  Catalog& catalog_;
+  KafkaProducer producer_;  // For the catalog.
 };
 
 }  // namespace openmessaging::kafka

@@ -12,6 +12,12 @@ namespace openmessaging::kafka {
 
 using internal::Concat;
 
+namespace {
+
+constexpr milliseconds kTurn{500};
+
+}  // namespace
+
 absl::StatusOr<rd_kafka_t*> Cluster::Control() {
   const internal::MutexLock lock(mutex_);
   if (control_ == nullptr) {
@@ -19,11 +25,58 @@ absl::StatusOr<rd_kafka_t*> Cluster::Control() {
     auto conf = config_.Make(Config::Kind::kControl,
                              {{"allow.auto.create.topics", "false"}});
     if (!conf.ok()) return conf.status();
+    rd_kafka_conf_set_opaque(conf->get(), this);
+    rd_kafka_conf_set_events(conf->get(), RD_KAFKA_EVENT_ERROR);
+    rd_kafka_conf_set_background_event_cb(conf->get(), &Cluster::OnEvent);
     auto handle = Handle::Make(RD_KAFKA_CONSUMER, *std::move(conf));
     if (!handle.ok()) return handle.status();
     control_ = *std::move(handle);
+    const OwnedQueue main(rd_kafka_queue_get_main(control_->get()));
+    const OwnedQueue background(
+        rd_kafka_queue_get_background(control_->get()));
+    rd_kafka_queue_forward(main.get(), background.get());
   }
   return control_->get();
+}
+
+void Cluster::OnEvent(rd_kafka_t* /*rk*/, rd_kafka_event_t* event,
+                      void* opaque) {
+  const OwnedEvent owner(event);
+  if (rd_kafka_event_type(event) != RD_KAFKA_EVENT_ERROR) return;
+  const rd_kafka_resp_err_t error = rd_kafka_event_error(event);
+  if (CodeOf(error) == Code::kUnauthorized) {
+    static_cast<Cluster*>(opaque)->refused_ = error;
+  }
+}
+
+absl::StatusOr<Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>>
+Cluster::GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,
+                     std::string_view what, TimePoint deadline) {
+  refused_ = RD_KAFKA_RESP_ERR_NO_ERROR;
+  while (true) {
+    const rd_kafka_metadata_t* metadata = nullptr;
+    // In turns, because librdkafka goes on trying whatever the broker refused.
+    const TimePoint turn = std::min(deadline, Clock::now() + kTurn);
+    // A timeout of zero would be none.
+    const rd_kafka_resp_err_t error = rd_kafka_metadata(
+        control, 0, topic, &metadata, std::max(1, TimeoutMs(turn)));
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      reached_ = true;
+      return Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>(
+          metadata);
+    }
+    if (refused_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return LookupStatus(refused_, what);
+    }
+    if (Clock::now() >= deadline) return LookupStatus(error, what);
+  }
+}
+
+absl::Status Cluster::Reach(TimePoint deadline) {
+  if (reached_) return absl::OkStatus();
+  const auto control = Control();
+  if (!control.ok()) return control.status();
+  return GetMetadata(*control, nullptr, "connect", deadline).status();
 }
 
 absl::StatusOr<int32_t> Cluster::PartitionsOf(std::string_view topic,
@@ -55,6 +108,20 @@ std::string Cluster::cluster_id() const {
   return cluster_id_;
 }
 
+void Cluster::NoteStatistics(std::string_view client, std::string_view json) {
+  const internal::MutexLock lock(mutex_);
+  if (json.empty()) {
+    statistics_.erase(std::string(client));
+  } else {
+    statistics_[std::string(client)] = json;
+  }
+}
+
+std::map<std::string, std::string> Cluster::Latest() const {
+  const internal::MutexLock lock(mutex_);
+  return statistics_;
+}
+
 absl::StatusOr<int32_t> Cluster::Ask(std::string_view topic,
                                      TimePoint deadline) {
   const auto control = Control();
@@ -64,14 +131,9 @@ absl::StatusOr<int32_t> Cluster::Ask(std::string_view topic,
   const OwnedTopic handle(
       rd_kafka_topic_new(*control, name.c_str(), nullptr));
   if (handle == nullptr) return LookupStatus(rd_kafka_last_error(), what);
-  const rd_kafka_metadata_t* metadata = nullptr;
-  // A timeout of zero would be none.
-  const rd_kafka_resp_err_t error =
-      rd_kafka_metadata(*control, 0, handle.get(), &metadata,
-                        std::max(1, TimeoutMs(deadline)));
-  if (error != RD_KAFKA_RESP_ERR_NO_ERROR) return LookupStatus(error, what);
-  const Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy> owner(
-      metadata);
+  const auto got = GetMetadata(*control, handle.get(), what, deadline);
+  if (!got.ok()) return got.status();
+  const rd_kafka_metadata_t* const metadata = got->get();
   if (metadata->topic_cnt != 1) {
     return LookupStatus(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, what);
   }

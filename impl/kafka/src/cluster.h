@@ -19,11 +19,12 @@
 #include "config.h"
 #include "native.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/kafka/statistics.h"
 
 namespace openmessaging::kafka {
 
 // Threads: every method from any thread.
-class Cluster {
+class Cluster final : public Statistics {
  public:
   // How long a topic is taken to be as it was: so long may a send to one that
   // somebody else deletes bring it back, where the broker makes topics.
@@ -39,6 +40,10 @@ class Cluster {
   // first call opens it. Errors: 1418.
   absl::StatusOr<rd_kafka_t*> Control();
 
+  // Asks whether anybody is there, until somebody was.
+  // Blocks: up to `deadline`. Errors: 1401, 1503.
+  absl::Status Reach(TimePoint deadline);
+
   // Returns: how many partitions a topic has, asking where nobody did lately.
   // Blocks: up to `deadline`. Errors: 1404, 1401, 1403, 1503.
   absl::StatusOr<int32_t> PartitionsOf(std::string_view topic,
@@ -52,6 +57,10 @@ class Cluster {
   // something.
   std::string cluster_id() const;
 
+  // What a client of librdkafka counted; nothing: it has ended.
+  void NoteStatistics(std::string_view client, std::string_view json);
+  std::map<std::string, std::string> Latest() const override;
+
   // Returns: a number that no source of this connection had.
   uint64_t NewSource() { return ++sources_; }
 
@@ -64,15 +73,24 @@ class Cluster {
     Clock::time_point asked{};
   };
 
+  static void OnEvent(rd_kafka_t* rk, rd_kafka_event_t* event, void* opaque);
   absl::StatusOr<int32_t> Ask(std::string_view topic, TimePoint deadline);
+  // Gets the metadata of `topic`, or of no topic at all.
+  absl::StatusOr<Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>>
+  GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,
+              std::string_view what, TimePoint deadline);
 
   const Config config_;
   std::atomic<uint64_t> sources_{0};
+  std::atomic<bool> reached_{false};
+  // What the broker has against whoever connects; no error at first.
+  std::atomic<rd_kafka_resp_err_t> refused_{RD_KAFKA_RESP_ERR_NO_ERROR};
 
   mutable internal::Mutex mutex_;
   std::shared_ptr<Handle> control_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Topic, std::less<>> topics_ ABSL_GUARDED_BY(mutex_);
   std::string cluster_id_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> statistics_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace openmessaging::kafka

@@ -8,11 +8,15 @@
 #include <utility>
 
 #include "admin.h"
+#include "catalog.h"
 #include "cluster.h"
+#include "groups.h"
 #include "member.h"
 #include "openmessaging/driver/optional.h"
 #include "openmessaging/status.h"
 #include "sender.h"
+#include "stream.h"
+#include "transactions.h"
 #include "worker.h"
 
 namespace openmessaging::kafka {
@@ -58,7 +62,11 @@ class KafkaConnection final : public driver::Connection {
   explicit KafkaConnection(Config config)
       : cluster_(std::make_shared<Cluster>(std::move(config))),
         senders_(cluster_),
-        admin_(cluster_) {}
+        streams_(cluster_),
+        catalog_(cluster_, streams_),
+        admin_(cluster_, catalog_, senders_, worker_),
+        transactions_(cluster_, members_, worker_),
+        groups_(cluster_, streams_, members_) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -67,21 +75,28 @@ class KafkaConnection final : public driver::Connection {
 
   absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
       const driver::ProducerOptions& /*options*/,
-      TimePoint /*deadline*/) override {
+      TimePoint deadline) override {
+    if (auto s = cluster_->Reach(deadline); !s.ok()) return s;
     return std::make_unique<KafkaProducer>(cluster_, senders_, worker_);
   }
 
   absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
       const driver::ConsumerOptions& options, driver::ConsumerEvents& events,
-      TimePoint /*deadline*/) override {
-    if (options.broadcast || options.exclusive || options.ordered) {
+      TimePoint deadline) override {
+    if (auto s = cluster_->Reach(deadline); !s.ok()) return s;
+    if (options.exclusive || options.ordered) {
       return MakeStatus(Code::kUnsupported, "create consumer of group \"",
                         std::string_view(options.group),
-                        "\": this driver has no broadcast, exclusive or "
-                        "ordered consumers");
+                        "\": this driver has no exclusive or ordered "
+                        "consumers");
     }
-    auto member = Member::Make(cluster_, options, events);
+    auto member = Member::Make(
+        cluster_,
+        {.catalog = &catalog_, .transactions = &transactions_,
+         .worker = &worker_},
+        options, events);
     if (!member.ok()) return member.status();
+    members_.Add(*member);
     return std::make_unique<KafkaConsumer>(*std::move(member));
   }
 
@@ -89,11 +104,28 @@ class KafkaConnection final : public driver::Connection {
     if (name == driver::Admin::kInterface) {
       return static_cast<driver::Admin*>(&admin_);
     }
+    if (name == driver::StreamSource::kInterface) {
+      return static_cast<driver::StreamSource*>(&streams_);
+    }
+    if (name == Statistics::kInterface) {
+      return static_cast<Statistics*>(cluster_.get());
+    }
+    if (name == driver::LocalTransactions::kInterface) {
+      return static_cast<driver::LocalTransactions*>(&transactions_);
+    }
+    if (name == driver::GroupControl::kInterface) {
+      return static_cast<driver::GroupControl*>(&groups_);
+    }
+    if (name == driver::StatsSource::kInterface) {
+      return static_cast<driver::StatsSource*>(&groups_);
+    }
     return nullptr;
   }
 
   absl::Status Close(TimePoint /*deadline*/) override {
     worker_.Stop();
+    transactions_.Close();
+    catalog_.Close();
     senders_.Close();
     cluster_->Close();
     return absl::OkStatus();
@@ -101,9 +133,14 @@ class KafkaConnection final : public driver::Connection {
 
  private:
   const std::shared_ptr<Cluster> cluster_;
-  Senders senders_;
-  QueueAdmin admin_;
   Worker worker_;
+  Members members_;
+  Senders senders_;
+  Streams streams_;
+  Catalog catalog_;
+  QueueAdmin admin_;
+  Transactions transactions_;
+  GroupAdmin groups_;
 };
 
 class KafkaDriver final : public driver::Driver {

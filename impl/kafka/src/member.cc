@@ -8,6 +8,7 @@
 #include <array>
 
 #include "errors.h"
+#include "openmessaging/dead_letter.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/queue_info.h"
@@ -17,7 +18,7 @@ namespace openmessaging::kafka {
 namespace {
 
 using driver::Verb;
-using Outcome = kit::AckTracker::Outcome;
+using Tracked = kit::AckTracker::Outcome;
 
 constexpr size_t kMostAtOnce = 256;
 
@@ -31,11 +32,16 @@ milliseconds BackOff(const QueueOptions& options, int32_t deliveries) {
   return std::min(delay, options.max_redelivery_delay);
 }
 
-absl::Status StatusOf(Outcome outcome) {
+milliseconds WallNow() {
+  return std::chrono::duration_cast<milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+}
+
+absl::Status StatusOf(Tracked outcome) {
   switch (outcome) {
-    case Outcome::kDone:
+    case Tracked::kDone:
       return absl::OkStatus();
-    case Outcome::kStale:
+    case Tracked::kStale:
       return MakeStatus(Code::kReceiptExpired,
                         "settle: the message was given back meanwhile; "
                         "expected the receipt of its last delivery");
@@ -73,15 +79,24 @@ absl::Status Member::Receive(size_t max, TimePoint deadline,
   while (true) {
     {
       const internal::MutexLock lock(mutex_);
+      fetching_ = false;
+      changed_.NotifyAll();
+      while (seeking_ > 0) changed_.Wait(mutex_);
       status = std::exchange(error_, absl::OkStatus());
+      if (status.ok() && !ended_.empty()) {
+        status = MakeStatus(Code::kIllegalState, "receive: the group of \"",
+                            std::string_view(*ended_.begin()),
+                            "\" was deleted; expected it to be unbound first");
+      }
       if (status.ok()) (void)TakeDue(max, out);
+      fetching_ = status.ok();
     }
     if (!status.ok()) break;
     if (out.size() < max) {
       status = Fetch(max - out.size(), TimePoint::min(), out);
     }
     if (!status.ok() || !out.empty()) break;
-    if (TakeInterrupt() || Clock::now() >= deadline) return status;
+    if (TakeInterrupt() || Clock::now() >= deadline) break;
     status = Fetch(max, NextDue(deadline), out);
     if (!status.ok() || !out.empty()) break;
   }
@@ -90,6 +105,8 @@ absl::Status Member::Receive(size_t max, TimePoint deadline,
   PartitionList once;
   {
     const internal::MutexLock lock(mutex_);
+    fetching_ = false;
+    changed_.NotifyAll();
     const bool any = std::any_of(out.begin(), out.end(), [](const auto& one) {
       return one.message.qos() == Qos::kAtMostOnce;
     });
@@ -143,10 +160,7 @@ absl::Status Member::TakeIn(OwnedMessage record, std::vector<Delivery>& out) {
     if (found == assigned_.end()) return absl::OkStatus();  // Revoked.
     Assigned& partition = *found->second;
     if (partition.parked.empty() && partition.tracker.HasRoom(offset)) {
-      if (partition.tracker.Arrive(offset)) {
-        partition.unsettled.emplace(offset, std::move(received.message));
-        HandOut(partition, offset, out);
-      }
+      Admit(partition, std::move(received), out);
     } else {
       partition.parked.push_back(std::move(received));
       pause = !std::exchange(partition.paused, true);
@@ -161,11 +175,48 @@ absl::Status Member::TakeIn(OwnedMessage record, std::vector<Delivery>& out) {
   return absl::OkStatus();
 }
 
+void Member::Admit(Assigned& partition, Received received,
+                   std::vector<Delivery>& out) {
+  const int64_t offset = received.message.offset();
+  if (!partition.tracker.Arrive(offset)) return;
+  // A delay counts from when the broker took the message.
+  const milliseconds left =
+      received.delay_ms <= 0
+          ? milliseconds(0)
+          : received.message.store_timestamp() +
+                milliseconds(received.delay_ms) - WallNow();
+  partition.unsettled.emplace(offset, std::move(received.message));
+  if (left.count() > 0) {
+    due_.emplace(Clock::now() + left, std::pair(partition.source, offset));
+  } else {
+    HandOut(partition, offset, out);
+  }
+}
+
 void Member::HandOut(Assigned& partition, int64_t offset,
                      std::vector<Delivery>& out) {
   const int32_t delivery = partition.tracker.Deliver(offset);
   const auto found = partition.unsettled.find(offset);
   if (delivery == 0 || found == partition.unsettled.end()) return;
+  const QueueOptions& options = queue_options_[partition.topic];
+  const bool dead = !options.dead_letter_queue.empty();
+  const milliseconds expires = found->second.expire_at();
+  if (expires.count() > 0 && expires <= WallNow()) {
+    if (dead) {
+      Bury(partition, offset, delivery, kDeadExpired, nullptr, 0);
+    } else {
+      partition.tracker.Drop(offset);
+      partition.unsettled.erase(found);
+      partition.settled = dirty_ = true;
+    }
+    return;
+  }
+  // An earlier owner had it for the last time, and could not tell.
+  if (dead && options.max_deliveries > 0 &&
+      delivery > options.max_deliveries) {
+    Bury(partition, offset, delivery, kDeadMaxDeliveries, nullptr, 0);
+    return;
+  }
   partition.delivered = true;
   Message message(found->second);  // Shares its bytes.
   driver::MessageAccess::SetDelivery(
@@ -195,12 +246,9 @@ size_t Member::TakeDue(size_t max, std::vector<Delivery>& out) {
     while (out.size() < max && !partition->parked.empty()) {
       const int64_t offset = partition->parked.front().message.offset();
       if (!partition->tracker.HasRoom(offset)) break;
-      if (partition->tracker.Arrive(offset)) {
-        partition->unsettled.emplace(
-            offset, std::move(partition->parked.front().message));
-        HandOut(*partition, offset, out);
-      }
+      Received received = std::move(partition->parked.front());
       partition->parked.pop_front();
+      Admit(*partition, std::move(received), out);
     }
     Resume(*partition);
   }
@@ -220,12 +268,21 @@ void Member::Settle(std::span<const driver::Settlement> batch,
                     driver::SettleCompletion& done) {
   std::vector<absl::Status> results;
   results.reserve(batch.size());
+  // Dead letters complete when they lie where they belong.
+  std::vector<bool> later(batch.size(), false);
   bool wake = false;
   {
     const internal::MutexLock lock(mutex_);
     const size_t waiting = due_.size();
     for (const driver::Settlement& settlement : batch) {
-      results.push_back(SettleOne(settlement));
+      const size_t index = results.size();
+      if (settlement.verb == Verb::kReject) {
+        const auto rejected = Reject(settlement, done, index);
+        later[index] = rejected.ok() && *rejected;
+        results.push_back(rejected.status());
+      } else {
+        results.push_back(SettleOne(settlement));
+      }
     }
     wake = due_.size() != waiting;
     for (const auto& [place, partition] : assigned_) {
@@ -236,6 +293,7 @@ void Member::Settle(std::span<const driver::Settlement> batch,
   if (wake) Wake();
   CommitSoon();
   for (size_t i = 0; i < batch.size(); ++i) {
+    if (later[i]) continue;
     if (results[i].ok()) {
       done.Settled(i, {});
     } else {
@@ -246,11 +304,11 @@ void Member::Settle(std::span<const driver::Settlement> batch,
 
 absl::Status Member::SettleOne(const driver::Settlement& settlement) {
   const auto token = Token::Read(settlement.receipt.token());
-  if (!token) return StatusOf(Outcome::kUnknown);
+  if (!token) return StatusOf(Tracked::kUnknown);
   const auto found = by_source_.find(settlement.receipt.source());
   if (found == by_source_.end()) {
     if (!lost_.contains(settlement.receipt.source())) {
-      return StatusOf(Outcome::kUnknown);
+      return StatusOf(Tracked::kUnknown);
     }
     return MakeStatus(Code::kReceiptExpired,
                       "settle: the partition has gone to another member; "
@@ -258,11 +316,11 @@ absl::Status Member::SettleOne(const driver::Settlement& settlement) {
   }
   Assigned& partition = *found->second;
   const int64_t offset = token->offset;
-  Outcome outcome = Outcome::kDone;
+  Tracked outcome = Tracked::kDone;
   switch (settlement.verb) {
     case Verb::kAck:
       outcome = partition.tracker.Ack(offset, token->delivery);
-      if (outcome == Outcome::kDone) {
+      if (outcome == Tracked::kDone) {
         partition.settled |= partition.unsettled.erase(offset) != 0;
       }
       return StatusOf(outcome);
@@ -289,11 +347,16 @@ absl::Status Member::GiveBack(Assigned& partition, int64_t offset,
     // Settled before: what is delivered at most once, or acknowledged.
     return StatusOf(partition.tracker.GiveBack(offset, delivery));
   }
-  const Outcome outcome = partition.tracker.GiveBack(offset, delivery);
-  if (outcome != Outcome::kDone) return StatusOf(outcome);
+  const QueueOptions& options = queue_options_[partition.topic];
+  if (options.max_deliveries > 0 && delivery >= options.max_deliveries &&
+      partition.tracker.IsOut(offset, delivery)) {
+    Bury(partition, offset, delivery, kDeadMaxDeliveries, nullptr, 0);
+    return absl::OkStatus();
+  }
+  const Tracked outcome = partition.tracker.GiveBack(offset, delivery);
+  if (outcome != Tracked::kDone) return StatusOf(outcome);
   partition.delivered = true;
-  const milliseconds wait =
-      delay ? *delay : BackOff(QueueOptions(), delivery);
+  const milliseconds wait = delay ? *delay : BackOff(options, delivery);
   due_.emplace(Clock::now() + wait, std::pair(partition.source, offset));
   return absl::OkStatus();
 }

@@ -29,13 +29,31 @@
 #include "native.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/queue_info.h"
+#include "worker.h"
 
 namespace openmessaging::kafka {
+
+class Catalog;
+class Transactions;
+
+// What a member needs of its connection, which outlives it.
+struct MemberServices {
+  Catalog* catalog = nullptr;
+  Transactions* transactions = nullptr;
+  Worker* worker = nullptr;
+};
 
 // librdkafka gives a member two queues here. Its own has rebalances, errors and
 // answers to commits; a thread, the keeper, serves it, so that a group moves on
 // while nobody receives. What the assigned partitions fetch is forwarded to the
 // other one, which Receive reads without a hop.
+//
+// A broadcast member is of no group: it takes every partition by itself and
+// commits nothing.
+//
+// A message moves to the dead-letter queue in a transaction, on the connection's
+// worker: it is stored there and acknowledged here, or neither.
 //
 // Commits: of each partition the low-water mark, and as its metadata what is
 // settled above it. One commit is under way at a time; what is settled meanwhile
@@ -49,12 +67,15 @@ namespace openmessaging::kafka {
 class Member : public std::enable_shared_from_this<Member> {
  public:
   static absl::StatusOr<std::shared_ptr<Member>> Make(
-      std::shared_ptr<Cluster> cluster, const driver::ConsumerOptions& options,
-      driver::ConsumerEvents& events);
-  Member(std::shared_ptr<Cluster> cluster,
+      std::shared_ptr<Cluster> cluster, const MemberServices& services,
+      const driver::ConsumerOptions& options, driver::ConsumerEvents& events);
+  Member(std::shared_ptr<Cluster> cluster, const MemberServices& services,
          const driver::ConsumerOptions& options,
          driver::ConsumerEvents& events)
-      : cluster_(std::move(cluster)), options_(options), events_(events) {}
+      : cluster_(std::move(cluster)),
+        services_(services),
+        options_(options),
+        events_(events) {}
   Member(const Member&) = delete;
   Member& operator=(const Member&) = delete;
 
@@ -67,6 +88,33 @@ class Member : public std::enable_shared_from_this<Member> {
   void Interrupt();
   absl::Status Close(TimePoint deadline);
 
+  const std::string& group() const { return options_.group; }
+  bool broadcast() const { return options_.broadcast; }
+
+  // --- for transactions: from Begin to End no commit is under way ---
+  // Returns: whether a source is, or was, of this member.
+  bool Knows(uint64_t source);
+  // Returns: what the group's state is with these acknowledged; nullptr: as it
+  // is. Errors: 1603, 1604; 1605 one is settled already.
+  absl::StatusOr<PartitionList> BeginTransaction(
+      std::span<const driver::Settlement> acks, TimePoint deadline);
+  rd_kafka_error_t* AddToTransaction(
+      rd_kafka_t* producer, const rd_kafka_topic_partition_list_t& offsets,
+      int timeout_ms);
+  void EndTransaction(std::span<const driver::Settlement> acks,
+                      bool committed);
+
+  // --- for who moves and ends groups ---
+  // Moves a partition. Returns: nothing where this member has not got it.
+  std::optional<absl::Status> SeekTo(std::string_view queue, int32_t partition,
+                                     int64_t offset, TimePoint deadline);
+  // Returns: how many of a partition it has not settled, where it is of no group
+  // and has the partition; `end` is that of the log.
+  std::optional<int64_t> BroadcastLag(std::string_view queue, int32_t partition,
+                                      int64_t end);
+  // Leaves `queue`; Receive answers 1602 until it is unbound.
+  void EndGroup(std::string_view queue, TimePoint deadline);
+
  private:
   using Place = std::pair<std::string, int32_t>;
 
@@ -78,10 +126,21 @@ class Member : public std::enable_shared_from_this<Member> {
   // --- the group: the keeper's thread, or who closes ---
   static void OnRebalance(rd_kafka_t* rk, rd_kafka_resp_err_t error,
                           rd_kafka_topic_partition_list_t* list, void* opaque);
+  static int OnStatistics(rd_kafka_t* rk, char* json, size_t size,
+                          void* opaque);
   void Keep();
   void OnAssigned(rd_kafka_topic_partition_list_t* list);
   void OnRevoked(rd_kafka_topic_partition_list_t* list);
+  // Returns: whether the group was left in time.
+  bool Leave(TimePoint deadline);
+  void End();
   void OnError(rd_kafka_resp_err_t error, std::string_view text);
+  // Takes them in, each with a source of its own.
+  void TakeOver(const rd_kafka_topic_partition_list_t* list);
+  // Takes every partition of the bound queues, without a group.
+  absl::Status AssignAll(std::string_view queue, int32_t partitions,
+                         TimePoint deadline);
+  void ForwardFetches(const rd_kafka_topic_partition_list_t* list);
   // Finds where each partition of `list` begins. Returns: false where the member
   // ends meanwhile.
   bool FindPositions(rd_kafka_topic_partition_list_t* list);
@@ -113,6 +172,8 @@ class Member : public std::enable_shared_from_this<Member> {
   absl::Status TakeIn(OwnedMessage record, std::vector<Delivery>& out);
   size_t TakeDue(size_t max, std::vector<Delivery>& out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Admit(Assigned& partition, Received received,
+             std::vector<Delivery>& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HandOut(Assigned& partition, int64_t offset, std::vector<Delivery>& out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resume(Assigned& partition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -123,6 +184,17 @@ class Member : public std::enable_shared_from_this<Member> {
   TimePoint NextDue(TimePoint deadline);
   void Wake() { rd_kafka_queue_yield(fetched_.get()); }
 
+  // --- dead letters ---
+  void Bury(Assigned& partition, int64_t offset, int32_t delivery,
+            std::string_view reason, driver::SettleCompletion* done,
+            size_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BuryNow(const Message& dead, const driver::Settlement& ack,
+               driver::SettleCompletion* done, size_t index);
+  // Returns: whether it completes later.
+  absl::StatusOr<bool> Reject(const driver::Settlement& settlement,
+                              driver::SettleCompletion& done, size_t index)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   absl::Status SettleOne(const driver::Settlement& settlement)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status GiveBack(Assigned& partition, int64_t offset, int32_t delivery,
@@ -131,11 +203,13 @@ class Member : public std::enable_shared_from_this<Member> {
 
   // Constant after Make.
   const std::shared_ptr<Cluster> cluster_;
+  const MemberServices services_;
   const driver::ConsumerOptions options_;
   driver::ConsumerEvents& events_;
   std::shared_ptr<Handle> handle_;
   OwnedQueue own_;      // Rebalances, errors, answers to commits.
   OwnedQueue fetched_;  // Messages.
+  OwnedQueue ending_;   // What own_ had, while the member closes.
   std::thread keeper_;
 
   std::atomic<bool> stopping_{false};
@@ -143,6 +217,10 @@ class Member : public std::enable_shared_from_this<Member> {
   internal::Mutex mutex_;
   internal::Condition changed_;
   std::vector<std::string> queues_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, QueueOptions, std::less<>> queue_options_
+      ABSL_GUARDED_BY(mutex_);
+  // Of which somebody ended the group.
+  std::set<std::string, std::less<>> ended_ ABSL_GUARDED_BY(mutex_);
   std::map<Place, std::unique_ptr<Assigned>> assigned_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Assigned*> by_source_ ABSL_GUARDED_BY(mutex_);
   std::set<uint64_t> lost_ ABSL_GUARDED_BY(mutex_);
@@ -151,8 +229,14 @@ class Member : public std::enable_shared_from_this<Member> {
       ABSL_GUARDED_BY(mutex_);
   uint64_t assignments_ ABSL_GUARDED_BY(mutex_) = 0;
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
+  // A Receive takes messages from librdkafka; nobody may move a partition.
+  bool fetching_ ABSL_GUARDED_BY(mutex_) = false;
+  int seeking_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Dead letters on their way.
+  size_t burying_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
   bool committing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool transacting_ ABSL_GUARDED_BY(mutex_) = false;
   bool dirty_ ABSL_GUARDED_BY(mutex_) = false;
   Clock::time_point committed_at_ ABSL_GUARDED_BY(mutex_){};
 };

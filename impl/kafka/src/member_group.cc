@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "catalog.h"
 #include "errors.h"
 #include "member.h"
 #include "openmessaging/internal/text.h"
@@ -24,6 +25,8 @@ constexpr milliseconds kRevokeGrace{3000};
 // How long a member that came to a group waits for its share.
 constexpr milliseconds kShareGrace{2000};
 constexpr int kAskMs = 1000;
+// How long leaving a group may take once nobody waits for it.
+constexpr milliseconds kLeaveGrace{10000};
 
 // Returns: that the coordinator does not know this member, or no longer.
 bool IsOut(rd_kafka_resp_err_t error) {
@@ -49,11 +52,12 @@ struct CommitAnswer {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Member>> Member::Make(
-    std::shared_ptr<Cluster> cluster, const driver::ConsumerOptions& options,
-    driver::ConsumerEvents& events) {
+    std::shared_ptr<Cluster> cluster, const MemberServices& services,
+    const driver::ConsumerOptions& options, driver::ConsumerEvents& events) {
   auto conf = cluster->config().Make(
       Config::Kind::kConsumer,
-      {{"group.id", options.group},
+      // That of a broadcast member is never told to a broker.
+      {{"group.id", options.broadcast ? "oms.broadcast" : options.group},
        {"enable.auto.commit", "false"},
        {"enable.auto.offset.store", "false"},
        {"auto.offset.reset", "earliest"},
@@ -65,9 +69,11 @@ absl::StatusOr<std::shared_ptr<Member>> Member::Make(
         std::to_string(std::clamp<size_t>(options.prefetch_bytes / 1024, 64,
                                           2097151))}});
   if (!conf.ok()) return conf.status();
-  auto member = std::make_shared<Member>(std::move(cluster), options, events);
+  auto member = std::make_shared<Member>(std::move(cluster), services, options,
+                                         events);
   rd_kafka_conf_set_opaque(conf->get(), member.get());
   rd_kafka_conf_set_rebalance_cb(conf->get(), &Member::OnRebalance);
+  rd_kafka_conf_set_stats_cb(conf->get(), &Member::OnStatistics);
   auto handle = Handle::Make(RD_KAFKA_CONSUMER, *std::move(conf));
   if (!handle.ok()) return handle.status();
   member->handle_ = *std::move(handle);
@@ -77,6 +83,13 @@ absl::StatusOr<std::shared_ptr<Member>> Member::Make(
   member->fetched_.reset(rd_kafka_queue_new(rk));
   member->keeper_ = std::thread([raw = member.get()] { raw->Keep(); });
   return member;
+}
+
+int Member::OnStatistics(rd_kafka_t* rk, char* json, size_t size,
+                         void* opaque) {
+  static_cast<Member*>(opaque)->cluster_->NoteStatistics(rd_kafka_name(rk),
+                                                         {json, size});
+  return 0;  // librdkafka frees it.
 }
 
 void Member::Keep() {
@@ -141,31 +154,34 @@ void Member::Assign(const rd_kafka_topic_partition_list_t* list, bool add) {
   }
 }
 
-void Member::OnAssigned(rd_kafka_topic_partition_list_t* list) {
-  rd_kafka_t* const rk = handle_->get();
+void Member::ForwardFetches(const rd_kafka_topic_partition_list_t* list) {
   for (int i = 0; i < list->cnt; ++i) {
     const OwnedQueue fetches(rd_kafka_queue_get_partition(
-        rk, list->elems[i].topic, list->elems[i].partition));
+        handle_->get(), list->elems[i].topic, list->elems[i].partition));
     if (fetches != nullptr) {
       rd_kafka_queue_forward(fetches.get(), fetched_.get());
     }
   }
-  const bool placed = list->cnt == 0 || FindPositions(list);
-  if (placed) {
-    const internal::MutexLock lock(mutex_);
-    for (int i = 0; i < list->cnt; ++i) {
-      const rd_kafka_topic_partition_t& one = list->elems[i];
-      auto made = std::make_unique<Assigned>(cluster_->NewSource(), one.topic,
-                                             one.partition, one.offset);
-      if (one.metadata != nullptr) {
-        RestoreFrom({static_cast<const char*>(one.metadata),
-                     one.metadata_size},
-                    made->tracker);
-      }
-      by_source_[made->source] = made.get();
-      assigned_[{one.topic, one.partition}] = std::move(made);
+}
+
+void Member::TakeOver(const rd_kafka_topic_partition_list_t* list) {
+  const internal::MutexLock lock(mutex_);
+  for (int i = 0; i < list->cnt; ++i) {
+    const rd_kafka_topic_partition_t& one = list->elems[i];
+    auto made = std::make_unique<Assigned>(cluster_->NewSource(), one.topic,
+                                           one.partition, one.offset);
+    if (one.metadata != nullptr) {
+      RestoreFrom({static_cast<const char*>(one.metadata), one.metadata_size},
+                  made->tracker);
     }
+    by_source_[made->source] = made.get();
+    assigned_[{one.topic, one.partition}] = std::move(made);
   }
+}
+
+void Member::OnAssigned(rd_kafka_topic_partition_list_t* list) {
+  ForwardFetches(list);
+  if (list->cnt == 0 || FindPositions(list)) TakeOver(list);
   Assign(list, true);
   const internal::MutexLock lock(mutex_);
   ++assignments_;
@@ -212,7 +228,7 @@ bool Member::FindPositions(rd_kafka_topic_partition_list_t* list) {
 void Member::OnRevoked(rd_kafka_topic_partition_list_t* list) {
   const bool lost = rd_kafka_assignment_lost(handle_->get()) != 0;
   const std::vector<uint64_t> sources = SourcesOf(list);
-  bool unbound = stopping_;
+  bool unbound = false;
   {
     const internal::MutexLock lock(mutex_);
     for (int i = 0; i < list->cnt; ++i) {
@@ -222,7 +238,9 @@ void Member::OnRevoked(rd_kafka_topic_partition_list_t* list) {
       }
     }
   }
-  if (!sources.empty() && (lost || unbound)) {
+  if (stopping_) {
+    // Nobody listens any more, nor may be told.
+  } else if (!sources.empty() && (lost || unbound)) {
     events_.Lost(sources);
   } else if (!sources.empty()) {
     events_.Revoking(sources, Clock::now() + kRevokeGrace);
@@ -231,6 +249,11 @@ void Member::OnRevoked(rd_kafka_topic_partition_list_t* list) {
     PartitionList last;
     {
       const internal::MutexLock lock(mutex_);
+      // A transaction that acknowledges would come before this and count less.
+      const TimePoint grace = Clock::now() + kRevokeGrace;
+      while ((transacting_ || burying_ > 0) &&
+             changed_.WaitUntil(mutex_, grace)) {
+      }
       last = TakeDirty(true, list);
     }
     if (last != nullptr) (void)CommitNow(*last, Clock::now() + kRevokeGrace);
@@ -316,9 +339,13 @@ bool Member::HasPartitionOf(std::string_view queue) const {
 absl::Status Member::Bind(std::string_view queue, TimePoint deadline) {
   const auto partitions = cluster_->PartitionsOf(queue, deadline);
   if (!partitions.ok()) return partitions.status();
+  auto options = services_.catalog->OptionsOf(queue, deadline);
+  if (!options.ok()) return options.status();
+  if (options_.broadcast) return AssignAll(queue, *partitions, deadline);
   const internal::MutexLock lock(mutex_);
   error_ = absl::OkStatus();
   queues_.emplace_back(queue);
+  queue_options_[std::string(queue)] = *std::move(options);
   const uint64_t before = assignments_;
   absl::Status status = Subscribe();
   // Another member may have all there is; of several, some come to this one as
@@ -344,15 +371,64 @@ absl::Status Member::Bind(std::string_view queue, TimePoint deadline) {
   return status;
 }
 
+absl::Status Member::AssignAll(std::string_view queue, int32_t partitions,
+                               TimePoint deadline) {
+  const PartitionList list = NewPartitionList(static_cast<size_t>(partitions));
+  for (int32_t partition = 0; partition < partitions; ++partition) {
+    rd_kafka_topic_partition_t* const one = rd_kafka_topic_partition_list_add(
+        list.get(), std::string(queue).c_str(), partition);
+    int64_t first = 0;
+    int64_t end = 0;
+    const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
+        handle_->get(), one->topic, partition, &first, &end,
+        std::max(1, TimeoutMs(deadline)));
+    if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return LookupStatus(error, Concat("bind \"", queue, "\""));
+    }
+    one->offset = options_.start == StartPosition::kLatest ? end : first;
+  }
+  ForwardFetches(list.get());
+  TakeOver(list.get());
+  const OwnedError error(
+      rd_kafka_incremental_assign(handle_->get(), list.get()));
+  if (error != nullptr) {
+    (void)Forget(list.get());
+    return KafkaStatus(rd_kafka_error_code(error.get()),
+                       Concat("bind \"", queue, "\""),
+                       rd_kafka_error_string(error.get()));
+  }
+  const internal::MutexLock lock(mutex_);
+  queues_.emplace_back(queue);
+  return absl::OkStatus();
+}
+
+void Member::EndGroup(std::string_view queue, TimePoint deadline) {
+  {
+    const internal::MutexLock lock(mutex_);
+    if (std::find(queues_.begin(), queues_.end(), queue) == queues_.end()) {
+      return;
+    }
+    ended_.emplace(queue);
+  }
+  (void)Unbind(queue, deadline);
+  const internal::MutexLock lock(mutex_);
+  ended_.emplace(queue);
+}
+
 absl::Status Member::Unbind(std::string_view queue, TimePoint deadline) {
   PartitionList left = NewPartitionList();
   {
     const internal::MutexLock lock(mutex_);
+    if (const auto ended = ended_.find(queue); ended != ended_.end()) {
+      ended_.erase(ended);
+    }
     const auto found = std::find(queues_.begin(), queues_.end(), queue);
     if (found == queues_.end()) return absl::OkStatus();
     queues_.erase(found);
-    if (absl::Status s = Subscribe(); !s.ok()) return s;
-    while (HasPartitionOf(queue) && changed_.WaitUntil(mutex_, deadline)) {
+    if (!options_.broadcast) {
+      if (absl::Status s = Subscribe(); !s.ok()) return s;
+    }
+    while (!options_.broadcast && HasPartitionOf(queue) && changed_.WaitUntil(mutex_, deadline)) {
     }
     for (const auto& [place, partition] : assigned_) {
       if (place.first != queue) continue;
@@ -362,6 +438,10 @@ absl::Status Member::Unbind(std::string_view queue, TimePoint deadline) {
   }
   // Whatever the group says later.
   const std::vector<uint64_t> sources = Forget(left.get());
+  if (options_.broadcast && left->cnt > 0) {
+    const OwnedError ignored(
+        rd_kafka_incremental_unassign(handle_->get(), left.get()));
+  }
   if (!sources.empty()) events_.Lost(sources);
   return absl::OkStatus();
 }
@@ -369,6 +449,7 @@ absl::Status Member::Unbind(std::string_view queue, TimePoint deadline) {
 PartitionList Member::TakeDirty(bool untold,
                                 const rd_kafka_topic_partition_list_t* only) {
   PartitionList list;
+  if (options_.broadcast) return list;
   for (auto& [place, partition] : assigned_) {
     if (!partition->settled && !(untold && partition->delivered)) continue;
     if (only != nullptr &&
@@ -396,7 +477,7 @@ void Member::CommitSoon() {
   PartitionList list;
   {
     const internal::MutexLock lock(mutex_);
-    if (!dirty_ || committing_ || stopping_ ||
+    if (!dirty_ || committing_ || transacting_ || stopping_ ||
         Clock::now() - committed_at_ < kCommitAfter) {
       return;
     }
@@ -467,6 +548,8 @@ absl::Status Member::Close(TimePoint deadline) {
   PartitionList last;
   {
     const internal::MutexLock lock(mutex_);
+    // These end by a deadline of their own, and need the handle until then.
+    while (transacting_ || burying_ > 0) changed_.Wait(mutex_);
     last = TakeDirty(true, nullptr);
   }
   absl::Status status;
@@ -479,14 +562,35 @@ absl::Status Member::Close(TimePoint deadline) {
   }
   last.reset();
   {
-    const OwnedQueue ending(rd_kafka_queue_new(rk));
-    const OwnedError failed(rd_kafka_consumer_close_queue(rk, ending.get()));
-    while (failed == nullptr && rd_kafka_consumer_closed(rk) == 0 &&
-           Clock::now() < deadline) {
-      rd_kafka_queue_poll_callback(ending.get(),
-                                   std::clamp(TimeoutMs(deadline), 1, 50));
-    }
+    // librdkafka 2.0 does not leave a group while it closes a member that has
+    // no partition: the others would wait for it until its session ends.
+    const internal::MutexLock lock(mutex_);
+    if (assigned_.empty()) (void)rd_kafka_unsubscribe(rk);
   }
+  ending_.reset(rd_kafka_queue_new(rk));
+  const OwnedError failed(rd_kafka_consumer_close_queue(rk, ending_.get()));
+  if (failed != nullptr || Leave(deadline)) {
+    End();
+    return status;
+  }
+  // Who does not leave its group keeps the others waiting for its session.
+  std::thread([self = shared_from_this()] {
+    (void)self->Leave(Clock::now() + kLeaveGrace);
+    self->End();
+  }).detach();
+  return status;
+}
+
+bool Member::Leave(TimePoint deadline) {
+  while (rd_kafka_consumer_closed(handle_->get()) == 0) {
+    if (Clock::now() >= deadline) return false;
+    rd_kafka_queue_poll_callback(ending_.get(),
+                                 std::clamp(TimeoutMs(deadline), 1, 50));
+  }
+  return true;
+}
+
+void Member::End() {
   std::map<Place, std::unique_ptr<Assigned>> gone;
   {
     const internal::MutexLock lock(mutex_);
@@ -495,10 +599,11 @@ absl::Status Member::Close(TimePoint deadline) {
     due_.clear();
   }
   gone.clear();
+  cluster_->NoteStatistics(rd_kafka_name(handle_->get()), {});
   own_.reset();
   fetched_.reset();
+  ending_.reset();
   Handle::Release(std::move(handle_));
-  return status;
 }
 
 }  // namespace openmessaging::kafka

@@ -41,17 +41,26 @@ Outcome OutcomeOfReport(const rd_kafka_message_t& message) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Sender>> Sender::Make(
-    const std::shared_ptr<Cluster>& cluster) {
-  auto conf = cluster->config().Make(
-      Config::Kind::kProducer,
-      {{"enable.idempotence", "true"},
-       // The partition that the official client gives a key.
-       {"partitioner", "murmur2_random"}});
+    const std::shared_ptr<Cluster>& cluster, bool transactional) {
+  std::string unique;
+  std::random_device random;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t part = random();
+    internal::AppendHex(unique, internal::NumberBytes(part));
+  }
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"enable.idempotence", "true"},
+      // The partition that the official client gives a key.
+      {"partitioner", "murmur2_random"}};
+  // Nobody goes on with it: what groups have is what fences.
+  if (transactional) settings.emplace_back("transactional.id", "oms-" + unique);
+  auto conf = cluster->config().Make(Config::Kind::kProducer, settings);
   if (!conf.ok()) return conf.status();
   auto sender = std::make_shared<Sender>(cluster);
   rd_kafka_conf_set_opaque(conf->get(), sender.get());
   rd_kafka_conf_set_events(conf->get(),
-                           RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+                           RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
+                               RD_KAFKA_EVENT_STATS);
   rd_kafka_conf_set_background_event_cb(conf->get(), &Sender::OnEvent);
   auto handle = Handle::Make(RD_KAFKA_PRODUCER, *std::move(conf));
   if (!handle.ok()) return handle.status();
@@ -59,11 +68,7 @@ absl::StatusOr<std::shared_ptr<Sender>> Sender::Make(
   const OwnedQueue main(rd_kafka_queue_get_main(sender->get()));
   const OwnedQueue background(rd_kafka_queue_get_background(sender->get()));
   rd_kafka_queue_forward(main.get(), background.get());
-  std::random_device random;
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t part = random();
-    internal::AppendHex(sender->id_prefix_, internal::NumberBytes(part));
-  }
+  sender->id_prefix_ = unique;
   return sender;
 }
 
@@ -80,6 +85,7 @@ void Sender::Close(std::shared_ptr<Sender> sender) {
     const internal::MutexLock lock(sender->mutex_);
     sender->topics_.clear();
   }
+  sender->cluster_->NoteStatistics(rd_kafka_name(sender->get()), {});
   Handle::Release(std::move(sender->handle_));
 }
 
@@ -98,14 +104,16 @@ MessageId Sender::NewId() {
              ids_.fetch_add(1, std::memory_order_relaxed)));
 }
 
-void Sender::OnEvent(rd_kafka_t* /*rk*/, rd_kafka_event_t* event,
-                     void* opaque) {
+void Sender::OnEvent(rd_kafka_t* rk, rd_kafka_event_t* event, void* opaque) {
   const OwnedEvent owner(event);
   if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR) {
     while (const rd_kafka_message_t* const message =
                rd_kafka_event_message_next(event)) {
       KafkaProducer::Complete(*message);
     }
+  } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_STATS) {
+    static_cast<Sender*>(opaque)->cluster_->NoteStatistics(
+        rd_kafka_name(rk), rd_kafka_event_stats(event));
   } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR) {
     static_cast<Sender*>(opaque)->OnError(rd_kafka_event_error(event));
   }
@@ -120,7 +128,7 @@ void Sender::OnError(rd_kafka_resp_err_t error) {
 absl::StatusOr<std::shared_ptr<Sender>> Senders::Get() {
   const internal::MutexLock lock(mutex_);
   if (sender_ == nullptr || sender_->failed()) {
-    auto made = Sender::Make(cluster_);
+    auto made = Sender::Make(cluster_, kind_ == Kind::kTransactional);
     if (!made.ok()) return made.status();
     sender_ = *std::move(made);
   }
@@ -286,9 +294,12 @@ void KafkaProducer::Complete(const rd_kafka_message_t& message) {
   if (done != nullptr) {
     const Pending& pending = *report->entry;
     if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      done->Sent(pending.index, {.message_id = pending.id,
-                                 .partition = message.partition,
-                                 .offset = message.offset});
+      // A delayed message has its place when it is due.
+      const bool delayed = pending.message.delay().count() > 0;
+      done->Sent(pending.index,
+                 {.message_id = pending.id,
+                  .partition = message.partition,
+                  .offset = delayed ? -1 : message.offset});
     } else {
       done->Failed(pending.index,
                    KafkaStatus(message.err, What(pending.message),

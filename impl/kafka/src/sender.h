@@ -37,8 +37,9 @@ class KafkaProducer;
 // library's own thread, which therefore never waits here.
 class Sender {
  public:
+  // `transactional`: for transactions and nothing else.
   static absl::StatusOr<std::shared_ptr<Sender>> Make(
-      const std::shared_ptr<Cluster>& cluster);
+      const std::shared_ptr<Cluster>& cluster, bool transactional);
   explicit Sender(std::shared_ptr<Cluster> cluster)
       : cluster_(std::move(cluster)) {}
   Sender(const Sender&) = delete;
@@ -55,6 +56,7 @@ class Sender {
   MessageId NewId();
   // It can do nothing more: a later send needs another one.
   bool failed() const { return failed_; }
+  void Fail() { failed_ = true; }
 
  private:
   static void OnEvent(rd_kafka_t* rk, rd_kafka_event_t* event, void* opaque);
@@ -76,13 +78,16 @@ class Sender {
 // Threads: every method from any thread.
 class Senders {
  public:
-  explicit Senders(std::shared_ptr<Cluster> cluster)
-      : cluster_(std::move(cluster)) {}
+  enum class Kind { kPlain, kTransactional };
+
+  explicit Senders(std::shared_ptr<Cluster> cluster, Kind kind = Kind::kPlain)
+      : cluster_(std::move(cluster)), kind_(kind) {}
   absl::StatusOr<std::shared_ptr<Sender>> Get();
   void Close();
 
  private:
   const std::shared_ptr<Cluster> cluster_;
+  const Kind kind_;
   internal::Mutex mutex_;
   std::shared_ptr<Sender> sender_ ABSL_GUARDED_BY(mutex_);
 };
