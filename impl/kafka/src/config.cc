@@ -36,7 +36,7 @@ constexpr std::array<Setting, 5> kCommonDefaults = {{
 constexpr std::array<Setting, 4> kProducerDefaults = {{
     // A sender that waits should not wait for company.
     {"linger.ms", "0"},
-    {"message.timeout.ms", "30000"},
+    {"message.timeout.ms", "10000"},
     {"request.timeout.ms", "10000"},
     // The queue's own limit is the broker's to say.
     {"message.max.bytes", "70000000"},

@@ -24,6 +24,8 @@ constexpr milliseconds kCommitAfter{20};
 constexpr milliseconds kRevokeGrace{3000};
 // How long a member that came to a group waits for its share.
 constexpr milliseconds kShareGrace{2000};
+// How long one waits whose position stands anyway.
+constexpr milliseconds kPositionGrace{1500};
 constexpr int kAskMs = 1000;
 // How long leaving a group may take once nobody waits for it.
 constexpr milliseconds kLeaveGrace{10000};
@@ -352,14 +354,21 @@ absl::Status Member::Bind(std::string_view queue, TimePoint deadline) {
   // soon as the others have let go.
   const TimePoint enough =
       *partitions > 1 ? Clock::now() + kShareGrace : Clock::now();
+  // What begins at the earliest misses nothing, whenever it begins: a member that
+  // died keeps the group from answering until its session ends.
+  const TimePoint stands = options_.start == StartPosition::kEarliest
+                               ? Clock::now() + kPositionGrace
+                               : TimePoint::max();
   while (status.ok() && !HasPartitionOf(queue)) {
     if (!error_.ok()) {
       status = std::exchange(error_, absl::OkStatus());
       break;
     }
     if (assignments_ > before && Clock::now() >= enough) break;
-    const TimePoint next =
-        assignments_ > before ? std::min(deadline, enough) : deadline;
+    if (Clock::now() >= stands) break;
+    const TimePoint next = std::min(
+        stands,
+        assignments_ > before ? std::min(deadline, enough) : deadline);
     if (changed_.WaitUntil(mutex_, next) || Clock::now() < deadline) continue;
     status = MakeStatus(Code::kTimeout, "bind \"", queue,
                         "\": the group did not answer in time");
