@@ -4,7 +4,9 @@
 
 #include <sys/wait.h>
 
+#include <array>
 #include <cstdlib>
+#include <sstream>
 #include <utility>
 
 #include "openmessaging/internal/text.h"
@@ -37,13 +39,35 @@ std::string Quoted(std::string_view text) {
   return out + "'";
 }
 
+// Reads a URL with attributes behind it.
+absl::StatusOr<Address> ReadAddress(const std::string& text) {
+  std::istringstream words(text);
+  Address address;
+  words >> address.url;
+  for (std::string word; words >> word;) {
+    const size_t equals = word.find('=');
+    if (equals == std::string::npos) {
+      return MakeStatus(Code::kBadParameter, "--access: a word is \"",
+                        internal::Printable(word),
+                        "\"; expected <name>=<value> behind the URL");
+    }
+    absl::Status set =
+        address.attributes.Set(word.substr(0, equals), word.substr(equals + 1));
+    if (!set.ok()) return set;
+  }
+  return address;
+}
+
+using Addresses = std::array<std::optional<Address>, kAccessNames.size()>;
+
 class CommandHarness final : public Harness {
  public:
   CommandHarness(std::unique_ptr<Harness> inner, HarnessOptions options,
-                 std::vector<ProxyRoute> routes)
+                 std::vector<ProxyRoute> routes, Addresses addresses)
       : inner_(std::move(inner)),
         options_(std::move(options)),
-        routes_(std::move(routes)) {}
+        routes_(std::move(routes)),
+        addresses_(std::move(addresses)) {}
 
   Tolerances tolerances() const override {
     Tolerances all = inner_->tolerances();
@@ -85,6 +109,10 @@ class CommandHarness final : public Harness {
   bool CanSendForeign() const override {
     return !options_.foreign_command.empty() || inner_->CanSendForeign();
   }
+  std::optional<Address> AddressFor(Access access) const override {
+    const auto& own = addresses_[static_cast<size_t>(access)];
+    return own ? own : inner_->AddressFor(access);
+  }
   std::string UnreachableUrl() const override {
     return options_.unreachable.empty() ? inner_->UnreachableUrl()
                                         : options_.unreachable;
@@ -94,6 +122,7 @@ class CommandHarness final : public Harness {
   const std::unique_ptr<Harness> inner_;
   const HarnessOptions options_;
   const std::vector<ProxyRoute> routes_;
+  const Addresses addresses_;
 };
 
 }  // namespace
@@ -111,8 +140,16 @@ absl::StatusOr<std::unique_ptr<Harness>> MakeCommandHarness(
     }
     routes.push_back({text.substr(0, equals), text.substr(equals + 1)});
   }
+  Addresses addresses;
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    if (options.access[i].empty()) continue;
+    auto address = ReadAddress(options.access[i]);
+    if (!address.ok()) return address.status();
+    addresses[i] = *std::move(address);
+  }
   return std::unique_ptr<Harness>(std::make_unique<CommandHarness>(
-      std::move(inner), std::move(options), std::move(routes)));
+      std::move(inner), std::move(options), std::move(routes),
+      std::move(addresses)));
 }
 
 }  // namespace openmessaging::conformance

@@ -6,6 +6,7 @@
 #ifndef OPENMESSAGING_CONFORMANCE_SRC_COMMAND_HARNESS_H_
 #define OPENMESSAGING_CONFORMANCE_SRC_COMMAND_HARNESS_H_
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,12 +25,16 @@ struct HarnessOptions {
   std::string foreign_command{};
   std::string unreachable{};
   std::vector<std::string> proxies{};  // <listen>=<target>
+  // For each Access: a URL, and attributes as <name>=<value> behind it, with
+  // blanks between them.
+  std::array<std::string, kAccessNames.size()> access{};
   std::optional<int> late_ms{};
   std::optional<int> patience_ms{};
   std::optional<int> half_open_ms{};
 };
 
-// Errors: 1418 for a proxy that is no pair of addresses.
+// Errors: 1418 for a proxy that is no pair of addresses, or an attribute that
+// is none.
 absl::StatusOr<std::unique_ptr<Harness>> MakeCommandHarness(
     std::unique_ptr<Harness> inner, HarnessOptions options);
 

@@ -292,6 +292,21 @@ std::string Context::UnreachableUrl() const {
   return url;
 }
 
+Address Context::AddressFor(Access access) const {
+  const auto address = state_.harness->AddressFor(access);
+  if (!address) {
+    throw NotRun{Concat("the harness has no address for --",
+                        kAccessNames[static_cast<size_t>(access)])};
+  }
+  return *address;
+}
+
+MessagingAccessPoint Context::ConnectAs(Access access) const {
+  const Address address = AddressFor(access);
+  return Must(MessagingAccessPoint::Connect(address.url, address.attributes),
+              "connect");
+}
+
 milliseconds Context::ShortLease(std::string_view queue) const {
   const auto limits = CapabilitiesOf(queue).limits();
   return std::max(milliseconds(200),

@@ -233,6 +233,10 @@ class Context {
   // Returns: a connection through the proxy.
   MessagingAccessPoint ConnectThroughProxy(
       std::vector<std::pair<std::string, std::string>> attributes = {}) const;
+  // Returns: a connection of that kind. Ends the test as not run where the
+  // harness has none.
+  MessagingAccessPoint ConnectAs(Access access) const;
+  Address AddressFor(Access access) const;
   // Returns: the harness's. Ends the test as not run where it has none.
   std::string UnreachableUrl() const;
   steady_clock::time_point Soon() const {

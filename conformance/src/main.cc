@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -137,22 +138,29 @@ void AddHarnessOptions(CLI::App& app, HarnessOptions& harness) {
   add("--restart-command", harness.restart_command,
       "stops the broker and starts it with what it stored", "COMMAND");
   add("--foreign-command", harness.foreign_command,
-      "sends with the broker's own client; gets queue and body as two words",
-      "COMMAND");
+      "sends with another client; gets a queue and a body", "COMMAND");
   add("--unreachable", harness.unreachable, "a URL at which no broker is",
       "URL");
   add("--proxy", harness.proxies,
-      "where a proxy listens = the broker behind it; one for each host",
-      "H:P=H:P")
+      "where a proxy listens = the broker; one for each host", "H:P=H:P")
       ->expected(1, 64)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  constexpr std::array<const char*, kAccessNames.size()> kAccessHelp = {
+      "... with credentials that the broker refuses",
+      "... as somebody who may connect, and nothing else", "... over TLS",
+      "... with trust in nobody who signed its certificate",
+      "... by a name that is not in its certificate"};
+  for (size_t i = 0; i < kAccessNames.size(); ++i) {
+    add("--" + std::string(kAccessNames[i]), harness.access[i], kAccessHelp[i],
+        "'URL K=V...'");
+  }
   add("--late", harness.late_ms, "how late things may come; 1000", "MS")
       ->check(CLI::PositiveNumber);
   add("--patience", harness.patience_ms,
-      "after how long what must come counts as lost; 10000", "MS")
+      "when what must come counts as lost; 10000", "MS")
       ->check(CLI::PositiveNumber);
   add("--half-open", harness.half_open_ms,
-      "how long a connection that died silently goes unnoticed; 30000", "MS")
+      "how long a connection may be dead unnoticed; 30000", "MS")
       ->check(CLI::PositiveNumber);
 }
 

@@ -6,14 +6,18 @@
 #ifndef OPENMESSAGING_CONFORMANCE_HARNESS_H_
 #define OPENMESSAGING_CONFORMANCE_HARNESS_H_
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "openmessaging/attributes.h"
 #include "openmessaging/messaging_access_point.h"
 #include "openmessaging/queue_info.h"
 #include "openmessaging/url.h"
@@ -42,6 +46,23 @@ struct Tolerances {
 struct ProxyRoute {
   std::string listen{};
   std::string target{};
+};
+
+// Ways to come to the broker that tests of security try. The queues that they
+// name were made over the URL of the run, and are the same ones.
+enum class Access : uint8_t {
+  kWrongLogin,            // With credentials that the broker does not know.
+  kNoRights,              // As somebody who may connect, and nothing else.
+  kTls,                   // Over TLS, as one should.
+  kUntrustedCertificate,  // The broker's is signed by nobody that is trusted.
+  kOtherHost,             // It is that of another host name.
+};
+inline constexpr std::array<std::string_view, 5> kAccessNames = {
+    "wrong-login", "no-rights", "tls", "untrusted-certificate", "other-host"};
+
+struct Address {
+  std::string url{};
+  Attributes attributes{};
 };
 
 // Derive from it, override what differs, and register it under the driver's
@@ -85,6 +106,10 @@ class Harness {
   virtual absl::Status SendForeign(std::string_view queue,
                                    std::string_view body);
   virtual bool CanSendForeign() const { return false; }
+
+  // Returns: where to connect, and with what, for a test of security; nothing
+  // (the default) where the broker is not set up for it.
+  virtual std::optional<Address> AddressFor(Access) const { return {}; }
 
   // Returns: a URL of the driver at which no broker is, for what is told then;
   // empty (the default) where none is known.
