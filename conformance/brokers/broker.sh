@@ -149,6 +149,24 @@ await() {
   done
 }
 
+# Makes $dir/tls: an authority (ca.pem), another one that signed nothing
+# (other-ca.pem), and a certificate of the first one for the name `localhost`
+# alone, so that it is not good for 127.0.0.1 (server.pem, server.key).
+make_certificates() {
+  local tls=$dir/tls name
+  [ ! -e "$tls/server.pem" ] || return 0
+  mkdir -p "$tls"
+  for name in ca other-ca; do
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=OMS $name" \
+      -keyout "$tls/$name.key" -out "$tls/$name.pem" 2>/dev/null
+  done
+  openssl req -newkey rsa:2048 -nodes -subj /CN=localhost \
+    -keyout "$tls/server.key" -out "$tls/server.csr" 2>/dev/null
+  openssl x509 -req -in "$tls/server.csr" -days 30 -CA "$tls/ca.pem" \
+    -CAkey "$tls/ca.key" -CAcreateserial -out "$tls/server.pem" \
+    -extfile <(printf 'subjectAltName=DNS:localhost\n') 2>/dev/null
+}
+
 # Succeeds where something listens at that port of 127.0.0.1.
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
