@@ -25,13 +25,12 @@ constexpr std::array<std::string_view, 14> kDecided = {
 using Setting = std::pair<std::string_view, std::string_view>;
 
 // Where librdkafka's default does not fit; attributes are stronger.
-constexpr std::array<Setting, 5> kCommonDefaults = {{
+constexpr std::array<Setting, 4> kCommonDefaults = {{
     {"client.id", "openmessaging-cpp"},
     // How long a connection that died goes unnoticed.
     {"socket.timeout.ms", "10000"},
     {"socket.connection.setup.timeout.ms", "5000"},
     {"topic.metadata.refresh.fast.interval.ms", "100"},
-    {"reconnect.backoff.max.ms", "5000"},
 }};
 constexpr std::array<Setting, 4> kProducerDefaults = {{
     // A sender that waits should not wait for company.

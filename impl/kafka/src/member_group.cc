@@ -63,13 +63,9 @@ absl::StatusOr<std::shared_ptr<Member>> Member::Make(
        {"enable.auto.commit", "false"},
        {"enable.auto.offset.store", "false"},
        {"auto.offset.reset", "earliest"},
-       {"partition.assignment.strategy", "cooperative-sticky"},
-       {"queued.min.messages",
-        std::to_string(std::clamp<size_t>(options.prefetch_messages, 1,
-                                          10000000))},
-       {"queued.max.messages.kbytes",
-        std::to_string(std::clamp<size_t>(options.prefetch_bytes / 1024, 64,
-                                          2097151))}});
+       // What librdkafka queues stays as it is: where that is full, it looks
+       // for room once a second only, and a small one would starve Receive.
+       {"partition.assignment.strategy", "cooperative-sticky"}});
   if (!conf.ok()) return conf.status();
   auto member = std::make_shared<Member>(std::move(cluster), services, options,
                                          events);
