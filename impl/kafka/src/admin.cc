@@ -23,6 +23,8 @@ using OwnedDeleteTopic =
 
 // How long until what was made or deleted is looked for again.
 constexpr milliseconds kLookAgain{10};
+// How often in a row, for each broker, until all of them will have been asked.
+constexpr int kLooks = 5;
 
 // Room for headers, properties and Kafka's own frame around a body.
 constexpr size_t kFrameBytes = size_t{256} << 10;
@@ -81,10 +83,15 @@ absl::StatusOr<Capabilities> QueueAdmin::CapabilitiesOf(std::string_view queue,
 
 absl::Status QueueAdmin::AwaitTopic(std::string_view queue, bool there,
                                     TimePoint deadline) {
+  // Each look asks any one of them.
+  int seen = 0;
   while (true) {
     cluster_->Forget(queue);
     const auto partitions = cluster_->PartitionsOf(queue, deadline);
-    if (partitions.ok() == there) return absl::OkStatus();
+    const int brokers = cluster_->brokers();
+    seen = partitions.ok() == there ? seen + 1 : 0;
+    if (seen >= (brokers == 1 ? 1 : kLooks * brokers)) return absl::OkStatus();
+    if (seen > 0) continue;
     const Code code = OmsCode(partitions.status());
     if (!partitions.ok() && code != Code::kQueueNotFound &&
         code != Code::kUnavailable) {

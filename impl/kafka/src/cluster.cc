@@ -62,6 +62,7 @@ Cluster::GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,
         control, 0, topic, &metadata, std::max(1, TimeoutMs(turn)));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
       reached_ = true;
+      brokers_ = std::max(1, metadata->broker_cnt);
       return Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>(
           metadata);
     }

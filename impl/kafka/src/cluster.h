@@ -53,6 +53,9 @@ class Cluster final : public Statistics {
   // Asks anew the next time. An empty name: all of them.
   void Forget(std::string_view topic);
 
+  // Returns: how many brokers the last answer named, 1 at first.
+  int brokers() const { return brokers_; }
+
   // Returns: what the cluster calls itself, empty before anybody has asked it
   // something.
   std::string cluster_id() const;
@@ -83,6 +86,7 @@ class Cluster final : public Statistics {
   const Config config_;
   std::atomic<uint64_t> sources_{0};
   std::atomic<bool> reached_{false};
+  std::atomic<int> brokers_{1};
   // What the broker has against whoever connects; no error at first.
   std::atomic<rd_kafka_resp_err_t> refused_{RD_KAFKA_RESP_ERR_NO_ERROR};
 
