@@ -28,15 +28,15 @@ using Setting = std::pair<std::string_view, std::string_view>;
 constexpr std::array<Setting, 4> kCommonDefaults = {{
     {"client.id", "openmessaging-cpp"},
     // How long a connection that died goes unnoticed.
-    {"socket.timeout.ms", "10000"},
+    {"socket.timeout.ms", "6000"},
     {"socket.connection.setup.timeout.ms", "5000"},
     {"topic.metadata.refresh.fast.interval.ms", "100"},
 }};
 constexpr std::array<Setting, 4> kProducerDefaults = {{
     // A sender that waits should not wait for company.
     {"linger.ms", "0"},
-    {"message.timeout.ms", "10000"},
-    {"request.timeout.ms", "10000"},
+    {"message.timeout.ms", "8000"},
+    {"request.timeout.ms", "6000"},
     // The queue's own limit is the broker's to say.
     {"message.max.bytes", "70000000"},
 }};
