@@ -228,6 +228,7 @@ class Member : public std::enable_shared_from_this<Member> {
   std::multimap<TimePoint, std::pair<uint64_t, int64_t>> due_
       ABSL_GUARDED_BY(mutex_);
   uint64_t assignments_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool subscribed_ ABSL_GUARDED_BY(mutex_) = false;  // Ever.
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
   // A Receive takes messages from librdkafka; nobody may move a partition.
   bool fetching_ ABSL_GUARDED_BY(mutex_) = false;

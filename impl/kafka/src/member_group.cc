@@ -317,6 +317,7 @@ absl::Status Member::Subscribe() {
                ? absl::OkStatus()
                : KafkaStatus(error, "unsubscribe");
   }
+  subscribed_ = true;
   const PartitionList list = NewPartitionList(queues_.size());
   for (const std::string& queue : queues_) {
     rd_kafka_topic_partition_list_add(list.get(), queue.c_str(),
@@ -597,17 +598,26 @@ bool Member::Leave(TimePoint deadline) {
 
 void Member::End() {
   std::map<Place, std::unique_ptr<Assigned>> gone;
+  bool never_assigned = false;
   {
     const internal::MutexLock lock(mutex_);
     gone.swap(assigned_);
     by_source_.clear();
     due_.clear();
+    never_assigned = subscribed_ && assignments_ == 0;
   }
   gone.clear();
   cluster_->NoteStatistics(rd_kafka_name(handle_->get()), {});
   own_.reset();
   fetched_.reset();
   ending_.reset();
+  // librdkafka before 2.3 ends the process where a member is destroyed that has
+  // joined its group and had no assignment yet (its issue 4312).
+  constexpr int kMended = 0x02030000;
+  if (never_assigned && rd_kafka_version() < kMended) {
+    Handle::Leak(std::move(handle_));
+    return;
+  }
   Handle::Release(std::move(handle_));
 }
 

@@ -79,6 +79,9 @@ class Handle {
   // destroyed.
   static void Release(std::shared_ptr<Handle> handle);
 
+  // Lets go of it without ever destroying it.
+  static void Leak(std::shared_ptr<Handle> handle) { handle->rk_ = nullptr; }
+
  private:
   rd_kafka_t* rk_;
 };
