@@ -179,12 +179,13 @@ void Member::Admit(Assigned& partition, Received received,
                    std::vector<Delivery>& out) {
   const int64_t offset = received.message.offset();
   if (!partition.tracker.Arrive(offset)) return;
-  // A delay counts from when the broker took the message.
+  // A delay counts from when the broker took the message, whose time is without
+  // the rest of its last millisecond.
   const milliseconds left =
       received.delay_ms <= 0
           ? milliseconds(0)
           : received.message.store_timestamp() +
-                milliseconds(received.delay_ms) - WallNow();
+                milliseconds(received.delay_ms + 1) - WallNow();
   partition.unsettled.emplace(offset, std::move(received.message));
   if (left.count() > 0) {
     due_.emplace(Clock::now() + left, std::pair(partition.source, offset));
