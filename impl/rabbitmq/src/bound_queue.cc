@@ -5,20 +5,25 @@
 #include <amqp_framing.h>
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 
 #include "broker_error.h"
 #include "message_mapping.h"
 #include "openmessaging/internal/text.h"
+#include "topology.h"
 
 namespace openmessaging::rabbitmq {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 // A channel sends a quorum queue 32 commands and keeps the rest until they are
 // carried out; when it is closed it throws the rest away.
 constexpr size_t kSureAcks = 16;
-constexpr int kDrainCalls = 24;
+constexpr std::chrono::milliseconds kDrain{300};
+constexpr size_t kMostDrainMs = 2000;
 
 }  // namespace
 
@@ -56,6 +61,52 @@ void BoundQueue::Complete(driver::SettleCompletion& done, size_t index) {
 // --- receiving ---
 
 void BoundQueue::OnOpen() {
+  if (inbox_->options.broadcast) {
+    MakeOwn();
+  } else {
+    Begin();
+  }
+}
+
+// A member's own queue ends with the connection, so each one makes it again.
+void BoundQueue::MakeOwn() {
+  link_->Call(
+      *this,
+      [this](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_queue_declare_t declare{};
+        declare.queue = ToBytes(broker_name_);
+        declare.exclusive = 1;
+        return amqp_send_method(connection, id, AMQP_QUEUE_DECLARE_METHOD,
+                                &declare);
+      },
+      nullptr);
+  link_->Call(
+      *this,
+      [this](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_queue_bind_t bind{};
+        bind.queue = ToBytes(broker_name_);
+        bind.exchange = ToBytes(kExchange);
+        bind.routing_key = ToBytes(name_);
+        return amqp_send_method(connection, id, AMQP_QUEUE_BIND_METHOD, &bind);
+      },
+      [self = shared_from_this()](const absl::StatusOr<Reply>& reply) {
+        if (reply.ok()) self->Begin();
+      });
+}
+
+void BoundQueue::DeleteOwn() {
+  link_->Call(
+      *this,
+      [this](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_queue_delete_t remove{};
+        remove.queue = ToBytes(broker_name_);
+        return amqp_send_method(connection, id, AMQP_QUEUE_DELETE_METHOD,
+                                &remove);
+      },
+      [](const absl::StatusOr<Reply>&) {});
+}
+
+void BoundQueue::Begin() {
   consuming_ = false;
   unsure_acks_ = 0;
   bool wait = false;
@@ -232,10 +283,12 @@ void BoundQueue::Flush() {
   std::vector<Waiter> waiters;
   std::vector<Returned> returned;
   std::vector<TagTable::Ack> acks;
+  size_t settled = 0;
   {
     const internal::MutexLock lock(inbox_->mutex);
     waiters.swap(waiters_);
     returned.swap(returned_);
+    settled = returned.size() + tags_.untold();
     acks = tags_.TakeAcks();
   }
   bool written = link_->IsOpen(*this);
@@ -253,7 +306,12 @@ void BoundQueue::Flush() {
           return amqp_basic_ack(connection, id, ack.tag, ack.multiple);
         });
   }
-  unsure_acks_ += acks.size() + returned.size();
+  const TimePoint now = Clock::now();
+  if (now - settled_at_ > kDrain) unsure_acks_ = 0;
+  // What came by basic.get has a consumer each, so that one acknowledgement of
+  // many is as many commands.
+  unsure_acks_ += settled;
+  if (settled > 0) settled_at_ = now;
   for (const Waiter& waiter : waiters) {
     if (written) {
       waiter.done->Settled(waiter.index, Receipt());
@@ -267,8 +325,11 @@ void BoundQueue::Flush() {
   }
 }
 
-void BoundQueue::Drain(int calls, std::function<void()> done) {
-  if (calls == 0 || !link_->IsOpen(*this)) return done();
+// There is no call that a queue answers when it has carried out what came
+// before: beginning and ending a consumer, too, overtakes what the channel
+// keeps. Asking the channel again and again gives it time.
+void BoundQueue::Drain(TimePoint until, std::function<void()> done) {
+  if (Clock::now() >= until || !link_->IsOpen(*this)) return done();
   amqp_basic_qos_t qos{};
   qos.prefetch_count = 1;
   link_->Call(
@@ -276,9 +337,9 @@ void BoundQueue::Drain(int calls, std::function<void()> done) {
       [&qos](amqp_connection_state_t connection, amqp_channel_t id) {
         return amqp_send_method(connection, id, AMQP_BASIC_QOS_METHOD, &qos);
       },
-      [self = shared_from_this(), calls,
+      [self = shared_from_this(), until,
        done = std::move(done)](const absl::StatusOr<Reply>& reply) {
-        self->Drain(reply.ok() ? calls - 1 : 0, done);
+        self->Drain(reply.ok() ? until : TimePoint(), done);
       });
 }
 
@@ -287,16 +348,21 @@ void BoundQueue::Shut(std::function<void()> done) {
   Flush();
   const auto self = shared_from_this();
   const auto close = [self, done = std::move(done)] {
+    if (self->inbox_->options.broadcast) self->DeleteOwn();
     self->link_->Close(*self, [self, done](const absl::StatusOr<Reply>&) {
       self->Lose(MakeStatus(Code::kClosed, "it was unbound"), true);
       done();
     });
   };
-  const int calls = unsure_acks_ > kSureAcks ? kDrainCalls : 1;
-  if (!consuming_ || !link_->IsOpen(*this)) return Drain(calls, close);
+  TimePoint until{};
+  if (unsure_acks_ > kSureAcks) {
+    until = settled_at_ + kDrain +
+            std::chrono::milliseconds(std::min(unsure_acks_, kMostDrainMs));
+  }
+  if (!consuming_ || !link_->IsOpen(*this)) return Drain(until, close);
   // Ending a consumer waits for the queue, and for all that was sent before.
-  Cancel([self, calls, close](const absl::StatusOr<Reply>&) {
-    self->Drain(calls, close);
+  Cancel([self, until, close](const absl::StatusOr<Reply>&) {
+    self->Drain(until, close);
   });
 }
 

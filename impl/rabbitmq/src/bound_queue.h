@@ -91,11 +91,16 @@ class BoundQueue final : public Channel,
     size_t index = 0;
   };
 
+  // Makes, or removes, the queue of a broadcast member.
+  void MakeOwn();
+  void DeleteOwn();
+  // The queue is there: a new source begins.
+  void Begin();
   void Take(uint64_t tag, bool redelivered, const Content& content);
   void Consume(uint16_t prefetch);
   void Cancel(OnReply on_reply);
-  // Calls the broker so often that what it keeps of acknowledgements is sent.
-  void Drain(int calls, std::function<void()> done);
+  // Waits until the broker has sent its queue what it keeps of settlements.
+  void Drain(TimePoint until, std::function<void()> done);
   void Lose(const absl::Status& why, bool for_good);
 
   // Constant after construction.
@@ -109,7 +114,9 @@ class BoundQueue final : public Channel,
   bool streams_ = false;
   bool shutting_ = false;
   uint64_t consumer_number_ = 0;
-  size_t unsure_acks_ = 0;  // Written since the broker was last drained.
+  // What was settled lately, and when the last of it was written.
+  size_t unsure_acks_ = 0;
+  TimePoint settled_at_{};
 
   uint64_t source_ ABSL_GUARDED_BY(inbox_->mutex) = 0;  // 0: not open.
   TagTable tags_ ABSL_GUARDED_BY(inbox_->mutex);

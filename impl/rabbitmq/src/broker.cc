@@ -21,6 +21,8 @@ using Clock = std::chrono::steady_clock;
 // Declared exclusive by whoever works on the catalog.
 constexpr std::string_view kCatalogLock = "oms.catalog.lock";
 
+constexpr int kPriorities = 10;
+
 // What somebody who died had of the catalog is back by then.
 constexpr std::chrono::milliseconds kHandBack{1000};
 
@@ -43,23 +45,30 @@ QueueInfo InfoOf(std::string_view name, const CatalogQueue& queue) {
 
 }  // namespace
 
-Capabilities CapabilitiesOf(const CatalogQueue& queue) {
+Capabilities CapabilitiesOf(const CatalogQueue& queue,
+                            const ServerInfo& server) {
   Capabilities all;
   for (const Capability native :
        {Capability::kIndividualAck, Capability::kCumulativeAck,
-        Capability::kNack, Capability::kTypedProperties,
+        Capability::kNack, Capability::kTypedProperties, Capability::kDurable,
         Capability::kSharedPartition}) {
     all.Set(native, Support::kNative);
   }
   // By the catalog, and a queue for each group.
-  for (const Capability emulated : {Capability::kGroups, Capability::kAdmin}) {
+  for (const Capability emulated :
+       {Capability::kGroups, Capability::kBroadcast, Capability::kAdmin,
+        Capability::kRequestReply}) {
     all.Set(emulated, Support::kEmulated);
   }
-  all.Set(Capability::kDurable, Support::kNative);
-  if (queue.type == QueueType::kQuorum) {
-    all.Set(Capability::kDeliveryCount, Support::kNative);
-  }
-  all.mutable_limits().max_partitions = 1;
+  const bool quorum = queue.type == QueueType::kQuorum;
+  if (quorum) all.Set(Capability::kDeliveryCount, Support::kNative);
+  // Quorum queues let messages expire since 3.10.
+  const bool expires = server.major > 3 || server.minor >= 10;
+  if (!quorum || expires) all.Set(Capability::kExpiry, Support::kNative);
+  if (queue.priorities) all.Set(Capability::kPriority, Support::kNative);
+  CapabilityLimits& limits = all.mutable_limits();
+  limits.max_partitions = 1;
+  if (queue.priorities) limits.priority_levels = kPriorities;
   return all;
 }
 
@@ -185,7 +194,10 @@ absl::StatusOr<CatalogQueue> Broker::Describe(std::string_view queue,
 // --- queues ---
 
 std::vector<Argument> Broker::ArgumentsOf(const CatalogQueue& queue) const {
-  if (queue.type == QueueType::kClassic) return {};
+  if (queue.type == QueueType::kClassic) {
+    if (!queue.priorities) return {};
+    return {{.name = "x-max-priority", .number = kPriorities}};
+  }
   std::vector<Argument> arguments = {{"x-queue-type", "quorum"}};
   if (queue.max_deliveries > 0) {
     // It counts what was given back.
@@ -235,17 +247,18 @@ absl::StatusOr<CatalogQueue> Broker::CheckOptions(std::string_view queue,
                   "RabbitMQ delivers at once what is given back; expected no "
                   "redelivery_delay");
   }
-  if (options.max_deliveries != 0 || options.priorities ||
-      !options.dead_letter_queue.empty()) {
+  if (options.max_deliveries != 0 || !options.dead_letter_queue.empty()) {
     return refuse(Code::kUnsupported,
-                  "this driver makes no such queues yet; expected no dead "
-                  "letters and no priorities");
+                  "this driver makes no dead-letter queues; expected none");
   }
   if (options.partitions != 1) {
     return refuse(Code::kTooManyPartitions,
                   "a queue of RabbitMQ has one partition; expected 1");
   }
-  return CatalogQueue{.type = config_.queue_type};
+  // Quorum queues of today know no priorities.
+  return CatalogQueue{
+      .type = options.priorities ? QueueType::kClassic : config_.queue_type,
+      .priorities = options.priorities};
 }
 
 absl::Status Broker::CreateQueue(std::string_view queue,

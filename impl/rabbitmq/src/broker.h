@@ -25,9 +25,9 @@
 
 namespace openmessaging::rabbitmq {
 
-// Returns: what a queue of that kind can do, by `catalog_queue`; nullptr: one
-// that was not made by this driver.
-Capabilities CapabilitiesOf(const CatalogQueue& queue);
+// Returns: what such a queue can do at that broker.
+Capabilities CapabilitiesOf(const CatalogQueue& queue,
+                            const ServerInfo& server);
 
 // Threads: every method may be called from any; one works at a time. Other
 // processes are kept out by a queue that only one connection can have, while

@@ -54,6 +54,9 @@ class Channel {
   // closed this channel alone, and it stays closed until Link::Reopen.
   virtual void OnDown(const absl::Status& why, bool refused) = 0;
 
+  // Called now and then, once a second at least.
+  virtual void OnTick() {}
+
   virtual void OnDelivery(const amqp_basic_deliver_t&, const Content&) {}
   // The answer to basic.get; its call is answered after it.
   virtual void OnGot(const amqp_basic_get_ok_t&, const Content&) {}

@@ -43,8 +43,8 @@ struct Config {
   std::string user = "guest";
   std::string password = "guest";
   TlsConfig tls{};
-  // Both sides close a connection on which nothing came for so long.
-  std::chrono::seconds heartbeat{10};
+  // A connection on which nothing came for twice as long is given up.
+  std::chrono::seconds heartbeat{4};
   // Longest time for one attempt at one host.
   std::chrono::milliseconds connect_timeout{3000};
   // Longest wait between attempts.

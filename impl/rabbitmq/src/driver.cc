@@ -19,6 +19,7 @@
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 #include "producer.h"
+#include "topology.h"
 
 namespace openmessaging::rabbitmq {
 namespace {
@@ -55,7 +56,7 @@ class RabbitConnection final : public driver::Connection {
     if (!known.ok()) {
       return About("ask capabilities of", queue, known.status());
     }
-    return rabbitmq::CapabilitiesOf(*known);
+    return rabbitmq::CapabilitiesOf(*known, consuming_->server());
   }
 
   absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
@@ -83,9 +84,10 @@ class RabbitConnection final : public driver::Connection {
     inbox->events = &events;
     return std::make_unique<RabbitConsumer>(
         consuming_, std::move(inbox),
-        [this](std::string_view queue, std::string_view group,
-               TimePoint until) {
-          return broker_.FindGroupQueue(queue, group, until);
+        [this, broadcast = options.broadcast](
+            std::string_view queue, std::string_view group, TimePoint until) {
+          return broadcast ? NewMemberQueue(queue, until)
+                           : broker_.FindGroupQueue(queue, group, until);
         });
   }
 
@@ -103,11 +105,22 @@ class RabbitConnection final : public driver::Connection {
   }
 
  private:
+  // Returns: a name that no other member has; nothing is made yet.
+  absl::StatusOr<std::string> NewMemberQueue(std::string_view queue,
+                                             TimePoint deadline) {
+    auto described = broker_.DescribeQueue(queue, deadline);
+    if (!described.ok()) return About("bind", queue, described.status());
+    const std::string member = internal::Concat(
+        "oms.member-", std::string_view(id_prefix_), '-', ++members_);
+    return GroupQueueName(queue, member);
+  }
+
   const std::shared_ptr<Link> publishing_;
   const std::shared_ptr<Link> consuming_;
   Broker broker_;
   const std::string id_prefix_;
   std::atomic<uint64_t> producers_{0};
+  std::atomic<uint64_t> members_{0};
   const std::shared_ptr<std::atomic<uint64_t>> last_source_ =
       std::make_shared<std::atomic<uint64_t>>(0);
 };

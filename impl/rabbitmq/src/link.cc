@@ -127,6 +127,7 @@ TimePoint Link::Turn() {
     if (connection_ == nullptr) return next_attempt_;
   }
   Read();
+  if (Clock::now() >= next_tick_) Tick();
   if (connection_ == nullptr) return next_attempt_;
   if (amqp_frames_enqueued(connection_) || amqp_data_in_buffer(connection_)) {
     return {};
@@ -134,7 +135,36 @@ TimePoint Link::Turn() {
   // Reading sends heartbeats and sees that the other side's are missing.
   return Clock::now() +
          std::min<Clock::duration>(config_.heartbeat / 4,
-                                   std::chrono::milliseconds(1000));
+                                   std::chrono::milliseconds(500));
+}
+
+void Link::Tick() {
+  next_tick_ = Clock::now() + std::chrono::milliseconds(500);
+  std::vector<std::shared_ptr<Channel>> channels;
+  for (const auto& [id, slot] : slots_) channels.push_back(slot.channel);
+  for (const auto& channel : channels) channel->OnTick();
+}
+
+void Link::Renew(const Channel& channel, const absl::Status& why) {
+  Slot* const slot = Find(channel);
+  if (slot == nullptr || !slot->open) return;
+  const std::shared_ptr<Channel> keep = slot->channel;
+  amqp_channel_close_t close{};
+  close.reply_code = AMQP_REPLY_SUCCESS;
+  close.reply_text = amqp_empty_bytes;
+  const amqp_channel_t id = slot->id;
+  Fail(*slot, why, false);
+  Slot* const still = Find(*keep);
+  if (still == nullptr || connection_ == nullptr) return;
+  // Its number may be used again when the broker has answered.
+  still->opening = true;
+  still->calls.push_back([this, keep](const absl::StatusOr<Reply>& reply) {
+    Slot* const closed = Find(*keep);
+    if (closed == nullptr || !reply.ok()) return;
+    closed->opening = false;
+    OpenSlot(*closed);
+  });
+  Check(amqp_send_method(connection_, id, AMQP_CHANNEL_CLOSE_METHOD, &close));
 }
 
 void Link::TryToConnect() {

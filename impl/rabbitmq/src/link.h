@@ -71,6 +71,9 @@ class Link final : private kit::IoThread::Work {
   void Detach(const Channel& channel);
   // Opens it again after a refusal.
   void Reopen(const Channel& channel);
+  // Closes it at the broker and opens it anew; its owner is told that it is
+  // down.
+  void Renew(const Channel& channel, const absl::Status& why);
   bool IsOpen(const Channel& channel) const;
 
   // Writes a method that has no answer. Returns: false where the channel is not
@@ -99,6 +102,7 @@ class Link final : private kit::IoThread::Work {
   int Socket() override;
   TimePoint Turn() override;
 
+  void Tick();
   void TryToConnect();
   void Disconnect(const absl::Status& why);
   void OpenSlot(Slot& slot);
@@ -135,7 +139,7 @@ class Link final : private kit::IoThread::Work {
   bool wanted_ = false;
   TimePoint next_attempt_{};
   kit::BackOff back_off_;
-  TimePoint next_heartbeat_{};
+  TimePoint next_tick_{};
 
   // Any thread.
   std::atomic<bool> blocked_{false};

@@ -182,8 +182,11 @@ class Reader {
       MessageAccess::SetField(message, Field::kBornTimestamp,
                               internal::NumberBytes(born));
     }
-    if (Has(AMQP_BASIC_PRIORITY_FLAG))
+    // What asks for nothing can be sent on to a queue without priorities.
+    if (Has(AMQP_BASIC_PRIORITY_FLAG) &&
+        properties_.priority != Message::kDefaultPriority) {
       message.SetPriority(properties_.priority);
+    }
     if (const int64_t qos = Number(kQos, 0); qos == 1 || qos == 2) {
       message.SetQos(static_cast<Qos>(qos));
     }
@@ -285,10 +288,9 @@ const amqp_basic_properties_t& MessageWriter::Write(const Message& message,
   properties_._flags |= AMQP_BASIC_DELIVERY_MODE_FLAG;
   properties_.delivery_mode =
       message.durability() == Durability::kVolatile ? 1 : 2;
-  if (internal::FindField(MessageAccess::Fields(message), Field::kPriority)) {
-    properties_._flags |= AMQP_BASIC_PRIORITY_FLAG;
-    properties_.priority = static_cast<uint8_t>(message.priority());
-  }
+  // Always: a broker takes none for the lowest, and OpenMessaging for 5.
+  properties_._flags |= AMQP_BASIC_PRIORITY_FLAG;
+  properties_.priority = static_cast<uint8_t>(message.priority());
   if (born_ms > 0) {
     properties_._flags |= AMQP_BASIC_TIMESTAMP_FLAG;
     properties_.timestamp = static_cast<uint64_t>(born_ms / 1000);

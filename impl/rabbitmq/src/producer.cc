@@ -22,6 +22,9 @@ namespace {
 constexpr size_t kMostInTurn = 256;
 constexpr size_t kMostBytesInTurn = size_t{512} << 10;
 
+// Longest time that a confirm is waited for.
+constexpr std::chrono::seconds kConfirmLimit{4};
+
 int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::system_clock::now().time_since_epoch())
@@ -174,6 +177,7 @@ void PublishChannel::Pump() {
   size_t count = 0;
   size_t bytes = 0;
   size_t failed = 0;
+  const TimePoint now = std::chrono::steady_clock::now();
   while (!waiting_.empty() && count < kMostInTurn && bytes < kMostBytesInTurn) {
     Entry entry = std::move(waiting_.front());
     waiting_.pop_front();
@@ -188,6 +192,7 @@ void PublishChannel::Pump() {
     ++count;
     bytes += entry.message.body().size();
     entry.number = ++last_number_;
+    entry.written = now;
     const bool written = Publish(entry);
     // Of the bytes of one that was not, some may have left.
     unconfirmed_.push_back(std::move(entry));
@@ -215,6 +220,18 @@ bool PublishChannel::Publish(Entry& entry) {
             ToBytes(entry.message.destination()), /*mandatory=*/1,
             /*immediate=*/0, &properties, ToBytes(entry.message.body()));
       });
+}
+
+void PublishChannel::OnTick() {
+  // A queue that had no leader when a message came may never confirm it, nor
+  // what comes behind it on this channel.
+  if (!ready_ || unconfirmed_.empty() || link_->blocked() ||
+      std::chrono::steady_clock::now() - unconfirmed_.front().written <
+          kConfirmLimit) {
+    return;
+  }
+  link_->Renew(*this, MakeStatus(Code::kTimeout,
+                                 "the broker did not confirm it in time"));
 }
 
 void PublishChannel::OnReturn(const amqp_basic_return_t& method,

@@ -55,6 +55,7 @@ class PublishChannel final
   // --- the link's thread ---
   void OnOpen() override;
   void OnDown(const absl::Status& why, bool refused) override;
+  void OnTick() override;
   void OnReturn(const amqp_basic_return_t& method,
                 const Content& content) override;
   void OnConfirm(uint64_t tag, bool multiple, bool taken) override;
@@ -65,7 +66,8 @@ class PublishChannel final
     int64_t born_ms = 0;
     size_t index = 0;
     driver::SendCompletion* done = nullptr;
-    uint64_t number = 0;      // Part of its id.
+    uint64_t number = 0;  // Part of its id.
+    TimePoint written{};
     absl::Status returned{};  // What the broker said when it gave it back.
   };
 

@@ -51,6 +51,9 @@ class TagTable {
   // be told to the broker first.
   std::vector<Ack> TakeAcks();
 
+  // Returns: how many deliveries TakeAcks would tell of.
+  size_t untold() const { return acked_.size(); }
+
   // Forgets everything: the channel is new.
   void Reset();
 
