@@ -155,6 +155,11 @@ class Member : public std::enable_shared_from_this<Member> {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // --- commits ---
+  // How long what was settled waits for company before it is committed.
+  static constexpr milliseconds kCommitAfter{20};
+
+  // Returns: that the coordinator does not know this member, or no longer.
+  static bool IsOut(rd_kafka_resp_err_t error);
   static void OnCommitted(rd_kafka_t* rk, rd_kafka_resp_err_t error,
                           rd_kafka_topic_partition_list_t* list, void* opaque);
   void CommitEnded(rd_kafka_resp_err_t error);
