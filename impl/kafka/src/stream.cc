@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "errors.h"
@@ -171,10 +172,19 @@ absl::StatusOr<driver::StreamSource::Range> Streams::RangeOf(
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
   Range range;
-  const rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(
-      *control, std::string(queue).c_str(), partition, &range.first,
-      &range.end, std::max(1, TimeoutMs(deadline)));
-  if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
+  rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
+  while (true) {
+    error = rd_kafka_query_watermark_offsets(
+        *control, std::string(queue).c_str(), partition, &range.first,
+        &range.end, std::max(1, TimeoutMs(deadline)));
+    if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
+    // A partition has no leader for a moment after its broker was restarted.
+    if (CodeOf(error) != Code::kUnavailable ||
+        Clock::now() + kEndAgain >= deadline) {
+      break;
+    }
+    std::this_thread::sleep_for(kEndAgain);
+  }
   return LookupStatus(error, Concat("range of \"", queue, "\""));
 }
 
