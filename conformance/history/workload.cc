@@ -165,11 +165,14 @@ class Runner {
   }
 
   // Until nothing has come for so long that all must have come: the lease of
-  // one who was killed, and checks that are asked again.
+  // one who was killed, and checks that are asked again. A broker that never
+  // stops to deliver again what was settled is judged by what it did so far.
   void WaitUntilQuiet() {
+    const auto limit =
+        steady_clock::now() + options_.duration + 10 * options_.patience;
     size_t received = ledger_.Count(Kind::kReceive);
     auto quiet_since = steady_clock::now();
-    while (ledger_.failure().ok() &&
+    while (ledger_.failure().ok() && steady_clock::now() < limit &&
            steady_clock::now() - quiet_since < options_.patience) {
       std::this_thread::sleep_for(kLook);
       const size_t now = ledger_.Count(Kind::kReceive);

@@ -40,7 +40,8 @@ struct Workload {
 };
 
 // Makes a queue of its own, works, and deletes it.
-// Blocks: for `duration`, and until nothing has come for `patience`.
+// Blocks: for `duration`, and until nothing has come for `patience`; no longer
+// than for twice the one and ten times the other.
 // Errors: 1600 the driver has neither queues that can be made nor groups; what
 // kept a worker from beginning; 1418 the file cannot be written.
 absl::StatusOr<Workload> Run(const WorkloadOptions& options);
