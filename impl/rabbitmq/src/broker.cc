@@ -51,7 +51,8 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue,
   for (const Capability native :
        {Capability::kIndividualAck, Capability::kCumulativeAck,
         Capability::kNack, Capability::kTypedProperties, Capability::kDurable,
-        Capability::kSharedPartition}) {
+        Capability::kSharedPartition, Capability::kAuthentication,
+        Capability::kTls}) {
     all.Set(native, Support::kNative);
   }
   // By the catalog, and a queue for each group.

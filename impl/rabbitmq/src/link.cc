@@ -49,6 +49,12 @@ Reply ReplyOf(const amqp_method_t& method) {
   return reply;
 }
 
+// What would be refused again by the same credentials.
+bool IsRefusal(const absl::Status& status) {
+  const Code code = OmsCode(status);
+  return code == Code::kUnauthorized || code == Code::kForbidden;
+}
+
 }  // namespace
 
 Link::Link(const Config& config, std::string purpose)
@@ -181,6 +187,10 @@ void Link::TryToConnect() {
   }
   if (connection_ == nullptr) {
     next_attempt_ = Clock::now() + back_off_.Next();
+    if (IsRefusal(failed)) {
+      wanted_ = false;
+      next_attempt_ = TimePoint::max();
+    }
     Tell(false, failed);
     FailAll(failed);
     return;
@@ -195,6 +205,12 @@ void Link::TryToConnect() {
   }
   Tell(true, absl::OkStatus());
   for (auto& [id, slot] : slots_) OpenSlot(slot);
+}
+
+void Link::Want() {
+  if (connection_ != nullptr || next_attempt_ != TimePoint::max()) return;
+  wanted_ = true;
+  next_attempt_ = Clock::now() + back_off_.Next();
 }
 
 std::string Link::Where() const {
@@ -309,6 +325,7 @@ void Link::Call(const Channel& channel, const Sender& sender,
                 OnReply on_reply) {
   Slot* const slot = Find(channel);
   if (slot == nullptr || !slot->open) {
+    Want();
     on_reply(
         BrokenLink("call", Text(config_.hosts[0]), "the channel is not open"));
     return;

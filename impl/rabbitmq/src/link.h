@@ -35,7 +35,8 @@ using TimePoint = std::chrono::steady_clock::time_point;
 //   (1) the AMQP connection is touched by the link's thread alone; another one
 //       may only shut its socket down, which ends a write that is stuck;
 //   (2) a call is answered exactly once, with an error where the channel goes;
-//   (3) while it is down, it tries again for as long as it has channels.
+//   (3) while it is down, it tries again for as long as it has channels; but
+//       once its credentials were refused, only when somebody asks for it.
 class Link final : private kit::IoThread::Work {
  public:
   // `purpose` is for errors and for the broker's own lists.
@@ -75,6 +76,8 @@ class Link final : private kit::IoThread::Work {
   // down.
   void Renew(const Channel& channel, const absl::Status& why);
   bool IsOpen(const Channel& channel) const;
+  // Asks for the connection, where its credentials were refused.
+  void Want();
 
   // Writes a method that has no answer. Returns: false where the channel is not
   // open, or the write broke the connection.

@@ -173,7 +173,10 @@ void PublishChannel::Pump() {
     }
   }
   // Until it is open again, or that has failed.
-  if (!ready_) return;
+  if (!ready_) {
+    link_->Want();
+    return;
+  }
   size_t count = 0;
   size_t bytes = 0;
   size_t failed = 0;
