@@ -62,7 +62,8 @@ absl::StatusOr<Capabilities> QueueAdmin::CapabilitiesOf(std::string_view queue,
   for (const Capability native :
        {Capability::kGroups, Capability::kPartitions,
         Capability::kExplicitPartition, Capability::kStartEarliest,
-        Capability::kDurable, Capability::kAdmin, Capability::kStream,
+        Capability::kDurable, Capability::kAuthentication, Capability::kTls,
+        Capability::kAdmin, Capability::kStream,
         Capability::kTransactionLocal}) {
     all.Set(native, Support::kNative);
   }
@@ -126,9 +127,9 @@ absl::Status QueueAdmin::CreateTopic(
   }
   rd_kafka_NewTopic_t* one = made.get();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_CREATETOPICS, what, deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_CREATETOPICS, what, deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_CreateTopics(*control, &one, 1, call, answers);
+        rd_kafka_CreateTopics((*control)->get(), &one, 1, call, answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;
@@ -200,9 +201,9 @@ absl::Status QueueAdmin::DeleteQueue(std::string_view queue,
       rd_kafka_DeleteTopic_new(std::string(queue).c_str()));
   rd_kafka_DeleteTopic_t* one = topic.get();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_DELETETOPICS, what, deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_DELETETOPICS, what, deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_DeleteTopics(*control, &one, 1, call, answers);
+        rd_kafka_DeleteTopics((*control)->get(), &one, 1, call, answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;
@@ -226,8 +227,9 @@ absl::StatusOr<std::vector<QueueInfo>> QueueAdmin::ListQueues(
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
   const rd_kafka_metadata_t* metadata = nullptr;
-  const rd_kafka_resp_err_t error = rd_kafka_metadata(
-      *control, 1, nullptr, &metadata, std::max(1, TimeoutMs(deadline)));
+  const rd_kafka_resp_err_t error =
+      rd_kafka_metadata((*control)->get(), 1, nullptr, &metadata,
+                        std::max(1, TimeoutMs(deadline)));
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return LookupStatus(error, "list queues");
   }

@@ -18,7 +18,7 @@ constexpr milliseconds kTurn{500};
 
 }  // namespace
 
-absl::StatusOr<rd_kafka_t*> Cluster::Control() {
+absl::StatusOr<std::shared_ptr<Handle>> Cluster::Control() {
   const internal::MutexLock lock(mutex_);
   if (control_ == nullptr) {
     // A consumer without a group: only those can ask without making topics.
@@ -36,7 +36,15 @@ absl::StatusOr<rd_kafka_t*> Cluster::Control() {
         rd_kafka_queue_get_background(control_->get()));
     rd_kafka_queue_forward(main.get(), background.get());
   }
-  return control_->get();
+  return control_;
+}
+
+void Cluster::Discard(std::shared_ptr<Handle> control) {
+  {
+    const internal::MutexLock lock(mutex_);
+    if (control_ == control) control_.reset();
+  }
+  Handle::Release(std::move(control));
 }
 
 void Cluster::OnEvent(rd_kafka_t* /*rk*/, rd_kafka_event_t* event,
@@ -75,9 +83,12 @@ Cluster::GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,
 
 absl::Status Cluster::Reach(TimePoint deadline) {
   if (reached_) return absl::OkStatus();
-  const auto control = Control();
+  auto control = Control();
   if (!control.ok()) return control.status();
-  return GetMetadata(*control, nullptr, "connect", deadline).status();
+  const absl::Status status =
+      GetMetadata((*control)->get(), nullptr, "connect", deadline).status();
+  if (OmsCode(status) == Code::kUnauthorized) Discard(*std::move(control));
+  return status;
 }
 
 absl::StatusOr<int32_t> Cluster::PartitionsOf(std::string_view topic,
@@ -125,14 +136,23 @@ std::map<std::string, std::string> Cluster::Latest() const {
 
 absl::StatusOr<int32_t> Cluster::Ask(std::string_view topic,
                                      TimePoint deadline) {
-  const auto control = Control();
+  auto control = Control();
   if (!control.ok()) return control.status();
+  auto partitions = AskOver((*control)->get(), topic, deadline);
+  if (OmsCode(partitions.status()) == Code::kUnauthorized) {
+    Discard(*std::move(control));
+  }
+  return partitions;
+}
+
+absl::StatusOr<int32_t> Cluster::AskOver(rd_kafka_t* control,
+                                         std::string_view topic,
+                                         TimePoint deadline) {
   const std::string what = Concat("look up queue \"", topic, "\"");
   const std::string name(topic);
-  const OwnedTopic handle(
-      rd_kafka_topic_new(*control, name.c_str(), nullptr));
+  const OwnedTopic handle(rd_kafka_topic_new(control, name.c_str(), nullptr));
   if (handle == nullptr) return LookupStatus(rd_kafka_last_error(), what);
-  const auto got = GetMetadata(*control, handle.get(), what, deadline);
+  const auto got = GetMetadata(control, handle.get(), what, deadline);
   if (!got.ok()) return got.status();
   const rd_kafka_metadata_t* const metadata = got->get();
   if (metadata->topic_cnt != 1) {
@@ -153,9 +173,9 @@ absl::StatusOr<int32_t> Cluster::Ask(std::string_view topic,
   }
   std::string id;
   if (cluster_id().empty()) {
-    if (char* const text = rd_kafka_clusterid(*control, 0)) {
+    if (char* const text = rd_kafka_clusterid(control, 0)) {
       id = text;
-      rd_kafka_mem_free(*control, text);
+      rd_kafka_mem_free(control, text);
     }
   }
   const internal::MutexLock lock(mutex_);

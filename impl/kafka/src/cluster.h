@@ -38,7 +38,7 @@ class Cluster final : public Statistics {
 
   // Returns: the handle for questions, which makes no topic by asking. The
   // first call opens it. Errors: 1418.
-  absl::StatusOr<rd_kafka_t*> Control();
+  absl::StatusOr<std::shared_ptr<Handle>> Control();
 
   // Asks whether anybody is there, until somebody was.
   // Blocks: up to `deadline`. Errors: 1401, 1503.
@@ -78,6 +78,11 @@ class Cluster final : public Statistics {
 
   static void OnEvent(rd_kafka_t* rk, rd_kafka_event_t* event, void* opaque);
   absl::StatusOr<int32_t> Ask(std::string_view topic, TimePoint deadline);
+  absl::StatusOr<int32_t> AskOver(rd_kafka_t* control, std::string_view topic,
+                                  TimePoint deadline);
+  // Ends a handle whose credentials were refused: librdkafka would try them
+  // for ever. The next question opens another one (OMS-SEC-003).
+  void Discard(std::shared_ptr<Handle> control);
   // Gets the metadata of `topic`, or of no topic at all.
   absl::StatusOr<Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>>
   GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,

@@ -71,9 +71,10 @@ absl::StatusOr<std::vector<std::string>> GroupAdmin::AllGroups(
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, "list groups", deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, "list groups",
+      deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_ListConsumerGroups(*control, call, answers);
+        rd_kafka_ListConsumerGroups((*control)->get(), call, answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;
@@ -105,9 +106,11 @@ absl::StatusOr<PartitionList> GroupAdmin::CommittedOf(std::string_view group,
       std::string(group).c_str(), asked.get()));
   rd_kafka_ListConsumerGroupOffsets_t* one = request.get();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, what, deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, what,
+      deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_ListConsumerGroupOffsets(*control, &one, 1, call, answers);
+        rd_kafka_ListConsumerGroupOffsets((*control)->get(), &one, 1, call,
+                                          answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;
@@ -162,9 +165,11 @@ absl::Status GroupAdmin::Seek(std::string_view queue, std::string_view group,
       std::string(group).c_str(), list.get()));
   rd_kafka_AlterConsumerGroupOffsets_t* one = request.get();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, what, deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, what,
+      deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_AlterConsumerGroupOffsets(*control, &one, 1, call, answers);
+        rd_kafka_AlterConsumerGroupOffsets((*control)->get(), &one, 1, call,
+                                           answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;
@@ -195,9 +200,11 @@ absl::Status GroupAdmin::DeleteGroup(std::string_view queue,
       std::string(group).c_str(), committed->get()));
   rd_kafka_DeleteConsumerGroupOffsets_t* one = request.get();
   const auto event = AdminCall(
-      *control, RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, what, deadline,
+      (*control)->get(), RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, what,
+      deadline,
       [&](const rd_kafka_AdminOptions_t* call, rd_kafka_queue_t* answers) {
-        rd_kafka_DeleteConsumerGroupOffsets(*control, &one, 1, call, answers);
+        rd_kafka_DeleteConsumerGroupOffsets((*control)->get(), &one, 1, call,
+                                            answers);
       });
   if (!event.ok()) return event.status();
   size_t count = 0;

@@ -175,7 +175,7 @@ absl::StatusOr<driver::StreamSource::Range> Streams::RangeOf(
   rd_kafka_resp_err_t error = RD_KAFKA_RESP_ERR_NO_ERROR;
   while (true) {
     error = rd_kafka_query_watermark_offsets(
-        *control, std::string(queue).c_str(), partition, &range.first,
+        (*control)->get(), std::string(queue).c_str(), partition, &range.first,
         &range.end, std::max(1, TimeoutMs(deadline)));
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) return range;
     // A partition has no leader for a moment after its broker was restarted.
@@ -200,7 +200,7 @@ absl::StatusOr<int64_t> Streams::OffsetAt(std::string_view queue,
       list.get(), std::string(queue).c_str(), partition);
   one->offset = since_1970_utc.count();
   rd_kafka_resp_err_t error = rd_kafka_offsets_for_times(
-      *control, list.get(), std::max(1, TimeoutMs(deadline)));
+      (*control)->get(), list.get(), std::max(1, TimeoutMs(deadline)));
   if (error == RD_KAFKA_RESP_ERR_NO_ERROR) error = one->err;
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     return LookupStatus(error, Concat("position in \"", queue, "\""));
