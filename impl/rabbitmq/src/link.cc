@@ -326,6 +326,7 @@ void Link::Call(const Channel& channel, const Sender& sender,
   Slot* const slot = Find(channel);
   if (slot == nullptr || !slot->open) {
     Want();
+    if (!on_reply) return;
     on_reply(
         BrokenLink("call", Text(config_.hosts[0]), "the channel is not open"));
     return;
