@@ -202,7 +202,10 @@ void PublishChannel::Pump() {
     if (!written) break;
   }
   Completed(failed);
-  if (waiting_.empty() || !ready_) return;
+  if (!waiting_.empty() && ready_) PumpLater();
+}
+
+void PublishChannel::PumpLater() {
   bool post = false;
   {
     const internal::MutexLock lock(mutex_);
@@ -219,7 +222,8 @@ bool PublishChannel::Publish(Entry& entry) {
   return link_->Send(
       *this, [&](amqp_connection_state_t connection, amqp_channel_t channel) {
         return amqp_basic_publish(
-            connection, channel, ToBytes(kExchange),
+            connection, channel,
+            entry.direct ? amqp_empty_bytes : ToBytes(kExchange),
             ToBytes(entry.message.destination()), /*mandatory=*/1,
             /*immediate=*/0, &properties, ToBytes(entry.message.body()));
       });
@@ -259,9 +263,16 @@ void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
   }
   const size_t last = tag - first_tag_;
   size_t count = 0;
+  bool again = false;
   for (size_t i = multiple ? 0 : last; i <= last; ++i) {
-    if (unconfirmed_[i].done == nullptr) continue;
-    Complete(unconfirmed_[i], taken);
+    Entry& entry = unconfirmed_[i];
+    if (entry.done == nullptr) continue;
+    if (GoesDirect(entry)) {
+      waiting_.push_back(std::exchange(entry, Entry()));
+      again = true;
+      continue;
+    }
+    Complete(entry, taken);
     ++count;
   }
   while (!unconfirmed_.empty() && unconfirmed_.front().done == nullptr) {
@@ -269,6 +280,19 @@ void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
     ++first_tag_;
   }
   Completed(count);
+  if (again) PumpLater();
+}
+
+// What others made is bound to no exchange of ours. Each message asks the
+// exchange first all the same, so that none overtakes another.
+bool PublishChannel::GoesDirect(Entry& entry) {
+  if (entry.direct || OmsCode(entry.returned) != Code::kQueueNotFound ||
+      entry.message.destination().starts_with(kCatalogQueue)) {
+    return false;
+  }
+  entry.direct = true;
+  entry.returned = absl::OkStatus();
+  return true;
 }
 
 void PublishChannel::Complete(Entry& entry, bool taken) {

@@ -69,6 +69,7 @@ class PublishChannel final
     uint64_t number = 0;  // Part of its id.
     TimePoint written{};
     absl::Status returned{};  // What the broker said when it gave it back.
+    bool direct = false;      // Straight to the queue: nothing is bound for it.
   };
 
   // Publishes what there is.
@@ -76,6 +77,9 @@ class PublishChannel final
   bool Publish(Entry& entry);
   std::string IdOfNumber(uint64_t number) const;
   void Fail(Entry& entry, const absl::Status& why, Outcome outcome);
+  // Returns: whether it is to be sent once more, by its queue's name.
+  bool GoesDirect(Entry& entry);
+  void PumpLater() ABSL_LOCKS_EXCLUDED(mutex_);
   void Complete(Entry& entry, bool taken);
   void Completed(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
 

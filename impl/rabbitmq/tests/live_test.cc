@@ -3,6 +3,8 @@
 // The driver and a broker, whose URL is in OMS_RABBITMQ_URL: what the suite
 // cannot ask, because it speaks of RabbitMQ.
 
+#include <amqp.h>
+#include <amqp_tcp_socket.h>
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -73,7 +75,74 @@ Delivery Take(PullConsumer& consumer) {
   return **std::move(got);
 }
 
+// A queue of another client's, which knows nothing of OpenMessaging.
+class Foreign {
+ public:
+  explicit Foreign(const std::string& url) {
+    const size_t port = url.rfind(':');
+    amqp_socket_t* const socket = amqp_tcp_socket_new(connection_);
+    REQUIRE(amqp_socket_open(socket, "127.0.0.1",
+                             std::stoi(url.substr(port + 1))) == 0);
+    REQUIRE(amqp_login(connection_, "/", 0, 131072, 0, AMQP_SASL_METHOD_PLAIN,
+                       "guest", "guest")
+                .reply_type == AMQP_RESPONSE_NORMAL);
+    REQUIRE(amqp_channel_open(connection_, 1) != nullptr);
+    REQUIRE(amqp_queue_declare(connection_, 1, name(), 0, 1, 0, 0,
+                               amqp_empty_table) != nullptr);
+  }
+  ~Foreign() {
+    amqp_queue_delete(connection_, 1, name(), 0, 0);
+    amqp_destroy_connection(connection_);
+  }
+  Foreign(const Foreign&) = delete;
+  Foreign& operator=(const Foreign&) = delete;
+
+  const std::string queue = internal::Concat("foreign-", ::getpid());
+
+ private:
+  amqp_bytes_t name() const {
+    return {queue.size(), const_cast<char*>(queue.data())};
+  }
+
+  const amqp_connection_state_t connection_ = amqp_new_connection();
+};
+
 }  // namespace
+
+TEST_CASE("a queue that others made takes what is sent to it in order") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr int kCount = 300;
+  Foreign foreign(url);
+  auto bus = MessagingAccessPoint::Connect(url).value();
+  auto producer = bus.CreateProducer().value();
+  std::vector<Message> batch;
+  for (int n = 1; n <= kCount; ++n) {
+    batch.emplace_back(foreign.queue, std::to_string(n));
+  }
+  for (const auto& sent : producer.Send(batch)) {
+    REQUIRE_MESSAGE(sent.ok(), std::string(sent.status().message()));
+  }
+  auto consumer = bus.CreatePullConsumer().value();
+  REQUIRE(consumer.Bind(foreign.queue).ok());
+  for (int n = 1; n <= kCount; ++n) {
+    const Delivery got = Take(consumer);
+    CHECK(got->body() == std::to_string(n));
+    CHECK(got.Ack().ok());
+  }
+}
+
+TEST_CASE("neither a missing queue nor the driver's own takes messages") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);  // So that there is a catalog.
+  auto producer = live.bus.CreateProducer().value();
+  for (const char* const queue : {"there-is-none", "oms.catalog"}) {
+    const auto sent = producer.Send(Message(queue, "x"));
+    CHECK(!sent.ok());
+    CHECK(OutcomeOf(sent.status()) == Outcome::kNotStored);
+  }
+}
 
 TEST_CASE("what is sent is received and acknowledged once") {
   const std::string url = BrokerUrl();
