@@ -25,6 +25,12 @@ constexpr size_t kSureAcks = 16;
 constexpr std::chrono::milliseconds kDrain{300};
 constexpr size_t kMostDrainMs = 2000;
 
+// The consumer of a member; others are numbers.
+constexpr std::string_view kMemberTag = "member";
+
+// The queue of a group's members goes so long after the last of them.
+constexpr int32_t kMembersExpireMs = 60000;
+
 }  // namespace
 
 BoundQueue::BoundQueue(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
@@ -64,8 +70,62 @@ void BoundQueue::OnOpen() {
   if (inbox_->options.broadcast) {
     MakeOwn();
   } else {
-    Begin();
+    Join();
   }
+}
+
+// Whoever asks with basic.get is no consumer, and a consumer of one message is
+// one only now and then: who shares the queue is told by another one.
+void BoundQueue::Join() {
+  const std::string members = MembersQueueName(broker_name_);
+  link_->Call(
+      *this,
+      [&members](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_table_entry_t expires{};
+        expires.key = amqp_cstring_bytes("x-expires");
+        expires.value.kind = AMQP_FIELD_KIND_I32;
+        expires.value.value.i32 = kMembersExpireMs;
+        amqp_queue_declare_t declare{};
+        declare.queue = ToBytes(members);
+        declare.durable = 1;
+        declare.arguments = {1, &expires};
+        return amqp_send_method(connection, id, AMQP_QUEUE_DECLARE_METHOD,
+                                &declare);
+      },
+      nullptr);
+  link_->Call(
+      *this,
+      [this, &members](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_basic_consume_t consume{};
+        consume.queue = ToBytes(members);
+        consume.consumer_tag = ToBytes(kMemberTag);
+        consume.exclusive = inbox_->options.exclusive ? 1 : 0;
+        return amqp_send_method(connection, id, AMQP_BASIC_CONSUME_METHOD,
+                                &consume);
+      },
+      [self = shared_from_this()](const absl::StatusOr<Reply>& reply) {
+        if (!reply.ok()) return;  // It is told that it is down, too.
+        self->joined_ = true;
+        self->Begin();
+      });
+}
+
+// The queue has carried it out when it answers. A channel that is closed before
+// never tells.
+void BoundQueue::Leave(std::function<void()> done) {
+  link_->Call(
+      *this,
+      [](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_basic_cancel_t cancel{};
+        cancel.consumer_tag = ToBytes(kMemberTag);
+        return amqp_send_method(connection, id, AMQP_BASIC_CANCEL_METHOD,
+                                &cancel);
+      },
+      [done = std::move(done)](const absl::StatusOr<Reply>&) { done(); });
+}
+
+void BoundQueue::OnTick() {
+  if (std::exchange(reopens_, false)) link_->Reopen(*this);
 }
 
 // A member's own queue ends with the connection, so each one makes it again.
@@ -131,13 +191,18 @@ void BoundQueue::Begin() {
 void BoundQueue::OnDown(const absl::Status& why, bool refused) {
   // What the broker closed for a reason that another attempt would meet too.
   const Code code = OmsCode(why);
-  const bool for_good = refused ? code != Code::kIllegalState
-                                : code == Code::kUnauthorized ||
-                                      code == Code::kForbidden ||
-                                      code == Code::kClosed;
+  // What is left of a connection that broke may still be a member.
+  const bool ghost = refused && joined_ && code == Code::kConsumerExists;
+  const bool for_good = ghost     ? false
+                        : refused ? code != Code::kIllegalState
+                                  : code == Code::kUnauthorized ||
+                                        code == Code::kForbidden ||
+                                        code == Code::kClosed;
   Lose(why, for_good);
   if (for_good) {
     link_->Detach(*this);
+  } else if (ghost) {
+    reopens_ = true;
   } else if (refused) {
     link_->Reopen(*this);
   }
@@ -272,7 +337,12 @@ void BoundQueue::Take(uint64_t tag, bool redelivered, const Content& content) {
   inbox_->changed.NotifyAll();
 }
 
-void BoundQueue::OnCancel(std::string_view) {
+void BoundQueue::OnCancel(std::string_view consumer_tag) {
+  if (consumer_tag == kMemberTag) {
+    link_->Renew(*this, MakeStatus(Code::kUnavailable,
+                                   "the queue of its members was deleted"));
+    return;
+  }
   Lose(MakeStatus(Code::kQueueNotFound, "the broker ended the consumer"), true);
   link_->Close(*this, nullptr);
 }
@@ -348,11 +418,15 @@ void BoundQueue::Shut(std::function<void()> done) {
   Flush();
   const auto self = shared_from_this();
   const auto close = [self, done = std::move(done)] {
-    if (self->inbox_->options.broadcast) self->DeleteOwn();
-    self->link_->Close(*self, [self, done](const absl::StatusOr<Reply>&) {
-      self->Lose(MakeStatus(Code::kClosed, "it was unbound"), true);
-      done();
-    });
+    const auto end = [self, done] {
+      self->link_->Close(*self, [self, done](const absl::StatusOr<Reply>&) {
+        self->Lose(MakeStatus(Code::kClosed, "it was unbound"), true);
+        done();
+      });
+    };
+    if (!self->inbox_->options.broadcast) return self->Leave(end);
+    self->DeleteOwn();
+    end();
   };
   TimePoint until{};
   if (unsure_acks_ > kSureAcks) {

@@ -80,6 +80,7 @@ class BoundQueue final : public Channel,
   void OnGot(const amqp_basic_get_ok_t& method,
              const Content& content) override;
   void OnCancel(std::string_view consumer_tag) override;
+  void OnTick() override;
 
  private:
   struct Returned {
@@ -94,6 +95,9 @@ class BoundQueue final : public Channel,
   // Makes, or removes, the queue of a broadcast member.
   void MakeOwn();
   void DeleteOwn();
+  // Becomes a member of the group: alone, or beside others.
+  void Join();
+  void Leave(std::function<void()> done);
   // The queue is there: a new source begins.
   void Begin();
   void Take(uint64_t tag, bool redelivered, const Content& content);
@@ -113,6 +117,8 @@ class BoundQueue final : public Channel,
   bool consuming_ = false;
   bool streams_ = false;
   bool shutting_ = false;
+  bool joined_ = false;   // Once at least.
+  bool reopens_ = false;  // At the next tick.
   uint64_t consumer_number_ = 0;
   // What was settled lately, and when the last of it was written.
   size_t unsure_acks_ = 0;

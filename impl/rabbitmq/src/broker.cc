@@ -58,7 +58,7 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue,
   // By the catalog, and a queue for each group.
   for (const Capability emulated :
        {Capability::kGroups, Capability::kBroadcast, Capability::kAdmin,
-        Capability::kRequestReply}) {
+        Capability::kRequestReply, Capability::kExclusive}) {
     all.Set(emulated, Support::kEmulated);
   }
   const bool quorum = queue.type == QueueType::kQuorum;

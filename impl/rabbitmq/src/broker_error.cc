@@ -35,7 +35,11 @@ Code CodeOf(int reply_code) {
 absl::Status RefusedBy(std::string_view operation, std::string_view object,
                        int reply_code, std::string_view reply_text) {
   const std::string words = internal::Printable(reply_text);
-  const Code code = CodeOf(reply_code);
+  // Only the words tell it from a right that is missing.
+  const bool exclusive =
+      reply_code == AMQP_ACCESS_REFUSED &&
+      reply_text.find("in exclusive use") != std::string_view::npos;
+  const Code code = exclusive ? Code::kConsumerExists : CodeOf(reply_code);
   StatusDetail detail = DefaultDetail(code);
   detail.native = internal::Concat(reply_code, ' ', std::string_view(words));
   return WithDetail(

@@ -13,6 +13,9 @@ namespace {
 // No name of OpenMessaging has it.
 constexpr char kSeparator = '@';
 
+// No name of a group has a second one.
+constexpr std::string_view kMembers = "@members";
+
 uint64_t Fnv(std::string_view text, uint64_t hash) {
   for (const char c : text) {
     hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
@@ -29,6 +32,10 @@ std::string Digest(std::string_view text) {
   internal::AppendHex(
       digits, {reinterpret_cast<const char*>(halves.data()), sizeof(halves)});
   return digits;
+}
+
+std::string MembersQueueName(std::string_view broker_queue) {
+  return GroupQueueName(broker_queue, kMembers);
 }
 
 std::string GroupQueueName(std::string_view queue, std::string_view group) {

@@ -27,7 +27,13 @@ inline constexpr std::string_view kCatalogQueue = "oms.catalog";
 // Longer ones than the broker takes are cut, and have a digest of the whole.
 std::string GroupQueueName(std::string_view queue, std::string_view group);
 
-// The other way round; the group is empty where it is the queue's own name.
+// Returns: the name of a queue that nothing is ever sent to: each member of the
+// group that has `broker_queue` is a consumer of it, so that the broker can
+// tell whether an exclusive one is alone.
+std::string MembersQueueName(std::string_view broker_queue);
+
+// GroupQueueName the other way round; the group is empty where it is the
+// queue's own name.
 struct QueueAndGroup {
   std::string_view queue;
   std::string_view group;
