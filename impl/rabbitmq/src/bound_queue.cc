@@ -34,11 +34,13 @@ constexpr int32_t kMembersExpireMs = 60000;
 }  // namespace
 
 BoundQueue::BoundQueue(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
-                       std::string name, std::string broker_name)
+                       std::shared_ptr<DeadLetterSender> dead_letters,
+                       std::string name, GroupQueue group_queue)
     : link_(std::move(link)),
       inbox_(std::move(inbox)),
+      dead_letters_(std::move(dead_letters)),
       name_(std::move(name)),
-      broker_name_(std::move(broker_name)) {}
+      group_queue_(std::move(group_queue)) {}
 
 // --- any thread ---
 
@@ -57,6 +59,7 @@ absl::Status BoundQueue::AwaitOpen(TimePoint deadline) {
 
 void BoundQueue::Return(uint64_t tag, bool requeue) {
   tags_.Return(tag);
+  Forget(tag, tag);
   returned_.push_back({tag, requeue});
 }
 
@@ -122,10 +125,6 @@ void BoundQueue::Leave(std::function<void()> done) {
                                 &cancel);
       },
       [done = std::move(done)](const absl::StatusOr<Reply>&) { done(); });
-}
-
-void BoundQueue::OnTick() {
-  if (std::exchange(reopens_, false)) link_->Reopen(*this);
 }
 
 // A member's own queue ends with the connection, so each one makes it again.
@@ -220,6 +219,12 @@ void BoundQueue::Lose(const absl::Status& why, bool for_good) {
                   [&](const auto& one) { return one.source == lost; });
     waiters.swap(waiters_);
     returned_.clear();
+    for (const Dying& one : dying_) {
+      if (one.done != nullptr) waiters.push_back({one.done, one.index});
+    }
+    dying_.clear();
+    unburied_.clear();
+    shown_.clear();
     last_error_ = About("receive from", name_, why);
     ++errors_;
     if (for_good) failure_ = last_error_;
@@ -350,6 +355,7 @@ void BoundQueue::OnCancel(std::string_view consumer_tag) {
 // --- settling ---
 
 void BoundQueue::Flush() {
+  if (HasDeadLetters()) SendDying();
   std::vector<Waiter> waiters;
   std::vector<Returned> returned;
   std::vector<TagTable::Ack> acks;
@@ -417,6 +423,10 @@ void BoundQueue::Shut(std::function<void()> done) {
   shutting_ = true;
   Flush();
   const auto self = shared_from_this();
+  if (burying_ > 0) {
+    when_buried_ = [self, done = std::move(done)] { self->Shut(done); };
+    return;
+  }
   const auto close = [self, done = std::move(done)] {
     const auto end = [self, done] {
       self->link_->Close(*self, [self, done](const absl::StatusOr<Reply>&) {

@@ -8,13 +8,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "catalog.h"
 #include "channel.h"
+#include "dead_letters.h"
 #include "inbox.h"
 #include "link.h"
 #include "openmessaging/driver/consumer.h"
@@ -37,9 +40,10 @@ namespace openmessaging::rabbitmq {
 class BoundQueue final : public Channel,
                          public std::enable_shared_from_this<BoundQueue> {
  public:
-  // `name`: OpenMessaging's; `broker_name`: of the group's queue.
+  // `name`: OpenMessaging's; `group_queue`: what it is at the broker.
   BoundQueue(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
-             std::string name, std::string broker_name);
+             std::shared_ptr<DeadLetterSender> dead_letters, std::string name,
+             GroupQueue group_queue);
 
   // --- any thread ---
   const std::string& name() const { return name_; }
@@ -53,7 +57,21 @@ class BoundQueue final : public Channel,
     return failure_;
   }
   TagTable& tags() ABSL_NO_THREAD_SAFETY_ANALYSIS { return tags_; }
-  // Notes one that is to be given back, or rejected where `requeue` is false.
+  // Notes that the application has it.
+  void Show(uint64_t tag,
+            const Message& message) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Whether the group got it as often as the queue lets it.
+  bool IsWornOut(const Message& message) const;
+  // Notes one that is a dead letter now. `done`: of who rejected it.
+  void WearOut(uint64_t tag,
+               const Message& message) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void Expire(uint64_t tag,
+              const Message& message) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  absl::Status Reject(uint64_t tag, driver::SettleCompletion& done,
+                      size_t index) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Forgets what is settled of those that the application had.
+  void Forget(uint64_t first, uint64_t last) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Notes one that is to be given back, or dropped where `requeue` is false.
   void Return(uint64_t tag, bool requeue) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   // Tells `done` once what was noted before is written.
   void Complete(driver::SettleCompletion& done,
@@ -91,6 +109,14 @@ class BoundQueue final : public Channel,
     driver::SettleCompletion* done = nullptr;
     size_t index = 0;
   };
+  // On its way to the dead letters. `done` is null where nobody waits.
+  struct Dying {
+    uint64_t source = 0;
+    uint64_t tag = 0;
+    Message dead{};
+    driver::SettleCompletion* done = nullptr;
+    size_t index = 0;
+  };
 
   // Makes, or removes, the queue of a broadcast member.
   void MakeOwn();
@@ -107,16 +133,31 @@ class BoundQueue final : public Channel,
   void Drain(TimePoint until, std::function<void()> done);
   void Lose(const absl::Status& why, bool for_good);
 
+  // burial.cc
+  bool HasDeadLetters() const {
+    return !group_queue_.dead_letter_queue.empty();
+  }
+  void Bury(uint64_t tag, const Message& message, std::string_view reason,
+            driver::SettleCompletion* done,
+            size_t index) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  void SendDying();
+  void Buried(const Dying& one, const absl::Status& status);
+
   // Constant after construction.
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<Inbox> inbox_;
+  const std::shared_ptr<DeadLetterSender> dead_letters_;
   const std::string name_;
-  const std::string broker_name_;
+  const GroupQueue group_queue_;
+  const std::string& broker_name_ = group_queue_.name;
 
   // The link's thread.
   bool consuming_ = false;
   bool streams_ = false;
   bool shutting_ = false;
+  // Dead letters that are sent and not confirmed; what is to be done then.
+  size_t burying_ = 0;
+  std::function<void()> when_buried_;
   bool joined_ = false;   // Once at least.
   bool reopens_ = false;  // At the next tick.
   uint64_t consumer_number_ = 0;
@@ -128,6 +169,11 @@ class BoundQueue final : public Channel,
   TagTable tags_ ABSL_GUARDED_BY(inbox_->mutex);
   std::vector<Returned> returned_ ABSL_GUARDED_BY(inbox_->mutex);
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(inbox_->mutex);
+  // What the application has, where it can be rejected.
+  std::map<uint64_t, Message> shown_ ABSL_GUARDED_BY(inbox_->mutex);
+  std::vector<Dying> dying_ ABSL_GUARDED_BY(inbox_->mutex);
+  // Could not be sent, and are with nobody.
+  std::vector<Dying> unburied_ ABSL_GUARDED_BY(inbox_->mutex);
   absl::Status failure_ ABSL_GUARDED_BY(inbox_->mutex);
   absl::Status last_error_ ABSL_GUARDED_BY(inbox_->mutex);
   uint64_t errors_ ABSL_GUARDED_BY(inbox_->mutex) = 0;

@@ -67,6 +67,11 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue,
   const bool expires = server.major > 3 || server.minor >= 10;
   if (!quorum || expires) all.Set(Capability::kExpiry, Support::kNative);
   if (queue.priorities) all.Set(Capability::kPriority, Support::kNative);
+  if (!queue.dead_letter_queue.empty()) {
+    // Sent and then acknowledged, by whoever receives.
+    all.Set(Capability::kReject, Support::kEmulated);
+    all.Set(Capability::kDeadLetter, Support::kEmulated);
+  }
   CapabilityLimits& limits = all.mutable_limits();
   limits.max_partitions = 1;
   if (queue.priorities) limits.priority_levels = kPriorities;
@@ -200,20 +205,9 @@ std::vector<Argument> Broker::ArgumentsOf(const CatalogQueue& queue) const {
     return {{.name = "x-max-priority", .number = kPriorities}};
   }
   std::vector<Argument> arguments = {{"x-queue-type", "quorum"}};
-  if (queue.max_deliveries > 0) {
-    // It counts what was given back.
-    arguments.push_back(
-        {.name = "x-delivery-limit", .number = queue.max_deliveries - 1});
-  } else if (link_->server().major >= 4) {
+  if (link_->server().major >= 4) {
     // It would drop a message after 20 by default.
     arguments.push_back({.name = "x-delivery-limit", .number = -1});
-  }
-  if (!queue.dead_letter_queue.empty()) {
-    arguments.push_back({"x-dead-letter-exchange", std::string(kExchange)});
-    arguments.push_back({"x-dead-letter-routing-key", queue.dead_letter_queue});
-    // Else a message is dropped where its dead-letter queue does not take it.
-    arguments.push_back({"x-dead-letter-strategy", "at-least-once"});
-    arguments.push_back({"x-overflow", "reject-publish"});
   }
   return arguments;
 }
@@ -227,9 +221,9 @@ absl::Status Broker::Make(std::string_view name, std::string_view key,
                          std::string(key), deadline);
 }
 
-absl::StatusOr<CatalogQueue> Broker::CheckOptions(std::string_view queue,
-                                                  const QueueOptions& options,
-                                                  const Catalog&) const {
+absl::StatusOr<CatalogQueue> Broker::CheckOptions(
+    std::string_view queue, const QueueOptions& options,
+    const Catalog& catalog) const {
   const auto refuse = [queue](Code code, std::string_view what) {
     return MakeStatus(code, "create queue \"", queue, "\": ", what);
   };
@@ -248,18 +242,29 @@ absl::StatusOr<CatalogQueue> Broker::CheckOptions(std::string_view queue,
                   "RabbitMQ delivers at once what is given back; expected no "
                   "redelivery_delay");
   }
-  if (options.max_deliveries != 0 || !options.dead_letter_queue.empty()) {
+  // Quorum queues of today know no priorities.
+  const QueueType type =
+      options.priorities ? QueueType::kClassic : config_.queue_type;
+  if (options.max_deliveries != 0 && type == QueueType::kClassic) {
     return refuse(Code::kUnsupported,
-                  "this driver makes no dead-letter queues; expected none");
+                  "a classic queue does not count deliveries; expected no "
+                  "max_deliveries, or a quorum queue without priorities");
+  }
+  if (!options.dead_letter_queue.empty() &&
+      !catalog.queues.contains(options.dead_letter_queue)) {
+    return refuse(Code::kQueueNotFound,
+                  internal::Concat("its dead-letter queue \"",
+                                   std::string_view(options.dead_letter_queue),
+                                   "\" is not there; expected one that is"));
   }
   if (options.partitions != 1) {
     return refuse(Code::kTooManyPartitions,
                   "a queue of RabbitMQ has one partition; expected 1");
   }
-  // Quorum queues of today know no priorities.
-  return CatalogQueue{
-      .type = options.priorities ? QueueType::kClassic : config_.queue_type,
-      .priorities = options.priorities};
+  return CatalogQueue{.type = type,
+                      .max_deliveries = options.max_deliveries,
+                      .dead_letter_queue = options.dead_letter_queue,
+                      .priorities = options.priorities};
 }
 
 absl::Status Broker::CreateQueue(std::string_view queue,
@@ -351,10 +356,10 @@ absl::StatusOr<QueueInfo> Broker::DescribeQueue(std::string_view queue,
   return info;
 }
 
-absl::StatusOr<std::string> Broker::FindGroupQueue(std::string_view queue,
-                                                   std::string_view group,
-                                                   TimePoint deadline) {
-  std::string name;
+absl::StatusOr<GroupQueue> Broker::FindGroupQueue(std::string_view queue,
+                                                  std::string_view group,
+                                                  TimePoint deadline) {
+  GroupQueue bound;
   absl::Status status = WithCatalog(
       deadline,
       [&](Catalog& catalog, bool& changed) ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -364,19 +369,21 @@ absl::StatusOr<std::string> Broker::FindGroupQueue(std::string_view queue,
           const auto there = probe_->Look(std::string(queue), deadline);
           if (!there.ok()) return there.status();
           if (!*there) return NoQueue("bind", queue);
-          name = queue;
+          bound.name = queue;
           return absl::OkStatus();
         }
         CatalogQueue& known = found->second;
+        bound.dead_letter_queue = known.dead_letter_queue;
+        bound.max_deliveries = known.max_deliveries;
         if (known.first_group.empty()) {
           known.first_group = group;
           changed = true;
         }
         if (known.first_group == group) {
-          name = queue;
+          bound.name = queue;
           return absl::OkStatus();
         }
-        name = GroupQueueName(queue, group);
+        bound.name = GroupQueueName(queue, group);
         if (std::find(known.groups.begin(), known.groups.end(), group) !=
             known.groups.end()) {
           return absl::OkStatus();
@@ -385,10 +392,10 @@ absl::StatusOr<std::string> Broker::FindGroupQueue(std::string_view queue,
         // ever.
         known.groups.emplace_back(group);
         changed = true;
-        return Make(name, queue, known, deadline);
+        return Make(bound.name, queue, known, deadline);
       });
   if (!status.ok()) return status;
-  return name;
+  return bound;
 }
 
 }  // namespace openmessaging::rabbitmq

@@ -43,9 +43,9 @@ class Broker final : public driver::Admin {
 
   // Finds the broker's queue of a group; makes it where the group is new.
   // Errors: 1404 no such queue.
-  absl::StatusOr<std::string> FindGroupQueue(std::string_view queue,
-                                             std::string_view group,
-                                             TimePoint deadline)
+  absl::StatusOr<GroupQueue> FindGroupQueue(std::string_view queue,
+                                            std::string_view group,
+                                            TimePoint deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,

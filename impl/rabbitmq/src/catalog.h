@@ -33,6 +33,14 @@ struct CatalogQueue {
   friend bool operator==(const CatalogQueue&, const CatalogQueue&) = default;
 };
 
+// The broker's queue that a consumer receives from.
+struct GroupQueue {
+  std::string name{};
+  // Where its dead letters go; empty: it has none.
+  std::string dead_letter_queue{};
+  int32_t max_deliveries = 0;
+};
+
 // Threads: a value.
 struct Catalog {
   // Grows with each change.

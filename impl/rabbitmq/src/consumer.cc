@@ -69,10 +69,13 @@ void RabbitConsumer::ForEachQueue(void (BoundQueue::*method)()) {
 absl::Status RabbitConsumer::Bind(std::string_view queue,
                                   const driver::BindOptions&,
                                   TimePoint deadline) {
-  auto broker_name = find_(queue, inbox_->options.group, deadline);
-  if (!broker_name.ok()) return broker_name.status();
-  auto bound = std::make_shared<BoundQueue>(link_, inbox_, std::string(queue),
-                                            *std::move(broker_name));
+  auto found = find_(queue, inbox_->options.group, deadline);
+  if (!found.ok()) return found.status();
+  if (!found->dead_letter_queue.empty()) {
+    if (absl::Status s = dead_letters_->Open(deadline); !s.ok()) return s;
+  }
+  auto bound = std::make_shared<BoundQueue>(
+      link_, inbox_, dead_letters_, std::string(queue), *std::move(found));
   (void)link_->Post([link = link_.get(), bound] { link->Attach(bound); });
   absl::Status opened = bound->AwaitOpen(deadline);
   if (!opened.ok()) {
@@ -148,14 +151,20 @@ bool RabbitConsumer::HandOne(driver::DeliverySink& sink, Queues& to_flush) {
                  std::chrono::system_clock::now().time_since_epoch())
                  .count()) {
     // Brokers look at the first of a queue only, and at what they hand out not
-    // again. Rejected, it is dropped or a dead letter.
-    one.queue->Return(one.tag, /*requeue=*/false);
+    // again.
+    one.queue->Expire(one.tag, one.message);
     to_flush.push_back(one.queue);
     return false;
   }
-  one.queue->tags().Show(one.tag);
+  if (one.queue->IsWornOut(one.message)) {
+    one.queue->WearOut(one.tag, one.message);
+    to_flush.push_back(one.queue);
+    return false;
+  }
+  one.queue->Show(one.tag, one.message);
   if (one.message.qos() == Qos::kAtMostOnce) {
     one.queue->tags().Acknowledge(one.tag);
+    one.queue->Forget(one.tag, one.tag);
     to_flush.push_back(one.queue);
   }
   sink.Deliver(std::move(one.message), Receipt(one.source, TokenOf(one.tag)));
@@ -245,12 +254,11 @@ void RabbitConsumer::Settle(std::span<const driver::Settlement> batch,
     for (size_t i = 0; i < batch.size(); ++i) {
       std::shared_ptr<BoundQueue> queue;
       bool settled = false;
-      absl::Status status = Note(batch[i], queue, settled);
+      absl::Status status = Note(batch[i], done, i, queue, settled);
       if (!status.ok() || settled) {
         told.push_back({i, std::move(status)});
         continue;
       }
-      queue->Complete(done, i);
       if (std::find(to_flush.begin(), to_flush.end(), queue) ==
           to_flush.end()) {
         to_flush.push_back(std::move(queue));
@@ -268,6 +276,7 @@ void RabbitConsumer::Settle(std::span<const driver::Settlement> batch,
 }
 
 absl::Status RabbitConsumer::Note(const driver::Settlement& one,
+                                  driver::SettleCompletion& done, size_t index,
                                   std::shared_ptr<BoundQueue>& queue,
                                   bool& settled) {
   const std::string_view token = one.receipt.token();
@@ -289,33 +298,37 @@ absl::Status RabbitConsumer::Note(const driver::Settlement& one,
       return MakeStatus(Code::kReceiptExpired, "settle \"",
                         std::string_view(queue->name()),
                         "\": the message was given back before");
+    case TagTable::State::kDying:
     case TagTable::State::kAcked:
     case TagTable::State::kSettled:
       // An ack of many may be told to one that is settled.
       settled = one.verb != driver::Verb::kAckUpTo;
-      if (!settled) tags.AcknowledgeUpTo(tag);
-      return absl::OkStatus();
+      if (settled) return absl::OkStatus();
+      break;
     case TagTable::State::kShown:
       break;
   }
   switch (one.verb) {
     case driver::Verb::kAck:
       tags.Acknowledge(tag);
-      return absl::OkStatus();
+      queue->Forget(tag, tag);
+      break;
     case driver::Verb::kAckUpTo:
       tags.AcknowledgeUpTo(tag);
-      return absl::OkStatus();
+      queue->Forget(0, tag);
+      break;
     case driver::Verb::kNack:
       queue->Return(tag, /*requeue=*/true);
-      return absl::OkStatus();
+      break;
     case driver::Verb::kReject:
-      queue->Return(tag, /*requeue=*/false);
-      return absl::OkStatus();
+      return queue->Reject(tag, done, index);
     default:
       return MakeStatus(Code::kUnsupported, "settle \"",
                         std::string_view(queue->name()),
                         "\": the broker cannot do that");
   }
+  queue->Complete(done, index);
+  return absl::OkStatus();
 }
 
 void RabbitConsumer::FlushLater(const Queues& queues) {

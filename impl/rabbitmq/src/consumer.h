@@ -17,23 +17,27 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "bound_queue.h"
+#include "catalog.h"
+#include "dead_letters.h"
 #include "inbox.h"
 #include "link.h"
 #include "openmessaging/driver/consumer.h"
 
 namespace openmessaging::rabbitmq {
 
-// Finds, or makes, the queue of a group at the broker; returns its name.
-using FindGroupQueue = std::function<absl::StatusOr<std::string>(
+// Finds, or makes, the queue of a group at the broker.
+using FindGroupQueue = std::function<absl::StatusOr<GroupQueue>(
     std::string_view queue, std::string_view group, TimePoint deadline)>;
 
 // Threads: as driver::Consumer says.
 class RabbitConsumer final : public driver::Consumer {
  public:
   RabbitConsumer(std::shared_ptr<Link> link, std::shared_ptr<Inbox> inbox,
+                 std::shared_ptr<DeadLetterSender> dead_letters,
                  FindGroupQueue find)
       : link_(std::move(link)),
         inbox_(std::move(inbox)),
+        dead_letters_(std::move(dead_letters)),
         find_(std::move(find)) {}
 
   absl::Status Bind(std::string_view queue, const driver::BindOptions& options,
@@ -65,14 +69,17 @@ class RabbitConsumer final : public driver::Consumer {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   void AwaitFirst(TimePoint deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
-  // Returns: what to tell of a settlement at once; OK where the queue will.
+  // Returns: what to tell of a settlement at once; OK where the queue will, or
+  // where it is `settled` already.
   absl::Status Note(const driver::Settlement& one,
+                    driver::SettleCompletion& done, size_t index,
                     std::shared_ptr<BoundQueue>& queue, bool& settled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   void FlushLater(const Queues& queues);
 
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<Inbox> inbox_;
+  const std::shared_ptr<DeadLetterSender> dead_letters_;
   const FindGroupQueue find_;
 
   // Receive, Bind and Unbind are serialised.

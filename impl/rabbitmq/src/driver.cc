@@ -13,6 +13,7 @@
 #include "broker_error.h"
 #include "config.h"
 #include "consumer.h"
+#include "dead_letters.h"
 #include "inbox.h"
 #include "link.h"
 #include "openmessaging/driver/optional.h"
@@ -48,7 +49,10 @@ class RabbitConnection final : public driver::Connection {
       : publishing_(std::make_shared<Link>(config, "openmessaging send")),
         consuming_(std::make_shared<Link>(config, "openmessaging receive")),
         broker_(config, consuming_),
-        id_prefix_(RandomText()) {}
+        id_prefix_(RandomText()),
+        dead_letters_(std::make_shared<DeadLetterSender>(
+            publishing_, kept_,
+            internal::Concat(std::string_view(id_prefix_), "-0"))) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -56,6 +60,8 @@ class RabbitConnection final : public driver::Connection {
     if (!known.ok()) {
       return About("ask capabilities of", queue, known.status());
     }
+    // Whoever sends what expires has asked for this before.
+    if (!known->dead_letter_queue.empty()) kept_->Add(queue);
     return rabbitmq::CapabilitiesOf(*known, consuming_->server());
   }
 
@@ -63,7 +69,7 @@ class RabbitConnection final : public driver::Connection {
       const driver::ProducerOptions&, TimePoint deadline) override {
     if (auto s = publishing_->Connect(deadline); !s.ok()) return s;
     auto channel = std::make_shared<PublishChannel>(
-        publishing_,
+        publishing_, kept_,
         internal::Concat(std::string_view(id_prefix_), '-', ++producers_));
     (void)publishing_->Post(
         [link = publishing_.get(), channel] { link->Attach(channel); });
@@ -83,7 +89,7 @@ class RabbitConnection final : public driver::Connection {
     inbox->last_source = last_source_;
     inbox->events = &events;
     return std::make_unique<RabbitConsumer>(
-        consuming_, std::move(inbox),
+        consuming_, std::move(inbox), dead_letters_,
         [this, broadcast = options.broadcast](
             std::string_view queue, std::string_view group, TimePoint until) {
           return broadcast ? NewMemberQueue(queue, until)
@@ -106,19 +112,24 @@ class RabbitConnection final : public driver::Connection {
 
  private:
   // Returns: a name that no other member has; nothing is made yet.
-  absl::StatusOr<std::string> NewMemberQueue(std::string_view queue,
-                                             TimePoint deadline) {
+  absl::StatusOr<GroupQueue> NewMemberQueue(std::string_view queue,
+                                            TimePoint deadline) {
     auto described = broker_.DescribeQueue(queue, deadline);
     if (!described.ok()) return About("bind", queue, described.status());
     const std::string member = internal::Concat(
         "oms.member-", std::string_view(id_prefix_), '-', ++members_);
-    return GroupQueueName(queue, member);
+    // It counts no deliveries, as it does not outlive its member.
+    return GroupQueue{
+        .name = GroupQueueName(queue, member),
+        .dead_letter_queue = described->options.dead_letter_queue};
   }
 
   const std::shared_ptr<Link> publishing_;
   const std::shared_ptr<Link> consuming_;
   Broker broker_;
   const std::string id_prefix_;
+  const std::shared_ptr<KeptQueues> kept_ = std::make_shared<KeptQueues>();
+  const std::shared_ptr<DeadLetterSender> dead_letters_;
   std::atomic<uint64_t> producers_{0};
   std::atomic<uint64_t> members_{0};
   const std::shared_ptr<std::atomic<uint64_t>> last_source_ =

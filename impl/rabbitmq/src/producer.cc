@@ -40,8 +40,10 @@ std::string HostName() {
 }  // namespace
 
 PublishChannel::PublishChannel(std::shared_ptr<Link> link,
+                               std::shared_ptr<const KeptQueues> kept,
                                std::string id_prefix)
     : link_(std::move(link)),
+      kept_(std::move(kept)),
       id_prefix_(std::move(id_prefix)),
       host_(HostName()) {}
 
@@ -216,9 +218,13 @@ void PublishChannel::PumpLater() {
 
 bool PublishChannel::Publish(Entry& entry) {
   const std::string id = IdOfNumber(entry.number);
-  const amqp_basic_properties_t& properties =
+  amqp_basic_properties_t properties =
       writer_.Write(entry.message, id, host_,
                     entry.born_ms == 0 ? NowMs() : entry.born_ms, NowMs());
+  if (entry.message.expire_at().count() != 0 &&
+      kept_->Has(entry.message.destination())) {
+    properties._flags &= ~static_cast<amqp_flags_t>(AMQP_BASIC_EXPIRATION_FLAG);
+  }
   return link_->Send(
       *this, [&](amqp_connection_state_t connection, amqp_channel_t channel) {
         return amqp_basic_publish(

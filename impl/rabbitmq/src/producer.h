@@ -8,9 +8,12 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -22,6 +25,26 @@
 #include "openmessaging/message.h"
 
 namespace openmessaging::rabbitmq {
+
+// Queues whose expired messages are dead letters. Their receivers move these,
+// so that the broker must not drop them.
+//
+// Threads: every method may be called from any.
+class KeptQueues {
+ public:
+  void Add(std::string_view queue) ABSL_LOCKS_EXCLUDED(mutex_) {
+    const internal::MutexLock lock(mutex_);
+    queues_.emplace(queue);
+  }
+  bool Has(std::string_view queue) const ABSL_LOCKS_EXCLUDED(mutex_) {
+    const internal::MutexLock lock(mutex_);
+    return queues_.contains(queue);
+  }
+
+ private:
+  mutable internal::Mutex mutex_;
+  std::set<std::string, std::less<>> queues_ ABSL_GUARDED_BY(mutex_);
+};
 
 // The channel of one producer. It outlives its producer where the link still
 // has something to tell it.
@@ -40,7 +63,8 @@ class PublishChannel final
       public std::enable_shared_from_this<PublishChannel> {
  public:
   // `id_prefix`: of the message ids; no other producer has it.
-  PublishChannel(std::shared_ptr<Link> link, std::string id_prefix);
+  PublishChannel(std::shared_ptr<Link> link,
+                 std::shared_ptr<const KeptQueues> kept, std::string id_prefix);
 
   // --- any thread ---
   void Enqueue(std::span<const Message> batch, int64_t born_ms,
@@ -85,6 +109,7 @@ class PublishChannel final
 
   // Constant after construction.
   const std::shared_ptr<Link> link_;
+  const std::shared_ptr<const KeptQueues> kept_;
   const std::string id_prefix_;
   const std::string host_;
 

@@ -48,7 +48,10 @@ std::vector<TagTable::Ack> TagTable::TakeAcks() {
   uint64_t last = 0;
   size_t joined = 0;
   for (size_t i = 0; i < states_.size(); ++i) {
-    if (states_[i] == State::kHeld || states_[i] == State::kShown) break;
+    if (states_[i] == State::kHeld || states_[i] == State::kShown ||
+        states_[i] == State::kDying) {
+      break;
+    }
     if (states_[i] != State::kAcked) continue;
     last = first_ + i;
     ++joined;

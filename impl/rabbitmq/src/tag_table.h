@@ -23,6 +23,7 @@ class TagTable {
     kNone,      // There is no such delivery.
     kHeld,      // It came, and was not shown yet.
     kShown,     // The application has it.
+    kDying,     // It is being moved to the dead letters.
     kAcked,     // Acknowledged, the broker does not know it yet.
     kSettled,   // Acknowledged.
     kReturned,  // Given back, or rejected.
@@ -41,6 +42,8 @@ class TagTable {
   // A delivery came: it is the next tag.
   void Add(uint64_t tag);
   void Show(uint64_t tag) { Set(tag, State::kShown); }
+  // Neither shown nor settled until it is acknowledged or returned.
+  void Hold(uint64_t tag) { Set(tag, State::kDying); }
   void Return(uint64_t tag);
   void Acknowledge(uint64_t tag) { Set(tag, State::kAcked); }
   // Acknowledges all that is shown, up to `tag`.

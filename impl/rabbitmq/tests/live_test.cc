@@ -4,6 +4,7 @@
 // cannot ask, because it speaks of RabbitMQ.
 
 #include <amqp.h>
+#include <amqp_framing.h>
 #include <amqp_tcp_socket.h>
 #include <doctest/doctest.h>
 #include <unistd.h>
@@ -50,8 +51,8 @@ class Live {
   Live(const Live&) = delete;
   Live& operator=(const Live&) = delete;
 
-  PullConsumer NewConsumer() {
-    auto consumer = bus.CreatePullConsumer().value();
+  PullConsumer NewConsumer(const PullConsumerOptions& options = {}) {
+    auto consumer = bus.CreatePullConsumer(options).value();
     const absl::Status bound = consumer.Bind(queue);
     REQUIRE_MESSAGE(bound.ok(), std::string(bound.message()));
     return consumer;
@@ -75,7 +76,7 @@ Delivery Take(PullConsumer& consumer) {
   return **std::move(got);
 }
 
-// A queue of another client's, which knows nothing of OpenMessaging.
+// Another client, which knows nothing of OpenMessaging.
 class Foreign {
  public:
   explicit Foreign(const std::string& url) {
@@ -87,23 +88,45 @@ class Foreign {
                        "guest", "guest")
                 .reply_type == AMQP_RESPONSE_NORMAL);
     REQUIRE(amqp_channel_open(connection_, 1) != nullptr);
-    REQUIRE(amqp_queue_declare(connection_, 1, name(), 0, 1, 0, 0,
-                               amqp_empty_table) != nullptr);
   }
-  ~Foreign() {
-    amqp_queue_delete(connection_, 1, name(), 0, 0);
-    amqp_destroy_connection(connection_);
-  }
+  ~Foreign() { amqp_destroy_connection(connection_); }
   Foreign(const Foreign&) = delete;
   Foreign& operator=(const Foreign&) = delete;
 
-  const std::string queue = internal::Concat("foreign-", ::getpid());
-
- private:
-  amqp_bytes_t name() const {
-    return {queue.size(), const_cast<char*>(queue.data())};
+  void Make(const std::string& queue) const {
+    REQUIRE(amqp_queue_declare(connection_, 1,
+                               amqp_cstring_bytes(queue.c_str()), 0, 1, 0, 0,
+                               amqp_empty_table) != nullptr);
+  }
+  void Delete(const std::string& queue) const {
+    REQUIRE(amqp_queue_delete(connection_, 1, amqp_cstring_bytes(queue.c_str()),
+                              0, 0) != nullptr);
+  }
+  // Takes the place of all members at once: nothing is waited for.
+  void JoinAlone(const std::string& queue) const {
+    const amqp_bytes_t name = amqp_cstring_bytes(queue.c_str());
+    amqp_table_entry_t expires{};
+    expires.key = amqp_cstring_bytes("x-expires");
+    expires.value.kind = AMQP_FIELD_KIND_I32;
+    expires.value.value.i32 = 60000;
+    amqp_queue_delete_t remove{};
+    remove.queue = name;
+    amqp_queue_declare_t declare{};
+    declare.queue = name;
+    declare.durable = 1;
+    declare.arguments = {1, &expires};
+    amqp_basic_consume_t consume{};
+    consume.queue = name;
+    consume.exclusive = 1;
+    REQUIRE(amqp_send_method(connection_, 1, AMQP_QUEUE_DELETE_METHOD,
+                             &remove) == AMQP_STATUS_OK);
+    REQUIRE(amqp_send_method(connection_, 1, AMQP_QUEUE_DECLARE_METHOD,
+                             &declare) == AMQP_STATUS_OK);
+    REQUIRE(amqp_send_method(connection_, 1, AMQP_BASIC_CONSUME_METHOD,
+                             &consume) == AMQP_STATUS_OK);
   }
 
+ private:
   const amqp_connection_state_t connection_ = amqp_new_connection();
 };
 
@@ -113,23 +136,26 @@ TEST_CASE("a queue that others made takes what is sent to it in order") {
   const std::string url = BrokerUrl();
   if (url.empty()) return;
   constexpr int kCount = 300;
-  Foreign foreign(url);
+  const Foreign foreign(url);
+  const std::string queue = internal::Concat("foreign-", ::getpid());
+  foreign.Make(queue);
   auto bus = MessagingAccessPoint::Connect(url).value();
   auto producer = bus.CreateProducer().value();
   std::vector<Message> batch;
   for (int n = 1; n <= kCount; ++n) {
-    batch.emplace_back(foreign.queue, std::to_string(n));
+    batch.emplace_back(queue, std::to_string(n));
   }
   for (const auto& sent : producer.Send(batch)) {
     REQUIRE_MESSAGE(sent.ok(), std::string(sent.status().message()));
   }
   auto consumer = bus.CreatePullConsumer().value();
-  REQUIRE(consumer.Bind(foreign.queue).ok());
+  REQUIRE(consumer.Bind(queue).ok());
   for (int n = 1; n <= kCount; ++n) {
     const Delivery got = Take(consumer);
     CHECK(got->body() == std::to_string(n));
     CHECK(got.Ack().ok());
   }
+  foreign.Delete(queue);
 }
 
 TEST_CASE("neither a missing queue nor the driver's own takes messages") {
@@ -142,6 +168,100 @@ TEST_CASE("neither a missing queue nor the driver's own takes messages") {
     CHECK(!sent.ok());
     CHECK(OutcomeOf(sent.status()) == Outcome::kNotStored);
   }
+}
+
+TEST_CASE("what is rejected just before an orderly end is a dead letter once") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr int kCount = 200;
+  Live graves(url);
+  Live live(url, {.dead_letter_queue = graves.queue});
+  live.Send(2 * kCount);
+  {
+    PullConsumer consumer = live.NewConsumer();
+    std::vector<Delivery> held;
+    while (held.size() < 2 * kCount) held.push_back(Take(consumer));
+    for (size_t i = 0; i < held.size(); ++i) {
+      (void)(i % 2 == 0 ? held[i].AckAsync() : held[i].RejectAsync());
+    }
+  }
+  PullConsumer dead = graves.NewConsumer();
+  for (int n = 1; n <= kCount; ++n) {
+    const Delivery got = Take(dead);
+    CHECK(got->body() == std::to_string(2 * n));
+    CHECK(got.Ack().ok());
+  }
+  CHECK(!dead.Receive(milliseconds(300)).value().has_value());
+  PullConsumer next = live.NewConsumer();
+  CHECK(!next.Receive(milliseconds(300)).value().has_value());
+}
+
+TEST_CASE("what expires for two groups is a dead letter once") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live graves(url);
+  Live live(url, {.dead_letter_queue = graves.queue});
+  PullConsumer first = live.NewConsumer({.group = "first"});
+  PullConsumer second = live.NewConsumer({.group = "second"});
+  const auto now = std::chrono::duration_cast<milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  Message message(live.queue, "late");
+  message.SetExpireAt(now + milliseconds(200));
+  auto producer = live.bus.CreateProducer().value();
+  REQUIRE(producer.Send(message).ok());
+  std::this_thread::sleep_for(milliseconds(400));
+  CHECK(!second.Receive(milliseconds(300)).value().has_value());
+  CHECK(!first.Receive(milliseconds(300)).value().has_value());
+  PullConsumer dead = graves.NewConsumer();
+  const Delivery grave = Take(dead);
+  CHECK(grave->properties().GetOr(kDeadGroup, "") == "first");
+  CHECK(grave->properties().GetOr(kDeadReason, "") == kDeadExpired);
+  CHECK(grave.Ack().ok());
+  CHECK(!dead.Receive(milliseconds(300)).value().has_value());
+}
+
+TEST_CASE("a member that was pushed out comes back when it can") {
+  // As after a broken connection, of which the broker does not know yet.
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);
+  PullConsumer consumer = live.NewConsumer({.exclusive = true});
+  {
+    const Foreign foreign(url);
+    foreign.JoinAlone(live.queue + "@@members");
+    const auto none = consumer.Receive(milliseconds(1500));
+    REQUIRE_MESSAGE(none.ok(), std::string(none.status().message()));
+    // It is out, or the other could not have been alone.
+    auto other = live.bus.CreatePullConsumer().value();
+    CHECK(OmsCode(other.Bind(live.queue)) == Code::kConsumerExists);
+  }
+  live.Send(1);
+  CHECK(Take(consumer).Ack().ok());
+}
+
+TEST_CASE("without its dead-letter queue nothing is lost") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  const Foreign foreign(url);
+  Live graves(url);
+  Live live(url, {.max_deliveries = 2, .dead_letter_queue = graves.queue});
+  live.Send(1);
+  PullConsumer consumer = live.NewConsumer();
+  foreign.Delete(graves.queue);
+  // A reject fails, and the message comes again.
+  CHECK(OmsCode(Take(consumer).Reject()) == Code::kQueueNotFound);
+  const Delivery again = Take(consumer);
+  CHECK(again->delivery_count() == 2);
+  CHECK(again.Nack().ok());
+  // What nobody gets any more waits until the queue is there.
+  CHECK(!consumer.Receive(milliseconds(300)).value().has_value());
+  foreign.Make(graves.queue);
+  PullConsumer dead = graves.NewConsumer();
+  const Delivery grave = Take(dead);
+  CHECK(grave->properties().GetOr(kDeadReason, "") == kDeadMaxDeliveries);
+  CHECK(grave->properties().GetOr<int32_t>(kDeadDeliveries, 0) == 2);
+  CHECK(grave.Ack().ok());
+  CHECK(!dead.Receive(milliseconds(300)).value().has_value());
 }
 
 TEST_CASE("what is sent is received and acknowledged once") {

@@ -62,6 +62,16 @@ TEST_CASE("acknowledging up to one settles what was shown and no more") {
   CHECK(tags.Of(4) == State::kHeld);
 }
 
+TEST_CASE("what is on its way to the dead letters is covered by no other") {
+  TagTable tags = Shown(4);
+  tags.Hold(2);
+  tags.AcknowledgeUpTo(4);
+  CHECK(tags.TakeAcks() == Acks{{1, false}, {3, false}, {4, false}});
+  CHECK(tags.Of(2) == State::kDying);
+  tags.Acknowledge(2);
+  CHECK(tags.TakeAcks() == Acks{{2, false}});
+}
+
 TEST_CASE("every tag is told apart when it is settled") {
   TagTable tags = Shown(2);
   CHECK(tags.Of(0) == State::kNone);
