@@ -85,6 +85,7 @@ int Main(int argc, char** argv) {
   WorkloadOptions options;
   std::optional<uint64_t> seed;
   int64_t seconds = 10;
+  std::optional<int64_t> patience;
   bool no_kills = false;
   app.add_option("URL", options.url, "the driver and broker to judge")
       ->required();
@@ -101,6 +102,10 @@ int Main(int argc, char** argv) {
   app.add_option("--driver-library", options.library,
                  "a shared library with the driver")
       ->type_name("FILE");
+  app.add_option("--patience", patience,
+                 "seconds without a message after which none will come; 6")
+      ->type_name("N")
+      ->check(CLI::Range(1, 3600));
   app.add_flag("--no-kills", no_kills, "let all workers live, as threads");
   app.add_option("--history", options.file,
                  "write a line for each operation, as JSON")
@@ -113,6 +118,7 @@ int Main(int argc, char** argv) {
     return code == 0 ? 0 : kUnusable;
   }
   options.duration = std::chrono::seconds(seconds);
+  if (patience) options.patience = std::chrono::seconds(*patience);
   options.kills = !no_kills;
   options.seed = seed ? *seed : std::random_device()();
   if (!options.library.empty()) {

@@ -32,11 +32,13 @@ constexpr std::array<Setting, 4> kCommonDefaults = {{
     {"socket.connection.setup.timeout.ms", "5000"},
     {"topic.metadata.refresh.fast.interval.ms", "100"},
 }};
-constexpr std::array<Setting, 4> kProducerDefaults = {{
+constexpr std::array<Setting, 5> kProducerDefaults = {{
     // A sender that waits should not wait for company.
     {"linger.ms", "0"},
     {"message.timeout.ms", "8000"},
     {"request.timeout.ms", "6000"},
+    // How long a transaction whose process died holds back every reader.
+    {"transaction.timeout.ms", "10000"},
     // The queue's own limit is the broker's to say.
     {"message.max.bytes", "70000000"},
 }};
