@@ -91,6 +91,13 @@ class Runner {
     }
     for (const auto& [group, ordered] : groups_) terms.groups.insert(group);
     absl::Status made = bus_.resource_manager().CreateQueue(queue_, queue);
+    if (OmsCode(made) == Code::kUnsupported) {
+      // A broker that has no such delays gives back at once.
+      const QueueOptions plain;
+      queue.redelivery_delay = plain.redelivery_delay;
+      queue.max_redelivery_delay = plain.max_redelivery_delay;
+      made = bus_.resource_manager().CreateQueue(queue_, queue);
+    }
     if (!made.ok()) return made;
     made_ = true;
     workload_.in_processes = options_.kills && OthersSeeTheQueue();
