@@ -381,6 +381,44 @@ TEST_CASE("what was confirmed outlives a broker that is killed") {
           got.size(), " received");
 }
 
+TEST_CASE("what is rejected while the broker is killed is never lost") {
+  const char* const restart = std::getenv("OMS_RABBITMQ_KILL_AND_START");
+  const std::string url = BrokerUrl();
+  if (url.empty() || restart == nullptr) return;
+  constexpr size_t kCount = 2000;
+  Live graves(url);
+  Live live(url, {.dead_letter_queue = graves.queue});
+  live.Send(static_cast<int>(kCount));
+  PullConsumer consumer = live.NewConsumer();
+  PullConsumer dead = graves.NewConsumer();
+  // As above: a queue that was just made does not outlive it.
+  std::this_thread::sleep_for(milliseconds(7000));
+  std::thread killer([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    CHECK(std::system(restart) == 0);  // NOLINT(cert-env33-c)
+  });
+  std::set<std::string> buried;
+  size_t rejected = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+  while (buried.size() < kCount && std::chrono::steady_clock::now() < end) {
+    auto one = consumer.Receive(milliseconds(20));
+    if (one.ok() && one->has_value()) {
+      ++rejected;
+      (void)(*one)->RejectAsync();
+      // So that the broker is killed in the middle.
+      std::this_thread::sleep_for(milliseconds(1));
+      continue;
+    }
+    auto grave = dead.Receive(milliseconds(20));
+    if (!grave.ok() || !grave->has_value()) continue;
+    buried.emplace((**grave)->body());
+    (void)(*grave)->AckAsync();
+  }
+  killer.join();
+  CHECK(buried.size() == kCount);
+  MESSAGE(rejected, " rejected, ", buried.size(), " of ", kCount, " buried");
+}
+
 TEST_CASE("wrong credentials are told at once and without the password") {
   const std::string url = BrokerUrl();
   if (url.empty()) return;
