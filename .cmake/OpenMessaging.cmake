@@ -34,6 +34,16 @@ function(openmessaging_verify_headers target)
   endif()
 endfunction()
 
+# openmessaging_leave_out(<path> <what is not there>)
+#
+# Says that what is in <path>, below this folder, is not built.
+function(openmessaging_leave_out path missing)
+  cmake_path(ABSOLUTE_PATH path NORMALIZE OUTPUT_VARIABLE folder)
+  cmake_path(RELATIVE_PATH folder BASE_DIRECTORY "${PROJECT_SOURCE_DIR}")
+  message(STATUS "${folder} is left out: ${missing} is not there")
+  set_property(GLOBAL APPEND PROPERTY OPENMESSAGING_LEFT_OUT "${folder}")
+endfunction()
+
 # openmessaging_add_library(<name> [SOURCES <file>...] [HEADERS <file>...]
 #                           [LIBS <target>...] [PRIVATE_LIBS <target>...]
 #                           [PART <part>])
