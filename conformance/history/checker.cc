@@ -117,7 +117,8 @@ class Judge {
   }
 
   // Returns: what is known of a message that was received; nothing where nobody
-  // can have sent it. A sender that was killed may have been at its next step.
+  // can have sent it. A sender that was killed may have been at its next step,
+  // or in the middle of telling what became of the messages of its last one.
   std::optional<Sent> Known(const std::string& id) const {
     if (const auto found = sent_.find(id); found != sent_.end()) {
       return found->second;
@@ -129,7 +130,8 @@ class Judge {
     Sent sent;
     sent.name = *name;
     sent.step = StepOf(*name, terms_.means, terms_.seed);
-    if (name->step != next || name->index >= sent.step.messages) {
+    if ((name->step != next && name->step != next - 1) ||
+        name->index >= sent.step.messages) {
       return std::nullopt;
     }
     return sent;

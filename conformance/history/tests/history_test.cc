@@ -123,6 +123,15 @@ TEST_CASE("what was not sent is invented") {
   next.step = 2;
   killed.Take(next);
   CHECK(killed.Flaws() == Names{"invented"});
+  // One that was killed while it told of a batch: the rest of it too.
+  const MessageName first = StepIn(Manner::kBatch);
+  MessageName second = first;
+  second.index = 1;
+  const auto told = [&] {
+    return Story().Send(first).Take(first).Take(second);
+  };
+  CHECK(told().Flaws() == Names{"invented"});
+  CHECK(told().Add(Kind::kKill, first, first.sender).Flaws() == Names{});
 }
 
 TEST_CASE("what came otherwise is altered") {
