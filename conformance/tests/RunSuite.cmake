@@ -31,28 +31,6 @@ execute_process(
 if(DRIVER STREQUAL "file")  # The two run side by side.
   file(REMOVE_RECURSE "${store}")
 endif()
-# What failed against a broker is asked once more, by itself: a machine that
-# does much else at once makes processes of others late. It is told all the same.
-if(code EQUAL 1 AND LIBRARY)
-  file(READ "${FOLDER}/${DRIVER}.json" report)
-  string(JSON count LENGTH "${report}" requirements)
-  math(EXPR last "${count} - 1")
-  set(again "")
-  foreach(i RANGE ${last})
-    string(JSON id GET "${report}" requirements ${i} id)
-    string(JSON result GET "${report}" requirements ${i} result)
-    # OMS-CAP-009 sums up the others.
-    if(result MATCHES "^(fail|error)$" AND NOT id STREQUAL "OMS-CAP-009")
-      list(APPEND again --only ${id})
-    endif()
-  endforeach()
-  if(again)
-    message("once more: ${again}")
-    execute_process(
-      COMMAND "${PROGRAM}" "${url}" ${options} ${again} RESULT_VARIABLE code
-    )
-  endif()
-endif()
 if(NOT code EQUAL 0)
   message(FATAL_ERROR "the suite ended with ${code}")
 endif()
