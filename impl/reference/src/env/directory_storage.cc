@@ -92,6 +92,10 @@ auto Retry(Call call) {
   return result;
 }
 
+int Stat(int fd, struct stat& info) {
+  return Retry([&] { return fstat(fd, &info); });
+}
+
 class MappedRegion final : public Region {
  public:
   MappedRegion(char* data, size_t size) : Region(data, size) {}
@@ -108,13 +112,13 @@ class DirectoryFile final : public File {
 
   absl::StatusOr<uint64_t> Size() const override {
     struct stat info{};
-    if (fstat(fd_.get(), &info) != 0) return SystemError("stat", path_, errno);
+    if (Stat(fd_.get(), info) != 0) return SystemError("stat", path_, errno);
     return static_cast<uint64_t>(info.st_size);
   }
 
   absl::StatusOr<FileIdentity> Identity() const override {
     struct stat info{};
-    if (fstat(fd_.get(), &info) != 0) return SystemError("stat", path_, errno);
+    if (Stat(fd_.get(), info) != 0) return SystemError("stat", path_, errno);
     return FileIdentity{static_cast<uint64_t>(info.st_dev),
                         static_cast<uint64_t>(info.st_ino)};
   }
@@ -125,8 +129,12 @@ class DirectoryFile final : public File {
         access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
     const int sharing =
         access == Access::kPrivate ? MAP_PRIVATE : MAP_SHARED;
-    void* const data =
-        mmap(nullptr, size, protection, sharing | MAP_NORESERVE, fd_.get(), 0);
+    void* data = MAP_FAILED;
+    Retry([&] {
+      data = mmap(nullptr, size, protection, sharing | MAP_NORESERVE,
+                  fd_.get(), 0);
+      return data == MAP_FAILED ? -1 : 0;
+    });
     if (data == MAP_FAILED) return SystemError("map", path_, errno);
     return std::make_unique<MappedRegion>(static_cast<char*>(data), size);
   }
@@ -151,7 +159,9 @@ class DirectoryFile final : public File {
       if (written <= 0) {
         const int error = written == 0 ? EIO : errno;
         // Half a growth is taken back, so that the next try starts clean.
-        if (ftruncate(fd_.get(), static_cast<off_t>(*at)) != 0) {
+        if (Retry([&] {
+              return ftruncate(fd_.get(), static_cast<off_t>(*at));
+            }) != 0) {
           return SystemError("shrink", path_, errno);
         }
         return SystemError("grow", path_, error);
@@ -301,7 +311,7 @@ class DirectoryStorage final : public Storage {
     auto fd = OpenDescriptor(name, O_RDWR | O_CREAT);
     if (!fd.ok()) return fd.status();
     // Not O_TRUNC: what is refused above must keep what it has.
-    if (ftruncate(fd->get(), 0) != 0) {
+    if (Retry([&] { return ftruncate(fd->get(), 0); }) != 0) {
       return SystemError("empty", PathOf(name), errno);
     }
     return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
@@ -320,7 +330,8 @@ class DirectoryStorage final : public Storage {
   }
 
   absl::Status MakeDirectory(std::string_view name) override {
-    if (mkdirat(fd_.get(), std::string(name).c_str(), 0700) != 0 &&
+    const std::string own(name);
+    if (Retry([&] { return mkdirat(fd_.get(), own.c_str(), 0700); }) != 0 &&
         errno != EEXIST) {
       return SystemError("make directory", PathOf(name), errno);
     }
@@ -328,15 +339,19 @@ class DirectoryStorage final : public Storage {
   }
 
   absl::Status Rename(std::string_view from, std::string_view to) override {
-    if (renameat(fd_.get(), std::string(from).c_str(), fd_.get(),
-                 std::string(to).c_str()) != 0) {
+    const std::string before(from);
+    const std::string after(to);
+    if (Retry([&] {
+          return renameat(fd_.get(), before.c_str(), fd_.get(), after.c_str());
+        }) != 0) {
       return SystemError("rename", PathOf(from), errno);
     }
     return absl::OkStatus();
   }
 
   absl::Status Remove(std::string_view name) override {
-    if (unlinkat(fd_.get(), std::string(name).c_str(), 0) != 0 &&
+    const std::string own(name);
+    if (Retry([&] { return unlinkat(fd_.get(), own.c_str(), 0); }) != 0 &&
         errno != ENOENT) {
       return SystemError("remove", PathOf(name), errno);
     }
@@ -344,8 +359,7 @@ class DirectoryStorage final : public Storage {
   }
 
   absl::Status SyncDirectory(std::string_view name) override {
-    const Descriptor fd(openat(fd_.get(), NameOrSelf(name).c_str(),
-                               O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    const Descriptor fd(OpenFolder(name));
     if (!fd.ok() || fsync(fd.get()) != 0) {
       return SystemError("flush directory", PathOf(name), errno);
     }
@@ -354,21 +368,27 @@ class DirectoryStorage final : public Storage {
 
   absl::StatusOr<std::vector<std::string>> List(
       std::string_view directory) const override {
-    const int fd = openat(fd_.get(), NameOrSelf(directory).c_str(),
-                          O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    const int fd = OpenFolder(directory);
     if (fd < 0) return SystemError("list", PathOf(directory), errno);
-    DIR* const stream = fdopendir(fd);
+    DIR* stream = nullptr;
+    Retry([&] {
+      stream = fdopendir(fd);
+      return stream == nullptr ? -1 : 0;
+    });
     if (stream == nullptr) {
       const int error = errno;
       close(fd);
       return SystemError("list", PathOf(directory), error);
     }
     std::vector<std::string> names;
-    while (const dirent* const entry = readdir(stream)) {
+    int error = 0;
+    while (const dirent* const entry = NextEntry(stream, error)) {
       const std::string_view name = entry->d_name;
       if (name != "." && name != "..") names.emplace_back(name);
     }
     closedir(stream);
+    // Half a list would be a log with segments missing.
+    if (error != 0) return SystemError("list", PathOf(directory), error);
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -377,14 +397,33 @@ class DirectoryStorage final : public Storage {
   static std::string NameOrSelf(std::string_view name) {
     return name.empty() ? "." : std::string(name);
   }
+  // Returns: the next one; nullptr at the end, and where it fails: `error`.
+  static const dirent* NextEntry(DIR* stream, int& error) {
+    const dirent* entry = nullptr;
+    do {
+      errno = 0;
+      entry = readdir(stream);
+      error = entry == nullptr ? errno : 0;
+    } while (error == EINTR);
+    return entry;
+  }
+  // Returns: a descriptor; -1 with errno.
+  int OpenFolder(std::string_view name) const {
+    const std::string own = NameOrSelf(name);
+    return Retry([&] {
+      return openat(fd_.get(), own.c_str(),
+                    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    });
+  }
   std::string PathOf(std::string_view name) const {
     return name.empty() ? path_ : path_ + '/' + std::string(name);
   }
 
   absl::StatusOr<Descriptor> OpenDescriptor(std::string_view name, int flags) {
     const std::string path = PathOf(name);
+    const std::string own(name);
     Descriptor fd(Retry([&] {
-      return openat(fd_.get(), std::string(name).c_str(),
+      return openat(fd_.get(), own.c_str(),
                     flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     }));
     if (!fd.ok()) {
@@ -395,7 +434,7 @@ class DirectoryStorage final : public Storage {
       return SystemError("open", path, errno);
     }
     struct stat info{};
-    if (fstat(fd.get(), &info) != 0) return SystemError("stat", path, errno);
+    if (Stat(fd.get(), info) != 0) return SystemError("stat", path, errno);
     if (!S_ISREG(info.st_mode) || info.st_nlink > 1 ||
         info.st_uid != geteuid() ||
         static_cast<uint64_t>(info.st_dev) != device_) {
@@ -436,7 +475,7 @@ bool IsNetworkFileSystem(int64_t type) {
 
 absl::Status CheckTrust(int fd, std::string_view path, uint64_t& device) {
   struct stat info{};
-  if (fstat(fd, &info) != 0) return SystemError("stat", path, errno);
+  if (Stat(fd, info) != 0) return SystemError("stat", path, errno);
   device = static_cast<uint64_t>(info.st_dev);
   if (info.st_uid != geteuid()) {
     return MakeStatus(Code::kForbidden, "open store \"", path,
@@ -449,7 +488,9 @@ absl::Status CheckTrust(int fd, std::string_view path, uint64_t& device) {
                       "or one that lets only its owner write");
   }
   struct statfs system{};
-  if (fstatfs(fd, &system) != 0) return SystemError("stat", path, errno);
+  if (Retry([&] { return fstatfs(fd, &system); }) != 0) {
+    return SystemError("stat", path, errno);
+  }
   if (IsNetworkFileSystem(system.f_type)) {
     return MakeStatus(Code::kForbidden, "open store \"", path,
                       "\": it lies on a network file system; expected a local "
@@ -463,7 +504,8 @@ absl::Status CheckTrust(int fd, std::string_view path, uint64_t& device) {
 absl::StatusOr<std::unique_ptr<Storage>> OpenDirectory(
     const std::string& path, const DirectoryOptions& options) {
   if (options.create && !options.read_only &&
-      mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+      Retry([&] { return mkdir(path.c_str(), 0700); }) != 0 &&
+      errno != EEXIST) {
     const int error = errno;
     if (error == ENOENT) {
       return MakeStatus(Code::kBadParameter, "open store \"",
@@ -479,7 +521,9 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenDirectory(
     }
     return SystemError("make store", path, error);
   }
-  Descriptor fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  Descriptor fd(Retry([&] {
+    return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }));
   if (!fd.ok()) {
     if (errno == ENOTDIR) {
       return MakeStatus(Code::kBadParameter, "open store \"",
