@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "log.h"
@@ -19,6 +20,15 @@ namespace {
 constexpr std::chrono::nanoseconds kFlushLook{10'000'000};
 // So does a leader that waits for an appender to finish.
 constexpr std::chrono::nanoseconds kLookSoon{100'000};
+
+// What is to be flushed is in the log already: no error of a flush may say that
+// it was not stored, or that the same may be sent again.
+absl::Status OfFlush(const absl::Status& status) {
+  if (OutcomeOf(status) != Outcome::kNotStored) return status;
+  return MakeStatus(Code::kStorageError, "flush: ",
+                    std::string_view(status.message().data(),
+                                     status.message().size()));
+}
 
 }  // namespace
 
@@ -61,7 +71,7 @@ absl::StatusOr<bool> Log::TryFlush() {
   if (flush.waiters.Load() != 0) {
     environment_->waiting->WakeAll(flush.bell.word());
   }
-  if (!status.ok()) return status;
+  if (!status.ok()) return OfFlush(status);
   return true;
 }
 
