@@ -166,7 +166,7 @@ absl::Status Store::RemoveUnnamed() {
 }
 
 void Store::MakeRoom(TimePoint deadline) {
-  log_->RestoreReserve();
+  log_->RestoreReserve().IgnoreError();
   const TimePoint until =
       std::min(deadline, std::chrono::steady_clock::now() + kMoveForRoom);
   while (RetireOldest(true) && std::chrono::steady_clock::now() < until) {

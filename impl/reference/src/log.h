@@ -246,7 +246,8 @@ class Log {
 
   // Makes the file `reserve` again where it is missing and there is room, and
   // forgets the segment that a dead process was preparing.
-  void RestoreReserve();
+  // Errors: as EnsureReserve; 1502 somebody else is preparing.
+  absl::Status RestoreReserve();
   // Returns: how much retirement may append again. Where nothing but the
   // reserve is left, a part of it: the rest is for what must be said.
   uint64_t SpareForRenewal() const;
@@ -422,8 +423,9 @@ class Log {
   absl::Status PrepareLocked(uint64_t bytes, Purpose purpose);
   absl::Status MakeLargestSegment(uint64_t base, uint64_t capacity,
                                   uint64_t least);
-  // Under the prepare lock. Returns: whether the reserve is whole.
-  bool EnsureReserve();
+  // Makes the reserve whole. Under the prepare lock. Errors: 1502 the disk is
+  // full; 1501, 1403.
+  absl::Status EnsureReserve();
   absl::Status Lead();
   absl::Status FillChecksums(const Segment& segment, uint64_t from,
                              uint64_t to);

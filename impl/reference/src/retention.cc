@@ -205,7 +205,7 @@ void Store::RemoveSegments(uint32_t first, uint32_t keep,
   }
   storage_->SyncDirectory("log").IgnoreError();
   segments_->Forget(boundary);
-  log_->RestoreReserve();
+  log_->RestoreReserve().IgnoreError();
 }
 
 bool Store::RetireOldest(bool evacuate) {
@@ -272,7 +272,7 @@ bool Store::LookAround() {
     return false;
   }
   const bool more = RetireOldest(true);
-  log_->RestoreReserve();
+  log_->RestoreReserve().IgnoreError();
   MoveLastDeliveries(*this);
   // Whoever comes first goes on.
   if (more) catalog.next_retire_ns.Store(now_ns);

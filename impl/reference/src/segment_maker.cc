@@ -122,24 +122,31 @@ absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
   }
   if (!status.ok()) {
     reserved.Store(before);
-    EnsureReserve();
+    EnsureReserve().IgnoreError();
   }
   return status;
 }
 
-bool Log::EnsureReserve() {
+absl::Status Log::EnsureReserve() {
   const uint64_t bytes = control_->header().options.reserve_bytes;
-  if (bytes == 0 || storage_->IsVolatile()) return true;
+  if (bytes == 0 || storage_->IsVolatile()) return absl::OkStatus();
   if (const auto file = storage_->Open(kReserveName, Access::kRead);
       file.ok()) {
     const auto size = (*file)->Size();
-    if (size.ok() && *size >= bytes) return true;
+    // One that cannot be looked at is not made anew.
+    if (!size.ok()) return size.status();
+    if (*size >= bytes) return absl::OkStatus();
   }
   auto file = storage_->Create(kReserveName);
-  if (file.ok() && (*file)->Grow(bytes).ok()) return true;
+  absl::Status status = file.status();
+  if (file.ok()) status = (*file)->Grow(bytes);
+  if (status.ok()) return status;
   // Half a reserve would only keep others from what is left.
-  storage_->Remove(kReserveName).IgnoreError();
-  return false;
+  if (file.ok()) storage_->Remove(kReserveName).IgnoreError();
+  if (OmsCode(status) != Code::kStorageBusy) return status;
+  return MakeStatus(Code::kStorageBusy, "append to \"",
+                    std::string_view(storage_->Describe()),
+                    "\": the disk is full; settle messages or free space");
 }
 
 bool Log::HasReserve() const {
@@ -150,25 +157,26 @@ bool Log::HasReserve() const {
 
 absl::Status Log::CheckReserve() {
   if (HasReserve()) return absl::OkStatus();
-  RestoreReserve();
-  if (HasReserve()) return absl::OkStatus();
-  return MakeStatus(Code::kStorageBusy, "append to \"",
-                    std::string_view(storage_->Describe()),
-                    "\": the disk is full; settle messages or free space");
+  absl::Status status = RestoreReserve();
+  return HasReserve() ? absl::OkStatus() : status;
 }
 
-void Log::RestoreReserve() {
+absl::Status Log::RestoreReserve() {
   if (prepare_lock_.Acquire(TimePoint::min()) == SlotLock::Result::kTimeout) {
-    return;
+    return MakeStatus(Code::kStorageBusy, "append to \"",
+                      std::string_view(storage_->Describe()),
+                      "\": there is no reserve, and somebody else is making "
+                      "room");
   }
   // Nobody alive is preparing: what stands there is of one who died.
   control_->header().catalog.preparing_bytes.StoreSequential(0);
-  EnsureReserve();
+  absl::Status status = EnsureReserve();
   prepare_lock_.Release();
+  return status;
 }
 
 void Log::OpenReserve() {
-  if (EnsureReserve()) return;
+  if (EnsureReserve().ok()) return;
   ControlHeader& control = control_->header();
   control.catalog.reserved_segment.Store(control.append.current.Load() + 1);
 }
@@ -270,8 +278,8 @@ absl::Status Log::PrepareLocked(uint64_t bytes, Purpose purpose) {
     catalog.reserved_segment.Store(last + 2);
   }
   // Whoever settles needs the reserve before messages get new room.
-  if (messages && !EnsureReserve()) {
-    return full("the disk is full; settle messages or free space");
+  if (messages) {
+    if (auto s = EnsureReserve(); !s.ok()) return s;
   }
   const uint64_t end = entry.base.Load() + capacity;
   catalog.preparing_bytes.StoreSequential(next);
