@@ -54,6 +54,13 @@ struct OpenStores {
   }
 };
 
+// Whether the machine said no, and not a file something wrong.
+bool IsOfMachine(const absl::Status& status) {
+  const Code code = OmsCode(status);
+  return code == Code::kStorageError || code == Code::kStorageBusy ||
+         code == Code::kForbidden;
+}
+
 // Holds byte 0 of LOCK while a store is opened or closed.
 class Gate {
  public:
@@ -137,8 +144,12 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
   if (*others) {
     if (auto s = Attach(); !s.ok()) return s;
     open_path_ = OpenPath::kJoined;
-  } else if (TakeOver().ok()) {
+  } else if (auto taken = TakeOver(); taken.ok()) {
     open_path_ = OpenPath::kWarm;
+  } else if (!control_refused_ && IsOfMachine(taken)) {
+    // The log knows less of what was settled than ctl does: it is read where
+    // ctl is to blame, and not because a call failed that may succeed later.
+    return taken;
   } else if (auto s = Rebuild(); !s.ok()) {
     return s;
   }
@@ -160,10 +171,13 @@ absl::Status Store::TakeOver() {
   if (auto s = Attach(); !s.ok()) return s;
   // Whoever holds a lock is dead: repair as its heir would.
   if (auto s = log_->Repair(); !s.ok()) return s;
-  return LogCursors(true, TimePoint::max());
+  absl::Status status = LogCursors(true, TimePoint::max());
+  // On a full disk ctl alone knows it, as it did before.
+  if (OmsCode(status) == Code::kStorageBusy) return absl::OkStatus();
+  return status;
 }
 
-absl::Status Store::CheckControl() const {
+absl::Status Store::CheckControl() {
   const ControlHeader& header = control_->header();
   const auto place = control_->ctl().file().Identity();
   if (!place.ok()) return place.status();
@@ -185,6 +199,7 @@ absl::Status Store::CheckControl() const {
       header.state.Load() == static_cast<uint32_t>(ControlState::kLive) &&
       header.poisoned.Load() == 0;
   if (believed) return absl::OkStatus();
+  control_refused_ = true;
   return MakeStatus(Code::kStorageError, "open store \"",
                     std::string_view(Describe()),
                     "\": ctl is not of this store, boot or place");
@@ -196,6 +211,7 @@ absl::Status Store::Attach() {
   const auto size = (*ctl)->file().Size();
   if (!size.ok()) return size.status();
   if (*size < ControlLayout(store_file_.options).end) {
+    control_refused_ = true;
     return MakeStatus(Code::kStorageError, "open store \"",
                       std::string_view(Describe()), "\": ctl is cut short");
   }

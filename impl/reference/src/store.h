@@ -157,9 +157,11 @@ class Store final : public LogListener {
   // Believes ctl as it is: a living process uses it, or one of this boot left
   // it. Errors: it cannot be believed.
   absl::Status Attach();
-  // Attach with nobody else alive: goes on where the dead stopped.
+  // Attach with nobody else alive: goes on where the dead stopped. Errors: as
+  // Attach, where control_refused_ says whether ctl is to blame; what is asked
+  // of the machine may fail as well.
   absl::Status TakeOver();
-  absl::Status CheckControl() const;
+  absl::Status CheckControl();
   // Makes ctl anew, from the checkpoint or from the log.
   absl::Status Rebuild();
   bool WasClosedCleanly() const;
@@ -238,6 +240,8 @@ class Store final : public LogListener {
   const Environment* const environment_;
   StoreFile store_file_;
   bool same_place_ = false;
+  // What ctl says cannot be believed, or there is none.
+  bool control_refused_ = false;
   OpenPath open_path_ = OpenPath::kCold;
   uint64_t opened_end_ = 0;
 
