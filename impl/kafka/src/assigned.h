@@ -9,16 +9,17 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "headers.h"
 #include "openmessaging/internal/base64.h"
 #include "openmessaging/kit/ack_tracker.h"
 #include "openmessaging/message.h"
+#include "openmessaging/queue_info.h"
 #include "openmessaging/receipt.h"
 
 namespace openmessaging::kafka {
@@ -34,18 +35,23 @@ inline constexpr std::string_view kImagePrefix = "oms1:";
 // Threads: the member's lock.
 struct Assigned {
   Assigned(uint64_t source_number, std::string topic_name,
-           int32_t partition_number, int64_t first)
+           int32_t partition_number, int64_t first,
+           const QueueOptions& queue_options)
       : source(source_number),
         topic(std::move(topic_name)),
         partition(partition_number),
+        options(queue_options),
         tracker(first, kWindow) {}
+
+  using Unsettled = absl::flat_hash_map<int64_t, Received>;
 
   const uint64_t source;
   const std::string topic;
   const int32_t partition;
+  const QueueOptions options;
   kit::AckTracker tracker;
   // What has arrived and is not settled, ready to be handed out again.
-  std::map<int64_t, Message> unsettled{};
+  Unsettled unsettled{};
   // What came while there was no room.
   std::deque<Received> parked{};
   bool paused = false;

@@ -230,15 +230,15 @@ OwnedHeaders NativeHeaders(const Message& message, const Birth& birth) {
   return headers;
 }
 
-void FieldsReader::Put(Field field, std::string_view payload) {
-  if (payload.empty()) return;
-  for (auto& [type, value] : fields_) {
-    if (type == field) {
-      value = payload;  // The last of a name counts, as in Kafka's own client.
+void FieldsReader::Put(const Entry& entry) {
+  for (size_t i = 0; i < count_; ++i) {
+    if (entries_[i].field == entry.field) {
+      // The last of a name counts, as in Kafka's own client.
+      entries_[i] = entry;
       return;
     }
   }
-  fields_.emplace_back(field, payload);
+  entries_[count_++] = entry;
 }
 
 void FieldsReader::AddOwn(std::string_view name, std::string_view value) {
@@ -254,7 +254,7 @@ void FieldsReader::AddOwn(std::string_view name, std::string_view value) {
       if (!internal::IsUtf8(value)) return;
       if (is_id && value.size() > MessageId::kMaxTextBytes) return;
       if (known.field == Field::kMessageId) has_id_ = !value.empty();
-      Put(known.field, value);
+      PutText(known.field, value);
       return;
     }
     int64_t number = 0;
@@ -263,13 +263,13 @@ void FieldsReader::AddOwn(std::string_view name, std::string_view value) {
       if (number < 0 || number > UINT8_MAX) return;
       const auto byte = static_cast<uint8_t>(number);
       if (known.field == Field::kQos && byte == 1) qos_ = Qos::kAtMostOnce;
-      Put(known.field, internal::NumberBytes(byte));
+      PutNumber(known.field, number, sizeof(byte));
       return;
     }
     if (known.field == Field::kExpireAt) expire_at_ms_ = number;
     if (known.field == Field::kDelay) delay_ms_ = number;
     if (known.field == Field::kBornTimestamp) has_born_ = true;
-    Put(known.field, internal::NumberBytes(number));
+    PutNumber(known.field, number, sizeof(number));
     return;
   }
 }
@@ -288,24 +288,25 @@ void FieldsReader::Add(std::string_view name, const void* value, size_t size) {
   }
 }
 
-KeyValue FieldsReader::Properties(const Record& record) const {
-  KeyValue all;
+void FieldsReader::ReadProperties(const Record& record) {
   for (const Property& property : properties_) {
-    if (all.size() >= kMaxProperties) break;
-    PutTyped(all, property.name,
+    if (all_.size() >= kMaxProperties) break;
+    PutTyped(all_, property.name,
              types_.empty() ? 's' : FindType(types_, property.name),
              property.value);
   }
-  if (!record.has_body) (void)all.Put(kTombstone, true);
-  if (record.key != nullptr) {
-    const std::string_view key(static_cast<const char*>(record.key),
-                               record.key_size);
-    if (!internal::IsUtf8(key)) (void)all.Put(kBinaryKey, Bytes{key});
+  if (!record.has_body) (void)all_.Put(kTombstone, true);
+  if (record.key == nullptr) return;
+  const std::string_view key(static_cast<const char*>(record.key),
+                             record.key_size);
+  if (internal::IsUtf8(key)) {
+    PutText(Field::kMessageKey, key);
+  } else {
+    (void)all_.Put(kBinaryKey, Bytes{key});
   }
-  return all;
 }
 
-std::string FieldsReader::Finish(const Record& record) {
+size_t FieldsReader::Finish(const Record& record) {
   if (!has_id_) {
     // Of a foreign message: what nobody else's can be.
     uint64_t hash = 14695981039346656037U;
@@ -315,31 +316,30 @@ std::string FieldsReader::Finish(const Record& record) {
       }
       hash = (hash ^ 0xff) * 1099511628211U;
     }
-    std::string id = "kafka-";
-    internal::AppendHex(id, internal::NumberBytes(hash));
-    id += internal::Concat('-', record.partition, '-', record.offset);
-    Put(Field::kMessageId, id);
+    foreign_id_ = "kafka-";
+    internal::AppendHex(foreign_id_, internal::NumberBytes(hash));
+    foreign_id_ += internal::Concat('-', record.partition, '-', record.offset);
+    PutText(Field::kMessageId, foreign_id_);
   }
   if (!has_born_ && !record.broker_time && record.timestamp_ms > 0) {
-    Put(Field::kBornTimestamp, internal::NumberBytes(record.timestamp_ms));
+    PutNumber(Field::kBornTimestamp, record.timestamp_ms,
+              sizeof(record.timestamp_ms));
   }
-  if (record.key != nullptr) {
-    const std::string_view key(static_cast<const char*>(record.key),
-                               record.key_size);
-    if (internal::IsUtf8(key)) Put(Field::kMessageKey, key);
-  }
-  const KeyValue properties = Properties(record);
-  if (!properties.empty()) Put(Field::kProperties, properties.encoded());
-  std::sort(fields_.begin(), fields_.end(),
-            [](const auto& a, const auto& b) { return a.first < b.first; });
+  ReadProperties(record);
+  if (!all_.empty()) PutText(Field::kProperties, all_.encoded());
+  std::sort(entries_.begin(),
+            entries_.begin() + static_cast<std::ptrdiff_t>(count_),
+            [](const Entry& a, const Entry& b) { return a.field < b.field; });
   size_t bytes = 0;
-  for (const auto& [field, payload] : fields_) {
-    bytes += internal::FieldSize(payload.size());
+  for (size_t i = 0; i < count_; ++i) {
+    bytes += internal::FieldSize(entries_[i].payload().size());
   }
-  std::string out(bytes, '\0');
-  size_t at = 0;
-  for (const auto& [field, payload] : fields_) {
-    at += internal::PutField(out.data() + at, field, payload);
+  return bytes;
+}
+
+char* FieldsReader::Write(char* out) const {
+  for (size_t i = 0; i < count_; ++i) {
+    out += internal::PutField(out, entries_[i].field, entries_[i].payload());
   }
   return out;
 }
@@ -394,17 +394,15 @@ Received Receive(OwnedMessage message, const std::shared_ptr<Handle>& handle,
       reader.Add(name, value, size);
     }
   }
-  const std::string fields = reader.Finish(record);
+  const size_t field_bytes = reader.Finish(record);
   const std::string_view body(static_cast<const char*>(message->payload),
                               message->payload == nullptr ? 0 : message->len);
   const bool copied = body.size() < kCopiedBytes;
   const size_t room =
-      fields.size() + record.topic.size() + (copied ? body.size() : 0);
+      field_bytes + record.topic.size() + (copied ? body.size() : 0);
   void* const memory = ::operator new(sizeof(RecordHolder) + room);
   auto* const holder = new (memory) RecordHolder();
-  char* at = holder->data();
-  std::memcpy(at, fields.data(), fields.size());
-  at += fields.size();
+  char* at = reader.Write(holder->data());
   if (copied && !body.empty()) std::memcpy(at, body.data(), body.size());
   if (copied) at += body.size();
   std::memcpy(at, record.topic.data(), record.topic.size());
@@ -418,9 +416,9 @@ Received Receive(OwnedMessage message, const std::shared_ptr<Handle>& handle,
   received.qos = reader.qos();
   received.expire_at_ms = reader.expire_at_ms();
   received.delay_ms = reader.delay_ms();
-  received.message = MessageAccess::Preview(
-      holder, {holder->data(), fields.size()}, body,
-      FieldsReader::StoreTime(record));
+  received.message =
+      MessageAccess::Preview(holder, {holder->data(), field_bytes}, body,
+                             FieldsReader::StoreTime(record));
   MessageAccess::SetDelivery(
       received.message,
       {.partition = record.partition,

@@ -6,11 +6,11 @@
 #ifndef OPENMESSAGING_KAFKA_HEADERS_H_
 #define OPENMESSAGING_KAFKA_HEADERS_H_
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "native.h"
@@ -61,14 +61,18 @@ struct Record {
   std::string_view cluster{};
 };
 
-// Collects the fields of a received message.
+// Collects the fields of a received message: Add for each header, Finish,
+// Write.
 //
 // Threads: one.
+// Lifetime: names, values and the record are looked at until Write returns.
 class FieldsReader {
  public:
   void Add(std::string_view name, const void* value, size_t size);
-  // Returns: the field form, which MessageAccess takes.
-  std::string Finish(const Record& record);
+  // Returns: how many bytes the field form has.
+  size_t Finish(const Record& record);
+  // Writes it, as MessageAccess takes it. Returns: its end.
+  char* Write(char* out) const;
 
   Qos qos() const { return qos_; }
   int64_t expire_at_ms() const { return expire_at_ms_; }
@@ -86,12 +90,40 @@ class FieldsReader {
     bool is_null = false;
   };
 
-  void AddOwn(std::string_view name, std::string_view value);
-  void Put(internal::Field field, std::string_view payload);
-  KeyValue Properties(const Record& record) const;
+  // A number has its bytes here, a text where it came from.
+  struct Entry {
+    internal::Field field{};
+    uint8_t number_bytes = 0;  // 0: a text.
+    int64_t number = 0;
+    std::string_view text{};
 
-  std::vector<std::pair<internal::Field, std::string>> fields_;
+    std::string_view payload() const {
+      return number_bytes == 0
+                 ? text
+                 : std::string_view(reinterpret_cast<const char*>(&number),
+                                    number_bytes);
+    }
+  };
+
+  // Of each field that has a header, the key and the properties one at most.
+  static constexpr size_t kMostEntries = 17;
+
+  void AddOwn(std::string_view name, std::string_view value);
+  void Put(const Entry& entry);
+  void PutText(internal::Field field, std::string_view text) {
+    if (!text.empty()) Put({field, 0, 0, text});
+  }
+  void PutNumber(internal::Field field, int64_t number, uint8_t bytes) {
+    Put({field, bytes, number, {}});
+  }
+  void ReadProperties(const Record& record);
+
+  std::array<Entry, kMostEntries> entries_{};
+  size_t count_ = 0;
   std::vector<Property> properties_;
+  // What no header has as it is needed here.
+  std::string foreign_id_;
+  KeyValue all_;
   std::string_view types_;
   Qos qos_ = Qos::kAtLeastOnce;
   int64_t expire_at_ms_ = 0;

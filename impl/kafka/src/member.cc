@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/container/inlined_vector.h"
 #include "errors.h"
 #include "openmessaging/dead_letter.h"
 #include "openmessaging/driver/message_access.h"
@@ -20,6 +21,10 @@ namespace {
 using driver::Verb;
 using Tracked = kit::AckTracker::Outcome;
 
+// How many records are taken from librdkafka at once, whatever Receive asks
+// for: each call has a price, and what lies here is no nearer to the
+// application than what lies there.
+constexpr size_t kLeastAtOnce = 32;
 constexpr size_t kMostAtOnce = 256;
 
 // How long a message waits that was given back for the how manieth time.
@@ -62,117 +67,111 @@ void Member::Interrupt() {
   Wake();
 }
 
-bool Member::TakeInterrupt() {
-  const internal::MutexLock lock(mutex_);
-  return std::exchange(interrupted_, false);
-}
-
-TimePoint Member::NextDue(TimePoint deadline) {
-  const internal::MutexLock lock(mutex_);
-  return due_.empty() ? deadline : std::min(deadline, due_.begin()->first);
+absl::Status Member::NextError() {
+  if (!error_.ok()) return std::exchange(error_, absl::OkStatus());
+  if (ended_.empty()) return absl::OkStatus();
+  return MakeStatus(Code::kIllegalState, "receive: the group of \"",
+                    std::string_view(*ended_.begin()),
+                    "\" was deleted; expected it to be unbound first");
 }
 
 absl::Status Member::Receive(size_t max, TimePoint deadline,
                              driver::DeliverySink& sink) {
-  std::vector<Delivery> out;
+  handing_.clear();
+  bool looked = false;
   absl::Status status;
+  PartitionList once;
   while (true) {
+    TimePoint wait_until = TimePoint::min();
     {
       const internal::MutexLock lock(mutex_);
-      fetching_ = false;
-      changed_.NotifyAll();
-      while (seeking_ > 0) changed_.Wait(mutex_);
-      status = std::exchange(error_, absl::OkStatus());
-      if (status.ok() && !ended_.empty()) {
-        status = MakeStatus(Code::kIllegalState, "receive: the group of \"",
-                            std::string_view(*ended_.begin()),
-                            "\" was deleted; expected it to be unbound first");
+      if (std::exchange(fetching_, false)) changed_.NotifyAll();
+      while (moving_ > 0) changed_.Wait(mutex_);
+      status = NextError();
+      if (status.ok()) TakeReady(max, handing_);
+      const bool enough = !status.ok() || handing_.size() == max;
+      if (enough || (looked && (!handing_.empty() || interrupted_ ||
+                                Clock::now() >= deadline))) {
+        interrupted_ = false;  // It ends here.
+        // What may come once only is settled before anybody sees it.
+        if (std::exchange(once_, false)) once = TakeDirty(false, nullptr);
+        break;
       }
-      if (status.ok()) (void)TakeDue(max, out);
-      fetching_ = status.ok();
+      fetching_ = true;
+      if (looked) {
+        wait_until =
+            due_.empty() ? deadline : std::min(deadline, due_.begin()->first);
+      }
     }
-    if (!status.ok()) break;
-    if (out.size() < max) {
-      status = Fetch(max - out.size(), TimePoint::min(), out);
-    }
-    if (!status.ok() || !out.empty()) break;
-    if (TakeInterrupt() || Clock::now() >= deadline) break;
-    status = Fetch(max, NextDue(deadline), out);
-    if (!status.ok() || !out.empty()) break;
-  }
-  (void)TakeInterrupt();  // It ends here.
-  // What may come once only is settled before anybody sees it.
-  PartitionList once;
-  {
-    const internal::MutexLock lock(mutex_);
-    fetching_ = false;
-    changed_.NotifyAll();
-    const bool any = std::any_of(out.begin(), out.end(), [](const auto& one) {
-      return one.message.qos() == Qos::kAtMostOnce;
-    });
-    if (any) once = TakeDirty(false, nullptr);
+    Fetch(max - handing_.size(), wait_until);
+    looked = true;
   }
   if (once != nullptr) {
     const rd_kafka_resp_err_t error =
         CommitNow(*once, Clock::now() + std::chrono::seconds(3));
     CommitEnded(error);
   }
-  for (Delivery& one : out) {
+  for (Delivery& one : handing_) {
     sink.Deliver(std::move(one.message), one.receipt);
   }
+  handing_.clear();
   return status;
 }
 
-absl::Status Member::Fetch(size_t max, TimePoint wait_until,
-                           std::vector<Delivery>& out) {
-  absl::Status status;
-  if (wait_until > Clock::now()) {
-    OwnedMessage first(
-        rd_kafka_consume_queue(fetched_.get(), TimeoutMs(wait_until)));
-    if (first == nullptr) return status;
-    status = TakeIn(std::move(first), out);
-    if (--max == 0 || !status.ok()) return status;
-  }
+void Member::Fetch(size_t max, TimePoint wait_until) {
   std::array<rd_kafka_message_t*, kMostAtOnce> records;
-  const ssize_t count = rd_kafka_consume_batch_queue(
-      fetched_.get(), 0, records.data(), std::min(max, records.size()));
-  for (ssize_t i = 0; i < count; ++i) {
-    absl::Status taken =
-        TakeIn(OwnedMessage(records[static_cast<size_t>(i)]), out);
-    if (status.ok()) status = std::move(taken);
+  size_t count = 0;
+  if (wait_until != TimePoint::min()) {
+    records[0] = rd_kafka_consume_queue(fetched_.get(), TimeoutMs(wait_until));
+    if (records[0] == nullptr) return;
+    count = 1;
   }
-  return status;
-}
-
-absl::Status Member::TakeIn(OwnedMessage record, std::vector<Delivery>& out) {
-  if (record->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    OnError(record->err, rd_kafka_message_errstr(record.get()));
-    return absl::OkStatus();
-  }
-  const Place place(rd_kafka_topic_name(record->rkt), record->partition);
-  const int64_t offset = record->offset;
-  Received received =
-      kafka::Receive(std::move(record), handle_, cluster_->cluster_id());
-  bool pause = false;
-  {
-    const internal::MutexLock lock(mutex_);
-    const auto found = assigned_.find(place);
-    if (found == assigned_.end()) return absl::OkStatus();  // Revoked.
-    Assigned& partition = *found->second;
-    if (partition.parked.empty() && partition.tracker.HasRoom(offset)) {
-      Admit(partition, std::move(received), out);
+  const size_t wanted = std::clamp(max, kLeastAtOnce, kMostAtOnce);
+  const ssize_t more = rd_kafka_consume_batch_queue(
+      fetched_.get(), 0, records.data() + count, wanted - count);
+  if (more > 0) count += static_cast<size_t>(more);
+  if (count == 0) return;
+  std::vector<Received>& fresh = fetched_now_;
+  const std::string cluster = cluster_->cluster_id();
+  for (size_t i = 0; i < count; ++i) {
+    OwnedMessage record(records[i]);
+    if (record->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      OnError(record->err, rd_kafka_message_errstr(record.get()));
     } else {
-      partition.parked.push_back(std::move(received));
-      pause = !std::exchange(partition.paused, true);
+      fresh.push_back(kafka::Receive(std::move(record), handle_, cluster));
     }
   }
-  if (pause) {
-    const PartitionList list = NewPartitionList();
-    rd_kafka_topic_partition_list_add(list.get(), place.first.c_str(),
-                                      place.second);
-    (void)rd_kafka_pause_partitions(handle_->get(), list.get());
+  const internal::MutexLock lock(mutex_);
+  // It is empty: only then is more fetched.
+  arrived_.swap(fresh);
+  next_arrived_ = 0;
+  fresh.clear();
+}
+
+void Member::TakeIn(Received received, std::vector<Delivery>& out) {
+  const std::pair<std::string_view, int32_t> place(
+      received.message.destination(), received.message.partition());
+  const auto found = assigned_.find(place);
+  if (found == assigned_.end()) return;  // Revoked.
+  Assigned& partition = *found->second;
+  if (partition.parked.empty() &&
+      partition.tracker.HasRoom(received.message.offset())) {
+    Admit(partition, std::move(received), out);
+    return;
   }
-  return absl::OkStatus();
+  partition.parked.push_back(std::move(received));
+  if (std::exchange(partition.paused, true)) return;
+  const PartitionList list = NewPartitionList();
+  rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(),
+                                    partition.partition);
+  (void)rd_kafka_pause_partitions(handle_->get(), list.get());
+}
+
+void Member::DropArrived(std::string_view queue, int32_t partition) {
+  std::erase_if(arrived_, [&](const Received& one) {
+    return one.message.partition() == partition &&
+           one.message.destination() == queue;
+  });
 }
 
 void Member::Admit(Assigned& partition, Received received,
@@ -186,28 +185,29 @@ void Member::Admit(Assigned& partition, Received received,
           ? milliseconds(0)
           : received.message.store_timestamp() +
                 milliseconds(received.delay_ms + 1) - WallNow();
-  partition.unsettled.emplace(offset, std::move(received.message));
+  const auto place =
+      partition.unsettled.insert_or_assign(offset, std::move(received)).first;
   if (left.count() > 0) {
     due_.emplace(Clock::now() + left, std::pair(partition.source, offset));
   } else {
-    HandOut(partition, offset, out);
+    HandOut(partition, place, out);
   }
 }
 
-void Member::HandOut(Assigned& partition, int64_t offset,
+void Member::HandOut(Assigned& partition, Assigned::Unsettled::iterator place,
                      std::vector<Delivery>& out) {
+  const int64_t offset = place->first;
+  const Received& received = place->second;
   const int32_t delivery = partition.tracker.Deliver(offset);
-  const auto found = partition.unsettled.find(offset);
-  if (delivery == 0 || found == partition.unsettled.end()) return;
-  const QueueOptions& options = queue_options_[partition.topic];
+  if (delivery == 0) return;
+  const QueueOptions& options = partition.options;
   const bool dead = !options.dead_letter_queue.empty();
-  const milliseconds expires = found->second.expire_at();
-  if (expires.count() > 0 && expires <= WallNow()) {
+  if (received.expire_at_ms > 0 && received.expire_at_ms <= WallNow().count()) {
     if (dead) {
       Bury(partition, offset, delivery, kDeadExpired, nullptr, 0);
     } else {
       partition.tracker.Drop(offset);
-      partition.unsettled.erase(found);
+      partition.unsettled.erase(place);
       partition.settled = dirty_ = true;
     }
     return;
@@ -219,31 +219,35 @@ void Member::HandOut(Assigned& partition, int64_t offset,
     return;
   }
   partition.delivered = true;
-  Message message(found->second);  // Shares its bytes.
+  Delivery& one = out.emplace_back();
+  one.message = received.message;  // Shares its bytes.
+  one.receipt = Token{offset, delivery}.ToReceipt(partition.source);
   driver::MessageAccess::SetDelivery(
-      message, {.partition = partition.partition,
-                .offset = offset,
-                .store_timestamp_ms = message.store_timestamp().count(),
-                .delivery_count = delivery});
-  if (message.qos() == Qos::kAtMostOnce) {
+      one.message,
+      {.partition = partition.partition,
+       .offset = offset,
+       .store_timestamp_ms = received.message.store_timestamp().count(),
+       .delivery_count = delivery});
+  if (received.qos == Qos::kAtMostOnce) {
     (void)partition.tracker.Ack(offset, delivery);
-    partition.settled = true;
-    partition.unsettled.erase(found);
+    partition.settled = once_ = true;
+    partition.unsettled.erase(place);
   }
-  out.push_back({std::move(message),
-                 Token{offset, delivery}.ToReceipt(partition.source)});
 }
 
-size_t Member::TakeDue(size_t max, std::vector<Delivery>& out) {
-  const size_t before = out.size();
-  const TimePoint now = Clock::now();
+void Member::TakeReady(size_t max, std::vector<Delivery>& out) {
+  const TimePoint now = due_.empty() ? TimePoint::min() : Clock::now();
   while (out.size() < max && !due_.empty() && due_.begin()->first <= now) {
     const auto [source, offset] = due_.begin()->second;
     due_.erase(due_.begin());
     const auto found = by_source_.find(source);
-    if (found != by_source_.end()) HandOut(*found->second, offset, out);
+    if (found == by_source_.end()) continue;
+    const auto place = found->second->unsettled.find(offset);
+    if (place == found->second->unsettled.end()) continue;
+    HandOut(*found->second, place, out);
   }
   for (auto& [place, partition] : assigned_) {
+    if (!partition->paused) continue;
     while (out.size() < max && !partition->parked.empty()) {
       const int64_t offset = partition->parked.front().message.offset();
       if (!partition->tracker.HasRoom(offset)) break;
@@ -253,7 +257,9 @@ size_t Member::TakeDue(size_t max, std::vector<Delivery>& out) {
     }
     Resume(*partition);
   }
-  return out.size() - before;
+  while (out.size() < max && next_arrived_ < arrived_.size()) {
+    TakeIn(std::move(arrived_[next_arrived_++]), out);
+  }
 }
 
 void Member::Resume(Assigned& partition) {
@@ -267,43 +273,41 @@ void Member::Resume(Assigned& partition) {
 
 void Member::Settle(std::span<const driver::Settlement> batch,
                     driver::SettleCompletion& done) {
-  std::vector<absl::Status> results;
+  // Nothing: a dead letter, which completes when it lies where it belongs.
+  absl::InlinedVector<std::optional<absl::Status>, 1> results;
   results.reserve(batch.size());
-  // Dead letters complete when they lie where they belong.
-  std::vector<bool> later(batch.size(), false);
   bool wake = false;
+  PartitionList commit;
   {
     const internal::MutexLock lock(mutex_);
     const size_t waiting = due_.size();
     for (const driver::Settlement& settlement : batch) {
-      const size_t index = results.size();
-      if (settlement.verb == Verb::kReject) {
-        const auto rejected = Reject(settlement, done, index);
-        later[index] = rejected.ok() && *rejected;
-        results.push_back(rejected.status());
-      } else {
-        results.push_back(SettleOne(settlement));
+      if (settlement.verb != Verb::kReject) {
+        results.emplace_back(SettleOne(settlement, wake));
+        continue;
       }
+      const auto rejected = Reject(settlement, done, results.size());
+      const bool later = rejected.ok() && *rejected;
+      results.push_back(later ? std::optional<absl::Status>()
+                              : std::optional<absl::Status>(rejected.status()));
     }
-    wake = due_.size() != waiting;
-    for (const auto& [place, partition] : assigned_) {
-      if (partition->settled) dirty_ = true;
-      if (!partition->parked.empty()) wake = true;
-    }
+    wake = wake || due_.size() != waiting;
+    commit = TakeDueCommit();
   }
   if (wake) Wake();
-  CommitSoon();
+  if (commit != nullptr) BeginCommit(*commit);
   for (size_t i = 0; i < batch.size(); ++i) {
-    if (later[i]) continue;
-    if (results[i].ok()) {
+    if (!results[i]) continue;
+    if (results[i]->ok()) {
       done.Settled(i, {});
     } else {
-      done.Failed(i, std::move(results[i]));
+      done.Failed(i, *std::move(results[i]));
     }
   }
 }
 
-absl::Status Member::SettleOne(const driver::Settlement& settlement) {
+absl::Status Member::SettleOne(const driver::Settlement& settlement,
+                               bool& wake) {
   const auto token = Token::Read(settlement.receipt.token());
   if (!token) return StatusOf(Tracked::kUnknown);
   const auto found = by_source_.find(settlement.receipt.source());
@@ -318,18 +322,19 @@ absl::Status Member::SettleOne(const driver::Settlement& settlement) {
   Assigned& partition = *found->second;
   const int64_t offset = token->offset;
   Tracked outcome = Tracked::kDone;
+  const auto settled = [&](int64_t one) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (partition.unsettled.erase(one) == 0) return;
+    partition.settled = dirty_ = true;
+    // There may be room for what waits.
+    wake = wake || !partition.parked.empty();
+  };
   switch (settlement.verb) {
     case Verb::kAck:
       outcome = partition.tracker.Ack(offset, token->delivery);
-      if (outcome == Tracked::kDone) {
-        partition.settled |= partition.unsettled.erase(offset) != 0;
-      }
+      if (outcome == Tracked::kDone) settled(offset);
       return StatusOf(outcome);
     case Verb::kAckUpTo:
-      outcome = partition.tracker.AckUpTo(
-          offset, token->delivery, [&partition](int64_t settled) {
-            partition.settled |= partition.unsettled.erase(settled) != 0;
-          });
+      outcome = partition.tracker.AckUpTo(offset, token->delivery, settled);
       return StatusOf(outcome);
     case Verb::kNack:
       return GiveBack(partition, offset, token->delivery, std::nullopt);
@@ -348,7 +353,7 @@ absl::Status Member::GiveBack(Assigned& partition, int64_t offset,
     // Settled before: what is delivered at most once, or acknowledged.
     return StatusOf(partition.tracker.GiveBack(offset, delivery));
   }
-  const QueueOptions& options = queue_options_[partition.topic];
+  const QueueOptions& options = partition.options;
   if (options.max_deliveries > 0 && delivery >= options.max_deliveries &&
       partition.tracker.IsOut(offset, delivery)) {
     Bury(partition, offset, delivery, kDeadMaxDeliveries, nullptr, 0);

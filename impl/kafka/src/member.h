@@ -117,6 +117,16 @@ class Member : public std::enable_shared_from_this<Member> {
 
  private:
   using Place = std::pair<std::string, int32_t>;
+  // Looks up what is a pair of a view and a number, too.
+  struct PlaceLess {
+    using is_transparent = void;
+    template <typename A, typename B>
+    bool operator()(const A& a, const B& b) const {
+      const int order = std::string_view(a.first).compare(b.first);
+      return order != 0 ? order < 0 : a.second < b.second;
+    }
+  };
+  using Places = std::map<Place, std::unique_ptr<Assigned>, PlaceLess>;
 
   struct Delivery {
     Message message{};
@@ -167,26 +177,34 @@ class Member : public std::enable_shared_from_this<Member> {
   PartitionList TakeDirty(bool untold,
                           const rd_kafka_topic_partition_list_t* only)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Begins a commit where one is due and none is under way.
+  // Returns: what is to be committed now; nullptr: nothing, or a commit is
+  // under way. BeginCommit must follow.
+  PartitionList TakeDueCommit() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BeginCommit(const rd_kafka_topic_partition_list_t& list);
   void CommitSoon();
   rd_kafka_resp_err_t CommitNow(const rd_kafka_topic_partition_list_t& list,
                                 TimePoint deadline);
 
   // --- receiving ---
-  // Takes a record in. Errors: what its partition says.
-  absl::Status TakeIn(OwnedMessage record, std::vector<Delivery>& out);
-  size_t TakeDue(size_t max, std::vector<Delivery>& out)
+  // Returns: what stops receiving, once.
+  absl::Status NextError() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes from librdkafka what there is, into arrived_; waits for the first of
+  // it, unless `wait_until` is TimePoint::min().
+  void Fetch(size_t max, TimePoint wait_until);
+  // Hands out what is due, was parked or has arrived.
+  void TakeReady(size_t max, std::vector<Delivery>& out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeIn(Received received, std::vector<Delivery>& out)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Admit(Assigned& partition, Received received,
              std::vector<Delivery>& out) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void HandOut(Assigned& partition, int64_t offset, std::vector<Delivery>& out)
+  void HandOut(Assigned& partition, Assigned::Unsettled::iterator place,
+               std::vector<Delivery>& out)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets what arrived of a partition that goes, or that moves.
+  void DropArrived(std::string_view queue, int32_t partition)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Resume(Assigned& partition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Pause(Assigned& partition, bool pause);
-  absl::Status Fetch(size_t max, TimePoint wait_until,
-                     std::vector<Delivery>& out);
-  bool TakeInterrupt();
-  TimePoint NextDue(TimePoint deadline);
   void Wake() { rd_kafka_queue_yield(fetched_.get()); }
 
   // --- dead letters ---
@@ -200,7 +218,8 @@ class Member : public std::enable_shared_from_this<Member> {
                               driver::SettleCompletion& done, size_t index)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  absl::Status SettleOne(const driver::Settlement& settlement)
+  // `wake`: set where Receive has more to hand out now.
+  absl::Status SettleOne(const driver::Settlement& settlement, bool& wake)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status GiveBack(Assigned& partition, int64_t offset, int32_t delivery,
                         std::optional<milliseconds> delay)
@@ -226,7 +245,7 @@ class Member : public std::enable_shared_from_this<Member> {
       ABSL_GUARDED_BY(mutex_);
   // Of which somebody ended the group.
   std::set<std::string, std::less<>> ended_ ABSL_GUARDED_BY(mutex_);
-  std::map<Place, std::unique_ptr<Assigned>> assigned_ ABSL_GUARDED_BY(mutex_);
+  Places assigned_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Assigned*> by_source_ ABSL_GUARDED_BY(mutex_);
   std::set<uint64_t> lost_ ABSL_GUARDED_BY(mutex_);
   // When what was given back comes again: source and offset.
@@ -235,9 +254,16 @@ class Member : public std::enable_shared_from_this<Member> {
   uint64_t assignments_ ABSL_GUARDED_BY(mutex_) = 0;
   bool subscribed_ ABSL_GUARDED_BY(mutex_) = false;  // Ever.
   bool interrupted_ ABSL_GUARDED_BY(mutex_) = false;
-  // A Receive takes messages from librdkafka; nobody may move a partition.
+  // A Receive takes messages from librdkafka. Who takes a partition away, or
+  // moves it, counts in moving_ and waits for the end of that: a message of the
+  // time before must not pass for one of the time after.
   bool fetching_ ABSL_GUARDED_BY(mutex_) = false;
-  int seeking_ ABSL_GUARDED_BY(mutex_) = 0;
+  int moving_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What was fetched and not looked at yet; [next_arrived_, end).
+  std::vector<Received> arrived_ ABSL_GUARDED_BY(mutex_);
+  size_t next_arrived_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Something that comes once only is about to be handed out.
+  bool once_ ABSL_GUARDED_BY(mutex_) = false;
   // Dead letters on their way.
   size_t burying_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
@@ -245,6 +271,10 @@ class Member : public std::enable_shared_from_this<Member> {
   bool transacting_ ABSL_GUARDED_BY(mutex_) = false;
   bool dirty_ ABSL_GUARDED_BY(mutex_) = false;
   Clock::time_point committed_at_ ABSL_GUARDED_BY(mutex_){};
+
+  // Of the Receive in progress; they keep their room.
+  std::vector<Delivery> handing_;
+  std::vector<Received> fetched_now_;
 };
 
 }  // namespace openmessaging::kafka

@@ -7,6 +7,7 @@
 
 #include "errors.h"
 #include "member.h"
+#include "openmessaging/internal/deadline.h"
 
 namespace openmessaging::kafka {
 namespace {
@@ -60,27 +61,35 @@ PartitionList Member::TakeDirty(bool untold,
   return list;
 }
 
-void Member::CommitSoon() {
-  PartitionList list;
-  {
-    const internal::MutexLock lock(mutex_);
-    if (!dirty_ || committing_ || transacting_ || stopping_ ||
-        Clock::now() - committed_at_ < kCommitAfter) {
-      return;
-    }
-    dirty_ = false;
-    list = TakeDirty(false, nullptr);
-    if (list == nullptr) return;
-    committing_ = true;
-    committed_at_ = Clock::now();
-  }
+PartitionList Member::TakeDueCommit() {
+  if (!dirty_ || committing_ || transacting_ || stopping_) return nullptr;
+  const TimePoint now = internal::CoarseSteadyNow();
+  if (now - committed_at_ < kCommitAfter) return nullptr;
+  dirty_ = false;
+  PartitionList list = TakeDirty(false, nullptr);
+  if (list == nullptr) return nullptr;
+  committing_ = true;
+  committed_at_ = now;
+  return list;
+}
+
+void Member::BeginCommit(const rd_kafka_topic_partition_list_t& list) {
   auto* const self = new std::shared_ptr<Member>(shared_from_this());
   const rd_kafka_resp_err_t error = rd_kafka_commit_queue(
-      handle_->get(), list.get(), own_.get(), &Member::OnCommitted, self);
+      handle_->get(), &list, own_.get(), &Member::OnCommitted, self);
   if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
     delete self;
     CommitEnded(error);
   }
+}
+
+void Member::CommitSoon() {
+  PartitionList list;
+  {
+    const internal::MutexLock lock(mutex_);
+    list = TakeDueCommit();
+  }
+  if (list != nullptr) BeginCommit(*list);
 }
 
 void Member::OnCommitted(rd_kafka_t* /*rk*/, rd_kafka_resp_err_t error,

@@ -25,6 +25,8 @@ constexpr milliseconds kShareGrace{2000};
 // How long one waits whose position stands anyway.
 constexpr milliseconds kPositionGrace{1500};
 constexpr int kAskMs = 1000;
+// How long until a Receive is asked again to let go.
+constexpr milliseconds kAskAgain{20};
 // How long leaving a group may take once nobody waits for it.
 constexpr milliseconds kLeaveGrace{10000};
 
@@ -144,7 +146,8 @@ void Member::TakeOver(const rd_kafka_topic_partition_list_t* list) {
   for (int i = 0; i < list->cnt; ++i) {
     const rd_kafka_topic_partition_t& one = list->elems[i];
     auto made = std::make_unique<Assigned>(cluster_->NewSource(), one.topic,
-                                           one.partition, one.offset);
+                                           one.partition, one.offset,
+                                           queue_options_[one.topic]);
     if (one.metadata != nullptr) {
       RestoreFrom({static_cast<const char*>(one.metadata), one.metadata_size},
                   made->tracker);
@@ -233,8 +236,19 @@ void Member::OnRevoked(rd_kafka_topic_partition_list_t* list) {
     }
     if (last != nullptr) (void)CommitNow(*last, Clock::now() + kRevokeGrace);
   }
+  {
+    const internal::MutexLock lock(mutex_);
+    ++moving_;
+    while (fetching_) {
+      Wake();
+      (void)changed_.WaitUntil(mutex_, Clock::now() + kAskAgain);
+    }
+  }
   (void)Forget(list);
   Assign(list, false);
+  const internal::MutexLock lock(mutex_);
+  --moving_;
+  changed_.NotifyAll();
 }
 
 std::vector<uint64_t> Member::SourcesOf(
@@ -265,17 +279,21 @@ std::vector<uint64_t> Member::Forget(
     by_source_.erase(source);
     gone.push_back(std::move(found->second));
     assigned_.erase(found);
+    DropArrived(list->elems[i].topic, list->elems[i].partition);
   }
   changed_.NotifyAll();
   return sources;
 }
 
 void Member::LoseAll() {
-  std::map<Place, std::unique_ptr<Assigned>> gone;
+  Places gone;
+  std::vector<Received> arrived;
   std::vector<uint64_t> sources;
   {
     const internal::MutexLock lock(mutex_);
     gone.swap(assigned_);
+    arrived.swap(arrived_);
+    next_arrived_ = 0;
     by_source_.clear();
     due_.clear();
     for (const auto& [place, partition] : gone) {
@@ -411,7 +429,8 @@ absl::Status Member::Unbind(std::string_view queue, TimePoint deadline) {
     if (!options_.broadcast) {
       if (absl::Status s = Subscribe(); !s.ok()) return s;
     }
-    while (!options_.broadcast && HasPartitionOf(queue) && changed_.WaitUntil(mutex_, deadline)) {
+    while (!options_.broadcast && HasPartitionOf(queue) &&
+           changed_.WaitUntil(mutex_, deadline)) {
     }
     for (const auto& [place, partition] : assigned_) {
       if (place.first != queue) continue;
@@ -480,16 +499,19 @@ bool Member::Leave(TimePoint deadline) {
 }
 
 void Member::End() {
-  std::map<Place, std::unique_ptr<Assigned>> gone;
+  Places gone;
+  std::vector<Received> arrived;
   bool never_assigned = false;
   {
     const internal::MutexLock lock(mutex_);
     gone.swap(assigned_);
+    arrived.swap(arrived_);
     by_source_.clear();
     due_.clear();
     never_assigned = subscribed_ && assignments_ == 0;
   }
   gone.clear();
+  arrived.clear();
   cluster_->NoteStatistics(rd_kafka_name(handle_->get()), {});
   own_.reset();
   fetched_.reset();

@@ -125,11 +125,12 @@ absl::StatusOr<bool> Member::Reject(const driver::Settlement& settlement,
   // Where it cannot be acknowledged any more, that is the answer.
   if (!token || found == by_source_.end() ||
       !found->second->tracker.IsOut(token->offset, token->delivery)) {
-    if (absl::Status s = SettleOne(plain); !s.ok()) return s;
+    bool ignored = false;
+    if (absl::Status s = SettleOne(plain, ignored); !s.ok()) return s;
     return false;
   }
   Assigned& partition = *found->second;
-  if (queue_options_[partition.topic].dead_letter_queue.empty()) {
+  if (partition.options.dead_letter_queue.empty()) {
     return MakeStatus(Code::kUnsupported, "reject: queue \"",
                       std::string_view(partition.topic),
                       "\" has no dead-letter queue");
@@ -141,8 +142,8 @@ absl::StatusOr<bool> Member::Reject(const driver::Settlement& settlement,
 void Member::Bury(Assigned& partition, int64_t offset, int32_t delivery,
                   std::string_view reason, driver::SettleCompletion* done,
                   size_t index) {
-  const QueueOptions& options = queue_options_[partition.topic];
-  Message dead(partition.unsettled.at(offset));
+  const QueueOptions& options = partition.options;
+  Message dead(partition.unsettled.at(offset).message);
   // The group got it no more often than it saw it.
   const int32_t seen = reason == kDeadMaxDeliveries
                            ? std::min(delivery, options.max_deliveries)
@@ -215,7 +216,7 @@ std::optional<absl::Status> Member::SeekTo(std::string_view queue,
   {
     const internal::MutexLock lock(mutex_);
     if (!assigned_.contains(place)) return std::nullopt;
-    ++seeking_;
+    ++moving_;
     // A message that was fetched from the old place must not arrive later.
     while (fetching_ || committing_ || transacting_) {
       Wake();
@@ -224,7 +225,7 @@ std::optional<absl::Status> Member::SeekTo(std::string_view queue,
     }
     const auto found = assigned_.find(place);
     if (found == assigned_.end() || fetching_) {
-      --seeking_;
+      --moving_;
       changed_.NotifyAll();
       if (found == assigned_.end()) return std::nullopt;
       return MakeStatus(Code::kTimeout, "seek group \"",
@@ -236,7 +237,8 @@ std::optional<absl::Status> Member::SeekTo(std::string_view queue,
     lost_.insert(source);
     by_source_.erase(source);
     found->second = std::make_unique<Assigned>(
-        cluster_->NewSource(), place.first, partition, offset);
+        cluster_->NewSource(), place.first, partition, offset, old->options);
+    DropArrived(queue, partition);
     found->second->paused = old->paused;
     by_source_[found->second->source] = found->second.get();
   }
@@ -251,7 +253,7 @@ std::optional<absl::Status> Member::SeekTo(std::string_view queue,
   }
   {
     const internal::MutexLock lock(mutex_);
-    --seeking_;
+    --moving_;
     changed_.NotifyAll();
   }
   events_.Lost({&source, 1});

@@ -29,7 +29,8 @@ Message Read(const std::vector<Header>& headers, Record record = {}) {
     std::string fields;
   };
   auto* const holder = new Holder();
-  holder->fields = reader.Finish(record);
+  holder->fields.resize(reader.Finish(record));
+  reader.Write(holder->fields.data());
   return driver::MessageAccess::Preview(holder, holder->fields, {},
                                         FieldsReader::StoreTime(record));
 }
