@@ -108,6 +108,7 @@ int32_t Cluster::KnownPartitions(std::string_view topic) const {
 
 void Cluster::Forget(std::string_view topic) {
   const internal::MutexLock lock(mutex_);
+  changes_.fetch_add(1, std::memory_order_release);
   if (topic.empty()) {
     topics_.clear();
   } else if (const auto found = topics_.find(topic); found != topics_.end()) {

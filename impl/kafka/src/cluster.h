@@ -28,7 +28,7 @@ class Cluster final : public Statistics {
  public:
   // How long a topic is taken to be as it was: so long may a send to one that
   // somebody else deletes bring it back, where the broker makes topics.
-  static constexpr milliseconds kFresh{5000};
+  static constexpr milliseconds kFresh{4500};
 
   explicit Cluster(Config config) : config_(std::move(config)) {}
   Cluster(const Cluster&) = delete;
@@ -52,6 +52,8 @@ class Cluster final : public Statistics {
   int32_t KnownPartitions(std::string_view topic) const;
   // Asks anew the next time. An empty name: all of them.
   void Forget(std::string_view topic);
+  // Returns: how often something was forgotten.
+  uint64_t changes() const { return changes_.load(std::memory_order_acquire); }
 
   // Returns: how many brokers the last answer named, 1 at first.
   int brokers() const { return brokers_; }
@@ -90,6 +92,7 @@ class Cluster final : public Statistics {
 
   const Config config_;
   std::atomic<uint64_t> sources_{0};
+  std::atomic<uint64_t> changes_{0};
   std::atomic<bool> reached_{false};
   std::atomic<int> brokers_{1};
   // What the broker has against whoever connects; no error at first.

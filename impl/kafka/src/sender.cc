@@ -4,11 +4,16 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <random>
+#include <tuple>
 
 #include "errors.h"
 #include "headers.h"
+#include "openmessaging/internal/deadline.h"
+#include "openmessaging/internal/object_pool.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 
@@ -23,9 +28,17 @@ std::string HostName() {
   return name.data();
 }
 
-std::string What(const Message& message) {
-  return Concat("send to \"", message.destination(), "\"");
+std::string What(std::string_view queue) {
+  return Concat("send to \"", queue, "\"");
 }
+
+// Up to here a copy by librdkafka is cheaper than to keep the message until its
+// report, which is on another thread than the one that will need the memory.
+constexpr size_t kCopiedBytes = 4096;
+
+// How long a route is taken without a question; it asks whether the cluster's
+// answers are fresh.
+constexpr milliseconds kRouteFor{500};
 
 Outcome OutcomeOfReport(const rd_kafka_message_t& message) {
   switch (rd_kafka_message_status(&message)) {
@@ -99,18 +112,20 @@ rd_kafka_topic_t* Sender::TopicOf(std::string_view topic) {
 }
 
 MessageId Sender::NewId() {
+  std::array<char, MessageId::kMaxTextBytes> text;
+  char* out = std::copy(id_prefix_.begin(), id_prefix_.end(), text.data());
+  *out++ = '-';
+  out = std::to_chars(out, text.data() + text.size(),
+                      ids_.fetch_add(1, std::memory_order_relaxed))
+            .ptr;
   return *MessageId::FromText(
-      Concat(std::string_view(id_prefix_), '-',
-             ids_.fetch_add(1, std::memory_order_relaxed)));
+      {text.data(), static_cast<size_t>(out - text.data())});
 }
 
 void Sender::OnEvent(rd_kafka_t* rk, rd_kafka_event_t* event, void* opaque) {
   const OwnedEvent owner(event);
   if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR) {
-    while (const rd_kafka_message_t* const message =
-               rd_kafka_event_message_next(event)) {
-      KafkaProducer::Complete(*message);
-    }
+    KafkaProducer::CompleteAll(event);
   } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_STATS) {
     static_cast<Sender*>(opaque)->cluster_->NoteStatistics(
         rd_kafka_name(rk), rd_kafka_event_stats(event));
@@ -144,23 +159,28 @@ void Senders::Close() {
   Sender::Close(std::move(sender));
 }
 
+void KafkaProducer::State::Link(Pending& one) {
+  one.next = first;
+  if (first != nullptr) first->previous = &one;
+  first = &one;
+  ++count;
+}
+
+void KafkaProducer::State::Unlink(Pending& one) {
+  (one.previous == nullptr ? first : one.previous->next) = one.next;
+  if (one.next != nullptr) one.next->previous = one.previous;
+  one.next = one.previous = nullptr;
+  --count;
+}
+
 void KafkaProducer::Send(std::span<const Message> batch,
                          const driver::CallContext& context,
                          driver::SendCompletion& done) {
-  bool later = false;
-  {
-    const internal::MutexLock lock(state_->mutex);
-    later = state_->deferred > 0;
-  }
-  later = later || (!context.caller_waits && !KnowsAll(batch));
-  if (!later) {
+  if (state_->deferred == 0 && (context.caller_waits || KnowsAll(batch))) {
     SendNow(batch, context, done);
     return;
   }
-  {
-    const internal::MutexLock lock(state_->mutex);
-    ++state_->deferred;
-  }
+  ++state_->deferred;
   worker_.Post([this, messages = std::vector<Message>(batch.begin(),
                                                       batch.end()),
                 call = driver::CallContext(context), &done]() mutable {
@@ -175,6 +195,15 @@ void KafkaProducer::Send(std::span<const Message> batch,
 }
 
 bool KafkaProducer::KnowsAll(std::span<const Message> batch) const {
+  {
+    const internal::MutexLock lock(state_->mutex);
+    const Route& last = state_->route;
+    if (batch.size() == 1 && last.queue == batch[0].destination() &&
+        last.changes == cluster_->changes() &&
+        internal::CoarseSteadyNow() < last.until) {
+      return true;
+    }
+  }
   for (const Message& message : batch) {
     if (cluster_->KnownPartitions(message.destination()) < 0) return false;
   }
@@ -194,7 +223,7 @@ void KafkaProducer::SendNow(std::span<const Message> batch,
           before->message_key() != message.message_key()) {
         continue;
       }
-      status = MakeStatus(Code::kUnavailable, What(message),
+      status = MakeStatus(Code::kUnavailable, What(message.destination()),
                           ": an earlier message of its key in the batch was "
                           "refused (OMS-DRV-011)");
       break;
@@ -206,47 +235,91 @@ void KafkaProducer::SendNow(std::span<const Message> batch,
   }
 }
 
+std::pair<rd_kafka_topic_t*, int32_t> KafkaProducer::Enter(
+    std::string_view queue, Pending& pending) {
+  State& state = *state_;
+  const internal::MutexLock lock(state.mutex);
+  const Route& last = state.route;
+  if (last.queue != queue || last.changes != cluster_->changes() ||
+      internal::CoarseSteadyNow() >= last.until || last.sender->failed()) {
+    return {nullptr, 0};
+  }
+  pending.sender = last.sender;
+  state.Link(pending);
+  return {last.topic, last.partitions};
+}
+
+absl::Status KafkaProducer::FindRoute(std::string_view queue,
+                                      TimePoint deadline) {
+  Route found{.queue = std::string(queue), .changes = cluster_->changes()};
+  const auto partitions = cluster_->PartitionsOf(queue, deadline);
+  if (!partitions.ok()) return partitions.status();
+  found.partitions = *partitions;
+  auto sender = senders_.Get();
+  if (!sender.ok()) return sender.status();
+  found.topic = (*sender)->TopicOf(queue);
+  found.sender = *std::move(sender);
+  found.until = internal::CoarseSteadyNow() + kRouteFor;
+  const internal::MutexLock lock(state_->mutex);
+  std::swap(state_->route, found);
+  return absl::OkStatus();
+}
+
 absl::Status KafkaProducer::SendOne(const Message& message,
                                     const driver::CallContext& context,
                                     driver::SendCompletion& done,
                                     size_t index) {
-  const auto partitions =
-      cluster_->PartitionsOf(message.destination(), context.deadline);
-  if (!partitions.ok()) return partitions.status();
+  const std::string_view queue = message.destination();
+  Pending* const pending = internal::ObjectPool<Pending>::Take();
+  auto [topic, partitions] = Enter(queue, *pending);
+  absl::Status status;
+  while (topic == nullptr && status.ok()) {
+    status = FindRoute(queue, context.deadline);
+    if (status.ok()) std::tie(topic, partitions) = Enter(queue, *pending);
+  }
+  if (!status.ok()) {
+    internal::ObjectPool<Pending>::Give(pending);
+    return status;
+  }
+  pending->state = state_;
+  pending->index = index;
+  pending->id = pending->sender->NewId();
+  pending->delayed = message.delay().count() > 0;
+  pending->done = &done;
   const int32_t wanted = message.requested_partition();
-  if (wanted >= *partitions) {
-    return MakeStatus(Code::kBadParameter, What(message), ": partition ",
-                      wanted, " is asked for; the queue has ", *partitions,
+  if (wanted >= partitions) {
+    Drop(pending);
+    return MakeStatus(Code::kBadParameter, What(queue), ": partition ", wanted,
+                      " is asked for; the queue has ", partitions,
                       " (OMS-ORDER-013)");
   }
-  auto sender = senders_.Get();
-  if (!sender.ok()) return sender.status();
+  status = Produce(message, topic, context.born_timestamp_ms, *pending);
+  if (!status.ok()) Drop(pending);
+  return status;
+}
+
+absl::Status KafkaProducer::Produce(const Message& message,
+                                    rd_kafka_topic_t* topic, int64_t born_ms,
+                                    Pending& pending) {
   static const std::string host = HostName();
-  rd_kafka_t* const rk = (*sender)->get();
-  rd_kafka_topic_t* const topic = (*sender)->TopicOf(message.destination());
-  const MessageId id = (*sender)->NewId();
   std::array<char, MessageId::kMaxPrintedBytes> id_text;
   OwnedHeaders headers = NativeHeaders(
-      message, {.message_id = id.Print(id_text),
-                .born_timestamp_ms = context.born_timestamp_ms,
+      message, {.message_id = pending.id.Print(id_text),
+                .born_timestamp_ms = born_ms,
                 .host = host});
-  auto report = std::make_unique<Report>();
-  report->state = state_;
-  {
-    const internal::MutexLock lock(state_->mutex);
-    state_->pending.push_back({message, id, &done, index, *sender});
-    report->entry = std::prev(state_->pending.end());
-  }
   const std::string_view body = message.body();
   const std::string_view key = message.message_key();
+  const int32_t wanted = message.requested_partition();
   const bool tombstone =
       body.empty() && message.properties().GetOr<bool>(kTombstone, false);
+  const bool copy = body.size() <= kCopiedBytes;
+  if (!copy) pending.message = message;  // Shares its bytes.
   // An empty body is not an absent one.
   static char nothing = 0;
   void* const payload =
       tombstone ? nullptr
                 : (body.empty() ? &nothing : const_cast<char*>(body.data()));
-  std::array<rd_kafka_vu_t, 6> arguments;
+  std::array<rd_kafka_vu_t, 7> arguments;
   arguments[0].vtype = RD_KAFKA_VTYPE_RKT;
   arguments[0].u.rkt = topic;
   arguments[1].vtype = RD_KAFKA_VTYPE_PARTITION;
@@ -259,80 +332,107 @@ absl::Status KafkaProducer::SendOne(const Message& message,
       key.empty() ? nullptr : const_cast<char*>(key.data());
   arguments[3].u.mem.size = key.size();
   arguments[4].vtype = RD_KAFKA_VTYPE_OPAQUE;
-  arguments[4].u.ptr = report.get();
+  arguments[4].u.ptr = &pending;
   arguments[5].vtype = RD_KAFKA_VTYPE_HEADERS;
   arguments[5].u.headers = headers.get();
-  const OwnedError error(
-      rd_kafka_produceva(rk, arguments.data(), arguments.size()));
+  arguments[6].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
+  arguments[6].u.i = copy ? RD_KAFKA_MSG_F_COPY : 0;
+  const OwnedError error(rd_kafka_produceva(
+      pending.sender->get(), arguments.data(), arguments.size()));
   if (error == nullptr) {
+    // From here on `pending` may be gone.
     (void)headers.release();
-    (void)report.release();
     return absl::OkStatus();
-  }
-  {
-    const internal::MutexLock lock(state_->mutex);
-    state_->pending.erase(report->entry);
-    state_->changed.NotifyAll();
   }
   const rd_kafka_resp_err_t code = rd_kafka_error_code(error.get());
   if (code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC) {
     cluster_->Forget(message.destination());
   }
-  return KafkaStatus(code, What(message), Outcome::kNotStored);
+  return KafkaStatus(code, What(message.destination()), Outcome::kNotStored);
 }
 
-void KafkaProducer::Complete(const rd_kafka_message_t& message) {
-  const std::unique_ptr<Report> report(static_cast<Report*>(message._private));
-  State& state = *report->state;
-  driver::SendCompletion* done = nullptr;
-  std::list<Pending> gone;
+void KafkaProducer::Drop(Pending* pending) {
   {
-    const internal::MutexLock lock(state.mutex);
-    done = std::exchange(report->entry->done, nullptr);
-    // Still counted until it has completed.
+    const internal::MutexLock lock(state_->mutex);
+    state_->Unlink(*pending);
+    if (state_->waiting > 0) state_->changed.NotifyAll();
   }
-  if (done != nullptr) {
-    const Pending& pending = *report->entry;
-    if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      // A delayed message has its place when it is due.
-      const bool delayed = pending.message.delay().count() > 0;
-      done->Sent(pending.index,
-                 {.message_id = pending.id,
-                  .partition = message.partition,
-                  .offset = delayed ? -1 : message.offset});
-    } else {
-      done->Failed(pending.index,
-                   KafkaStatus(message.err, What(pending.message),
-                               OutcomeOfReport(message)));
+  Recycle(pending);
+}
+
+void KafkaProducer::Recycle(Pending* pending) {
+  pending->sender.reset();
+  pending->state.reset();
+  pending->message = Message();
+  internal::ObjectPool<Pending>::Give(pending);
+}
+
+void KafkaProducer::Complete(const rd_kafka_message_t& message,
+                             Pending& pending) {
+  driver::SendCompletion* const done = pending.done.exchange(nullptr);
+  if (done == nullptr) return;  // The producer has closed.
+  if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    // A delayed message has its place when it is due.
+    done->Sent(pending.index,
+               {.message_id = pending.id,
+                .partition = message.partition,
+                .offset = pending.delayed ? -1 : message.offset});
+    return;
+  }
+  done->Failed(
+      pending.index,
+      KafkaStatus(message.err, What(rd_kafka_topic_name(message.rkt)),
+                  OutcomeOfReport(message)));
+}
+
+void KafkaProducer::CompleteAll(rd_kafka_event_t* event) {
+  std::vector<Pending*> ended;
+  ended.reserve(rd_kafka_event_message_count(event));
+  while (const rd_kafka_message_t* const message =
+             rd_kafka_event_message_next(event)) {
+    auto* const pending = static_cast<Pending*>(message->_private);
+    Complete(*message, *pending);
+    ended.push_back(pending);
+  }
+  for (size_t i = 0; i < ended.size();) {
+    const std::shared_ptr<State> state = ended[i]->state;
+    const internal::MutexLock lock(state->mutex);
+    for (; i < ended.size() && ended[i]->state == state; ++i) {
+      state->Unlink(*ended[i]);
     }
+    if (state->waiting > 0) state->changed.NotifyAll();
   }
-  const internal::MutexLock lock(state.mutex);
-  gone.splice(gone.end(), state.pending, report->entry);
-  state.changed.NotifyAll();
+  for (Pending* const pending : ended) Recycle(pending);
 }
 
 absl::Status KafkaProducer::Flush(TimePoint deadline) {
-  const internal::MutexLock lock(state_->mutex);
-  while (!state_->pending.empty() || state_->deferred > 0) {
-    if (!state_->changed.WaitUntil(state_->mutex, deadline)) {
-      return MakeStatus(Code::kTimeout, "flush: ", state_->pending.size(),
-                        " messages have no answer yet");
-    }
+  State& state = *state_;
+  const internal::MutexLock lock(state.mutex);
+  ++state.waiting;
+  bool in_time = true;
+  while (in_time && (state.count > 0 || state.deferred > 0)) {
+    in_time = state.changed.WaitUntil(state.mutex, deadline);
   }
-  return absl::OkStatus();
+  --state.waiting;
+  if (state.count == 0 && state.deferred == 0) return absl::OkStatus();
+  return MakeStatus(Code::kTimeout, "flush: ", state.count,
+                    " messages have no answer yet");
 }
 
 absl::Status KafkaProducer::Close(TimePoint deadline) {
   const absl::Status flushed = Flush(deadline);
   std::vector<std::pair<driver::SendCompletion*, size_t>> left;
+  Route route;
   {
     const internal::MutexLock lock(state_->mutex);
     // What waits for a look-up ends when its own deadline does.
     while (state_->deferred > 0) state_->changed.Wait(state_->mutex);
-    for (Pending& pending : state_->pending) {
-      if (pending.done == nullptr) continue;
-      left.emplace_back(std::exchange(pending.done, nullptr), pending.index);
+    for (Pending* one = state_->first; one != nullptr; one = one->next) {
+      if (auto* const done = one->done.exchange(nullptr)) {
+        left.emplace_back(done, one->index);
+      }
     }
+    std::swap(route, state_->route);
   }
   for (const auto& [done, index] : left) {
     StatusDetail detail = DefaultDetail(Code::kClosed);

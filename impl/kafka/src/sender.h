@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <span>
@@ -22,6 +21,7 @@
 #include "native.h"
 #include "openmessaging/driver/producer.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/message.h"
 #include "worker.h"
 
 namespace openmessaging::kafka {
@@ -94,9 +94,10 @@ class Senders {
 
 // Threads: as driver::Producer says.
 // Invariants:
-//   (1) a message is in pending_ from before it is produced until its report,
-//       or until Close gave it up, and completes when it leaves;
-//   (2) while deferred_ is not zero, whatever is sent goes behind it.
+//   (1) a message is in State::first's list from before it is produced until
+//       its report has completed it, and completes once: whoever takes
+//       Pending::done away;
+//   (2) while deferred is not zero, whatever is sent goes behind it.
 class KafkaProducer final : public driver::Producer {
  public:
   KafkaProducer(std::shared_ptr<Cluster> cluster, Senders& senders,
@@ -108,36 +109,67 @@ class KafkaProducer final : public driver::Producer {
   absl::Status Flush(TimePoint deadline) override;
   absl::Status Close(TimePoint deadline) override;
 
+  // Completes the messages of an event of reports.
+  static void CompleteAll(rd_kafka_event_t* event);
+
+ private:
+  struct State;
+
   // A message on its way. librdkafka has its address.
   struct Pending {
-    Message message{};  // Keeps the body until the report.
-    MessageId id{};
-    driver::SendCompletion* done = nullptr;
+    std::atomic<driver::SendCompletion*> done{nullptr};
     size_t index = 0;
-    std::shared_ptr<Sender> sender;
+    MessageId id{};
+    std::shared_ptr<Sender> sender{};
+    std::shared_ptr<State> state{};
+    // Keeps the body until the report, unless librdkafka has a copy.
+    Message message{};
+    bool delayed = false;
+    Pending* next = nullptr;
+    Pending* previous = nullptr;
+  };
+  // Where messages of one queue go, as long as nothing changes.
+  struct Route {
+    std::string queue{};
+    int32_t partitions = 0;
+    rd_kafka_topic_t* topic = nullptr;
+    std::shared_ptr<Sender> sender{};
+    uint64_t changes = 0;
+    TimePoint until{};
   };
   // What reports outlive.
   struct State {
     internal::Mutex mutex;
     internal::Condition changed;
-    std::list<Pending> pending ABSL_GUARDED_BY(mutex);
-    size_t deferred ABSL_GUARDED_BY(mutex) = 0;
-  };
-  struct Report {
-    std::shared_ptr<State> state;
-    std::list<Pending>::iterator entry;
+    Pending* first ABSL_GUARDED_BY(mutex) = nullptr;
+    size_t count ABSL_GUARDED_BY(mutex) = 0;
+    size_t waiting ABSL_GUARDED_BY(mutex) = 0;  // Calls of Flush.
+    Route route ABSL_GUARDED_BY(mutex);         // The last one.
+    std::atomic<size_t> deferred{0};
+
+    void Link(Pending& one) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+    void Unlink(Pending& one) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
   };
 
-  static void Complete(const rd_kafka_message_t& message);
-
- private:
   void SendNow(std::span<const Message> batch,
                const driver::CallContext& context,
                driver::SendCompletion& done);
   absl::Status SendOne(const Message& message,
                        const driver::CallContext& context,
                        driver::SendCompletion& done, size_t index);
+  // Links `pending`, which has its sender then. Returns: the topic, and how many
+  // partitions it has; null where nobody has asked lately.
+  std::pair<rd_kafka_topic_t*, int32_t> Enter(std::string_view queue,
+                                              Pending& pending);
+  // Asks. Errors: as Cluster::PartitionsOf.
+  absl::Status FindRoute(std::string_view queue, TimePoint deadline);
+  absl::Status Produce(const Message& message, rd_kafka_topic_t* topic,
+                       int64_t born_ms, Pending& pending);
+  static void Complete(const rd_kafka_message_t& message, Pending& pending);
   bool KnowsAll(std::span<const Message> batch) const;
+  // Ends a message that was not produced.
+  void Drop(Pending* pending);
+  static void Recycle(Pending* pending);
 
   const std::shared_ptr<Cluster> cluster_;
   Senders& senders_;
