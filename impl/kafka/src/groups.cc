@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 
 #include "admin_call.h"
 #include "assigned.h"
@@ -57,6 +58,10 @@ absl::Status GroupStatus(const rd_kafka_group_result_t* result,
   }
   return absl::OkStatus();
 }
+
+// How long a member that was ended takes to leave, and until it is looked again.
+constexpr milliseconds kLeaving{5000};
+constexpr milliseconds kLeaveAgain{20};
 
 absl::Status NoSuchGroup(std::string_view operation, std::string_view group,
                          std::string_view queue) {
@@ -188,16 +193,31 @@ absl::Status GroupAdmin::DeleteGroup(std::string_view queue,
   const auto committed = CommittedOf(group, queue, *partitions, deadline);
   if (!committed.ok()) return committed.status();
   if (!HasCommit(**committed)) return NoSuchGroup("delete", group, queue);
+  TimePoint patience = TimePoint::min();
   for (const auto& member : members_.All()) {
     if (member->group() != group || member->broadcast()) continue;
     member->EndGroup(queue, deadline);
+    patience = std::min(deadline, Clock::now() + kLeaving);
   }
+  while (true) {
+    absl::Status deleted = DeleteOffsets(queue, group, **committed, deadline);
+    // Those that were ended just now may be on their way out.
+    if (OmsCode(deleted) != Code::kIllegalState || Clock::now() >= patience) {
+      return deleted;
+    }
+    std::this_thread::sleep_for(kLeaveAgain);
+  }
+}
+
+absl::Status GroupAdmin::DeleteOffsets(
+    std::string_view queue, std::string_view group,
+    const rd_kafka_topic_partition_list_t& offsets, TimePoint deadline) {
   const auto control = cluster_->Control();
   if (!control.ok()) return control.status();
   const std::string what =
       Concat("delete group \"", group, "\" of \"", queue, "\"");
   const OwnedDeleteOffsets request(rd_kafka_DeleteConsumerGroupOffsets_new(
-      std::string(group).c_str(), committed->get()));
+      std::string(group).c_str(), &offsets));
   rd_kafka_DeleteConsumerGroupOffsets_t* one = request.get();
   const auto event = AdminCall(
       (*control)->get(), RD_KAFKA_ADMIN_OP_DELETECONSUMERGROUPOFFSETS, what,

@@ -43,6 +43,10 @@ class GroupAdmin final : public driver::GroupControl,
                                      TimePoint deadline) override;
 
  private:
+  // Errors: 1602 somebody still binds the queue.
+  absl::Status DeleteOffsets(std::string_view queue, std::string_view group,
+                             const rd_kafka_topic_partition_list_t& offsets,
+                             TimePoint deadline);
   // Returns: the names of all groups of the cluster, in order.
   absl::StatusOr<std::vector<std::string>> AllGroups(TimePoint deadline);
   // Returns: what `group` has committed of each partition of `queue`; an offset
