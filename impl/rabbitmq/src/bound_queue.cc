@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "broker_error.h"
+#include "delay_line.h"
 #include "message_mapping.h"
 #include "openmessaging/internal/text.h"
 #include "topology.h"
@@ -60,7 +61,7 @@ absl::Status BoundQueue::AwaitOpen(TimePoint deadline) {
 void BoundQueue::Return(uint64_t tag, bool requeue) {
   tags_.Return(tag);
   Forget(tag, tag);
-  returned_.push_back({tag, requeue});
+  returned_.push_back({tag, requeue ? Giving::kRequeue : Giving::kDrop});
 }
 
 void BoundQueue::Complete(driver::SettleCompletion& done, size_t index) {
@@ -148,9 +149,35 @@ void BoundQueue::MakeOwn() {
         bind.routing_key = ToBytes(name_);
         return amqp_send_method(connection, id, AMQP_QUEUE_BIND_METHOD, &bind);
       },
+      nullptr);
+  if (group_queue_.delays) {
+    BindDelayed(DelayedBinding(DelayedTo::kAll, name_));
+    BindDelayed(DelayedBinding(DelayedTo::kQueue, broker_name_));
+  }
+  // The last answer is the answer to all.
+  amqp_basic_qos_t qos{};
+  qos.prefetch_count = 1;
+  link_->Call(
+      *this,
+      [&qos](amqp_connection_state_t connection, amqp_channel_t id) {
+        return amqp_send_method(connection, id, AMQP_BASIC_QOS_METHOD, &qos);
+      },
       [self = shared_from_this()](const absl::StatusOr<Reply>& reply) {
         if (reply.ok()) self->Begin();
       });
+}
+
+void BoundQueue::BindDelayed(const std::string& key) {
+  link_->Call(
+      *this,
+      [&](amqp_connection_state_t connection, amqp_channel_t id) {
+        amqp_queue_bind_t bind{};
+        bind.queue = ToBytes(broker_name_);
+        bind.exchange = ToBytes(kDelayedExchange);
+        bind.routing_key = ToBytes(key);
+        return amqp_send_method(connection, id, AMQP_QUEUE_BIND_METHOD, &bind);
+      },
+      nullptr);
 }
 
 void BoundQueue::DeleteOwn() {
@@ -191,8 +218,10 @@ void BoundQueue::OnDown(const absl::Status& why, bool refused) {
   // What the broker closed for a reason that another attempt would meet too.
   const Code code = OmsCode(why);
   // What is left of a connection that broke may still be a member.
-  const bool ghost = refused && joined_ && code == Code::kConsumerExists;
-  const bool for_good = ghost     ? false
+  const bool later =
+      refused && ((joined_ && code == Code::kConsumerExists) ||
+                  code == Code::kUnavailable);
+  const bool for_good = later     ? false
                         : refused ? code != Code::kIllegalState
                                   : code == Code::kUnauthorized ||
                                         code == Code::kForbidden ||
@@ -200,7 +229,7 @@ void BoundQueue::OnDown(const absl::Status& why, bool refused) {
   Lose(why, for_good);
   if (for_good) {
     link_->Detach(*this);
-  } else if (ghost) {
+  } else if (later) {
     reopens_ = true;
   } else if (refused) {
     link_->Reopen(*this);
@@ -224,7 +253,7 @@ void BoundQueue::Lose(const absl::Status& why, bool for_good) {
     }
     dying_.clear();
     unburied_.clear();
-    shown_.clear();
+    shown_.Clear();
     last_error_ = About("receive from", name_, why);
     ++errors_;
     if (for_good) failure_ = last_error_;
@@ -355,7 +384,7 @@ void BoundQueue::OnCancel(std::string_view consumer_tag) {
 // --- settling ---
 
 void BoundQueue::Flush() {
-  if (HasDeadLetters()) SendDying();
+  SendDying();
   std::vector<Waiter> waiters;
   std::vector<Returned> returned;
   std::vector<TagTable::Ack> acks;
@@ -372,7 +401,10 @@ void BoundQueue::Flush() {
     written =
         written && link_->Send(*this, [&one](amqp_connection_state_t connection,
                                              amqp_channel_t id) {
-          return amqp_basic_reject(connection, id, one.tag, one.requeue);
+          return one.giving == Giving::kMoved
+                     ? amqp_basic_ack(connection, id, one.tag, /*multiple=*/0)
+                     : amqp_basic_reject(connection, id, one.tag,
+                                         one.giving == Giving::kRequeue);
         });
   }
   for (const TagTable::Ack& ack : acks) {

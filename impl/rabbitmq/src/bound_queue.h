@@ -6,9 +6,9 @@
 #ifndef OPENMESSAGING_RABBITMQ_BOUND_QUEUE_H_
 #define OPENMESSAGING_RABBITMQ_BOUND_QUEUE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +21,7 @@
 #include "inbox.h"
 #include "link.h"
 #include "openmessaging/driver/consumer.h"
+#include "shown_messages.h"
 #include "tag_table.h"
 
 namespace openmessaging::rabbitmq {
@@ -69,6 +70,10 @@ class BoundQueue final : public Channel,
               const Message& message) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   absl::Status Reject(uint64_t tag, driver::SettleCompletion& done,
                       size_t index) ABSL_NO_THREAD_SAFETY_ANALYSIS;
+  // Notes one that is to come again after `delay`.
+  absl::Status ReturnLater(uint64_t tag, std::chrono::milliseconds delay,
+                           driver::SettleCompletion& done,
+                           size_t index) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   // Forgets what is settled of those that the application had.
   void Forget(uint64_t first, uint64_t last) ABSL_NO_THREAD_SAFETY_ANALYSIS;
   // Notes one that is to be given back, or dropped where `requeue` is false.
@@ -101,25 +106,30 @@ class BoundQueue final : public Channel,
   void OnTick() override;
 
  private:
+  // kMoved: it is somewhere else, too, and goes here.
+  enum class Giving : uint8_t { kRequeue, kDrop, kMoved };
   struct Returned {
     uint64_t tag = 0;
-    bool requeue = false;
+    Giving giving = Giving::kRequeue;
   };
   struct Waiter {
     driver::SettleCompletion* done = nullptr;
     size_t index = 0;
   };
-  // On its way to the dead letters. `done` is null where nobody waits.
+  // On its way to the dead letters; or to a later time, where there is a delay.
+  // `done` is null where nobody waits.
   struct Dying {
     uint64_t source = 0;
     uint64_t tag = 0;
     Message dead{};
     driver::SettleCompletion* done = nullptr;
     size_t index = 0;
+    std::chrono::milliseconds delay{0};
   };
 
   // Makes, or removes, the queue of a broadcast member.
   void MakeOwn();
+  void BindDelayed(const std::string& key);
   void DeleteOwn();
   // Becomes a member of the group: alone, or beside others.
   void Join();
@@ -169,8 +179,8 @@ class BoundQueue final : public Channel,
   TagTable tags_ ABSL_GUARDED_BY(inbox_->mutex);
   std::vector<Returned> returned_ ABSL_GUARDED_BY(inbox_->mutex);
   std::vector<Waiter> waiters_ ABSL_GUARDED_BY(inbox_->mutex);
-  // What the application has, where it can be rejected.
-  std::map<uint64_t, Message> shown_ ABSL_GUARDED_BY(inbox_->mutex);
+  // What the application has, where it can be moved.
+  ShownMessages shown_ ABSL_GUARDED_BY(inbox_->mutex);
   std::vector<Dying> dying_ ABSL_GUARDED_BY(inbox_->mutex);
   // Could not be sent, and are with nobody.
   std::vector<Dying> unburied_ ABSL_GUARDED_BY(inbox_->mutex);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "broker_error.h"
+#include "delay_line.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/kit/back_off.h"
 #include "openmessaging/queue_name.h"
@@ -63,9 +64,7 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue,
   }
   const bool quorum = queue.type == QueueType::kQuorum;
   if (quorum) all.Set(Capability::kDeliveryCount, Support::kNative);
-  // Quorum queues let messages expire since 3.10.
-  const bool expires = server.major > 3 || server.minor >= 10;
-  if (!quorum || expires) all.Set(Capability::kExpiry, Support::kNative);
+  if (!quorum || ExpiresInQuorum(server)) all.Set(Capability::kExpiry, Support::kNative);
   if (queue.priorities) all.Set(Capability::kPriority, Support::kNative);
   if (!queue.dead_letter_queue.empty()) {
     // Sent and then acknowledged, by whoever receives.
@@ -73,6 +72,12 @@ Capabilities CapabilitiesOf(const CatalogQueue& queue,
     all.Set(Capability::kDeadLetter, Support::kEmulated);
   }
   CapabilityLimits& limits = all.mutable_limits();
+  if (queue.delays) {
+    // A line of queues, by several hops of the broker.
+    all.Set(Capability::kDelay, Support::kEmulated);
+    all.Set(Capability::kNackDelay, Support::kEmulated);
+    limits.max_delay = kMaxDelay;
+  }
   limits.max_partitions = 1;
   if (queue.priorities) limits.priority_levels = kPriorities;
   return all;
@@ -124,7 +129,8 @@ void Broker::Unlock() {
 }
 
 absl::Status Broker::MakeCatalog(TimePoint deadline) {
-  absl::Status made = rpc_->DeclareExchange(std::string(kExchange), deadline);
+  absl::Status made =
+      rpc_->DeclareExchange({.name = std::string(kExchange)}, deadline);
   if (!made.ok()) return made;
   return rpc_
       ->DeclareQueue({.name = std::string(kCatalogQueue),
@@ -190,7 +196,15 @@ absl::StatusOr<CatalogQueue> Broker::Describe(std::string_view queue,
   CatalogQueue found{.type = config_.queue_type};
   absl::Status status = WithCatalog(deadline, [&](Catalog& catalog, bool&) {
     const auto known = catalog.queues.find(queue);
-    if (known != catalog.queues.end()) found = known->second;
+    if (known != catalog.queues.end()) {
+      found = known->second;
+      return absl::OkStatus();
+    }
+    // One that others made has nothing of ours; one that is not there is what it
+    // will be.
+    const auto there = probe_->Look(std::string(queue), deadline);
+    if (!there.ok()) return there.status();
+    found.delays = !*there;
     return absl::OkStatus();
   });
   if (!status.ok()) return status;
@@ -217,8 +231,43 @@ absl::Status Broker::Make(std::string_view name, std::string_view key,
   const auto made = rpc_->DeclareQueue(
       {.name = std::string(name), .arguments = ArgumentsOf(queue)}, deadline);
   if (!made.ok()) return made.status();
-  return rpc_->BindQueue(std::string(name), std::string(kExchange),
-                         std::string(key), deadline);
+  absl::Status status = rpc_->BindQueue(
+      std::string(name), std::string(kExchange), std::string(key), deadline);
+  if (!status.ok() || !queue.delays) return status;
+  status = MakeDelayed(deadline);
+  const std::pair<DelayedTo, std::string_view> bindings[] = {
+      {DelayedTo::kAll, key}, {DelayedTo::kQueue, name}};
+  for (const auto& [to, what] : bindings) {
+    if (!status.ok()) break;
+    status = rpc_->BindQueue(std::string(name), std::string(kDelayedExchange),
+                             DelayedBinding(to, what), deadline);
+  }
+  return status;
+}
+
+absl::Status Broker::MakeDelayed(TimePoint deadline) {
+  if (has_delayed_) return absl::OkStatus();
+  const std::string lost(kLostExchange);
+  absl::Status status = rpc_->DeclareExchange(
+      {.name = lost, .type = "fanout"}, deadline);
+  if (status.ok()) {
+    status = rpc_
+                 ->DeclareQueue({.name = lost,
+                                 .arguments = {{.name = "x-message-ttl",
+                                                .number = 0}}},
+                                deadline)
+                 .status();
+  }
+  if (status.ok()) status = rpc_->BindQueue(lost, lost, {}, deadline);
+  if (status.ok()) {
+    status = rpc_->DeclareExchange(
+        {.name = std::string(kDelayedExchange),
+         .type = "topic",
+         .arguments = {{.name = "alternate-exchange", .text = lost}}},
+        deadline);
+  }
+  has_delayed_ = status.ok();
+  return status;
 }
 
 absl::StatusOr<CatalogQueue> Broker::CheckOptions(
@@ -264,7 +313,8 @@ absl::StatusOr<CatalogQueue> Broker::CheckOptions(
   return CatalogQueue{.type = type,
                       .max_deliveries = options.max_deliveries,
                       .dead_letter_queue = options.dead_letter_queue,
-                      .priorities = options.priorities};
+                      .priorities = options.priorities,
+                      .delays = true};
 }
 
 absl::Status Broker::CreateQueue(std::string_view queue,
@@ -375,6 +425,7 @@ absl::StatusOr<GroupQueue> Broker::FindGroupQueue(std::string_view queue,
         CatalogQueue& known = found->second;
         bound.dead_letter_queue = known.dead_letter_queue;
         bound.max_deliveries = known.max_deliveries;
+        bound.delays = known.delays;
         if (known.first_group.empty()) {
           known.first_group = group;
           changed = true;

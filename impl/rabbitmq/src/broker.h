@@ -77,6 +77,9 @@ class Broker final : public driver::Admin {
   absl::Status Make(std::string_view name, std::string_view key,
                     const CatalogQueue& queue, TimePoint deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes what delayed messages come to (delay_line.h).
+  absl::Status MakeDelayed(TimePoint deadline)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Argument> ArgumentsOf(const CatalogQueue& queue) const;
   absl::StatusOr<CatalogQueue> CheckOptions(std::string_view queue,
                                             const QueueOptions& options,
@@ -90,6 +93,7 @@ class Broker final : public driver::Admin {
 
   internal::Mutex mutex_;  // Held while the broker is worked with.
   bool attached_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_delayed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace openmessaging::rabbitmq

@@ -8,6 +8,7 @@
 
 #include "bound_queue.h"
 #include "broker_error.h"
+#include "delay_line.h"
 #include "openmessaging/dead_letter.h"
 
 namespace openmessaging::rabbitmq {
@@ -16,7 +17,7 @@ namespace openmessaging::rabbitmq {
 
 void BoundQueue::Show(uint64_t tag, const Message& message) {
   tags_.Show(tag);
-  if (HasDeadLetters()) shown_.emplace(tag, message);
+  if (HasDeadLetters() || group_queue_.delays) shown_.Show(tag, message);
 }
 
 bool BoundQueue::IsWornOut(const Message& message) const {
@@ -39,18 +40,39 @@ void BoundQueue::WearOut(uint64_t tag, const Message& message) {
 
 absl::Status BoundQueue::Reject(uint64_t tag, driver::SettleCompletion& done,
                                 size_t index) {
-  const auto shown = shown_.find(tag);
-  if (shown == shown_.end()) {
+  const Message* const shown = shown_.Find(tag);
+  if (!HasDeadLetters() || shown == nullptr) {
     return MakeStatus(Code::kUnsupported, "reject: queue \"",
                       std::string_view(name_), "\" has no dead-letter queue");
   }
-  Bury(tag, shown->second, kDeadRejected, &done, index);
-  shown_.erase(shown);
+  Bury(tag, *shown, kDeadRejected, &done, index);
+  Forget(tag, tag);
+  return absl::OkStatus();
+}
+
+absl::Status BoundQueue::ReturnLater(uint64_t tag,
+                                     std::chrono::milliseconds delay,
+                                     driver::SettleCompletion& done,
+                                     size_t index) {
+  const Message* const shown = shown_.Find(tag);
+  if (!group_queue_.delays || shown == nullptr) {
+    return MakeStatus(Code::kUnsupported, "nack: queue \"",
+                      std::string_view(name_),
+                      "\" was not made for delays; expected a nack without");
+  }
+  if (delay > kMaxDelay) {
+    return MakeStatus(Code::kBadParameter, "nack: the delay is ", delay.count(),
+                      " ms; expected at most ", kMaxDelay.count(),
+                      " (max_delay)");
+  }
+  tags_.Leave(tag);
+  dying_.push_back({source_, tag, *shown, &done, index, delay});
+  Forget(tag, tag);
   return absl::OkStatus();
 }
 
 void BoundQueue::Forget(uint64_t first, uint64_t last) {
-  shown_.erase(shown_.lower_bound(first), shown_.upper_bound(last));
+  shown_.Forget(first, last);
 }
 
 void BoundQueue::Bury(uint64_t tag, const Message& message,
@@ -75,17 +97,22 @@ void BoundQueue::SendDying() {
   for (Dying& one : dying) {
     ++burying_;
     const Message dead = one.dead;  // Shares its bytes.
-    dead_letters_->Send(
-        dead, [self, one = std::move(one)](const absl::Status& status) {
-          if (self->link_->Post(
-                  [self, one, status] { self->Buried(one, status); })) {
-            return;
-          }
-          if (one.done == nullptr) return;
-          one.done->Failed(one.index, MakeStatus(Code::kClosed,
-                                                 "reject: the "
-                                                 "connection is closed"));
-        });
+    const std::chrono::milliseconds delay = one.delay;
+    auto sent = [self, one = std::move(one)](const absl::Status& status) {
+      if (self->link_->Post(
+              [self, one, status] { self->Buried(one, status); })) {
+        return;
+      }
+      if (one.done == nullptr) return;
+      one.done->Failed(
+          one.index,
+          MakeStatus(Code::kClosed, "settle: the connection is closed"));
+    };
+    if (delay.count() > 0) {
+      dead_letters_->SendBack(dead, broker_name_, delay, std::move(sent));
+    } else {
+      dead_letters_->Send(dead, std::move(sent));
+    }
   }
 }
 
@@ -95,15 +122,20 @@ void BoundQueue::Buried(const Dying& one, const absl::Status& status) {
   {
     const internal::MutexLock lock(inbox_->mutex);
     if (source_ != one.source) {
-      told = MakeStatus(Code::kReceiptExpired, "reject \"",
+      told = MakeStatus(Code::kReceiptExpired, "settle \"",
                         std::string_view(name_),
                         "\": the channel was lost, the broker delivers it "
                         "again");
     } else if (status.ok()) {
-      tags_.Acknowledge(one.tag);
+      if (one.delay.count() > 0) {
+        tags_.Return(one.tag);
+        returned_.push_back({one.tag, Giving::kMoved});
+      } else {
+        tags_.Acknowledge(one.tag);
+      }
       if (one.done != nullptr) waiters_.push_back({one.done, one.index});
     } else if (one.done != nullptr) {
-      told = About("reject", name_, status);
+      told = About("settle", name_, status);
       Return(one.tag, /*requeue=*/true);
     } else {
       // It is nobody's any more: tried again until it can be moved.

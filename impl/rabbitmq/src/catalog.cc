@@ -44,6 +44,8 @@ bool ReadOption(std::string_view word, CatalogQueue& queue) {
     return internal::ParseInteger(word, queue.max_deliveries);
   } else if (name == "priorities") {
     queue.priorities = word == "on";
+  } else if (name == "delays") {
+    queue.delays = word == "on";
   } else if (name == "groups") {
     while (!word.empty()) queue.groups.emplace_back(TakeUntil(word, ','));
   }
@@ -71,6 +73,7 @@ std::string ToText(const Catalog& catalog) {
       text += Concat(" dead=", std::string_view(queue.dead_letter_queue));
     }
     if (queue.priorities) text += " priorities=on";
+    if (queue.delays) text += " delays=on";
     text += '\n';
   }
   return text;

@@ -29,6 +29,8 @@ struct CatalogQueue {
   int32_t max_deliveries = 0;
   std::string dead_letter_queue{};
   bool priorities = false;
+  // It and its groups are bound for what was delayed (delay_line.h).
+  bool delays = false;
 
   friend bool operator==(const CatalogQueue&, const CatalogQueue&) = default;
 };
@@ -39,6 +41,7 @@ struct GroupQueue {
   // Where its dead letters go; empty: it has none.
   std::string dead_letter_queue{};
   int32_t max_deliveries = 0;
+  bool delays = false;
 };
 
 // Threads: a value.
@@ -52,7 +55,7 @@ struct Catalog {
 
 // The text has a line for the whole, and one for each queue:
 //   oms-catalog 1 17
-//   queue orders type=quorum first=billing groups=audit,web limit=3 dead=graves
+//   queue orders type=quorum first=billing groups=audit,web limit=3 dead=graves delays=on
 std::string ToText(const Catalog& catalog);
 
 // Errors: 1609 it is not such text.

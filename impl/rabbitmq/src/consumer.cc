@@ -295,6 +295,7 @@ absl::Status RabbitConsumer::Note(const driver::Settlement& one,
     case TagTable::State::kHeld:
       return NoReceipt();
     case TagTable::State::kReturned:
+    case TagTable::State::kLeaving:
       return MakeStatus(Code::kReceiptExpired, "settle \"",
                         std::string_view(queue->name()),
                         "\": the message was given back before");
@@ -318,6 +319,12 @@ absl::Status RabbitConsumer::Note(const driver::Settlement& one,
       queue->Forget(0, tag);
       break;
     case driver::Verb::kNack:
+      queue->Return(tag, /*requeue=*/true);
+      break;
+    case driver::Verb::kNackDelay:
+      if (one.duration.count() > 0) {
+        return queue->ReturnLater(tag, one.duration, done, index);
+      }
       queue->Return(tag, /*requeue=*/true);
       break;
     case driver::Verb::kReject:

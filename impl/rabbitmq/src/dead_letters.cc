@@ -50,23 +50,37 @@ Message MakeDeadLetter(const Message& message, const GroupQueue& from,
   Message dead(message);
   dead.SetDestination(from.dead_letter_queue).SetProperties(properties);
   MessageAccess::SetField(dead, Field::kOriginId, origin);
-  // It has been obeyed.
+  // They have been obeyed.
   MessageAccess::SetField(dead, Field::kExpireAt, {});
+  MessageAccess::SetField(dead, Field::kDelay, {});
   return dead;
 }
 
 absl::Status DeadLetterSender::Open(TimePoint deadline) {
   if (absl::Status s = link_->Connect(deadline); !s.ok()) return s;
+  Attach();
+  return absl::OkStatus();
+}
+
+void DeadLetterSender::Attach() {
   const internal::MutexLock lock(mutex_);
-  if (std::exchange(attached_, true)) return absl::OkStatus();
+  if (std::exchange(attached_, true)) return;
   (void)link_->Post(
       [link = link_.get(), channel = channel_] { link->Attach(channel); });
-  return absl::OkStatus();
 }
 
 void DeadLetterSender::Send(const Message& dead, OnSent on_sent) {
   auto* const one = new OneDead(std::move(on_sent));
   channel_->Enqueue({&dead, 1}, dead.born_timestamp().count(), *one);
+}
+
+void DeadLetterSender::SendBack(const Message& message,
+                                const std::string& queue,
+                                std::chrono::milliseconds delay,
+                                OnSent on_sent) {
+  Attach();
+  auto* const one = new OneDead(std::move(on_sent));
+  channel_->EnqueueBack(message, queue, delay, *one);
 }
 
 }  // namespace openmessaging::rabbitmq

@@ -27,8 +27,9 @@ namespace openmessaging::rabbitmq {
 Message MakeDeadLetter(const Message& message, const GroupQueue& from,
                        std::string_view group, std::string_view reason);
 
-// Sends dead letters, on the link that publishes: one that the broker does not
-// read must not stop acknowledgements.
+// Sends what a consumer moves: dead letters, and what is given back for later.
+// On the link that publishes: one that the broker does not read must not stop
+// acknowledgements.
 //
 // Threads: every method may be called from any.
 class DeadLetterSender {
@@ -36,10 +37,10 @@ class DeadLetterSender {
   // `id_prefix`: of the message ids; no producer has it.
   DeadLetterSender(std::shared_ptr<Link> link,
                    std::shared_ptr<const KeptQueues> kept,
-                   std::string id_prefix)
+                   std::string id_prefix, QueueType queue_type)
       : link_(std::move(link)),
-        channel_(std::make_shared<PublishChannel>(link_, std::move(kept),
-                                                  std::move(id_prefix))) {}
+        channel_(std::make_shared<PublishChannel>(
+            link_, std::move(kept), std::move(id_prefix), queue_type)) {}
 
   // Connects where it is needed. Blocks. Errors: those of Link::Connect.
   absl::Status Open(TimePoint deadline) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -48,8 +49,14 @@ class DeadLetterSender {
   // its link.
   using OnSent = std::function<void(const absl::Status&)>;
   void Send(const Message& dead, OnSent on_sent);
+  // The same for one that goes back to the broker's queue that it came from.
+  void SendBack(const Message& message, const std::string& queue,
+                std::chrono::milliseconds delay, OnSent on_sent)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  void Attach() ABSL_LOCKS_EXCLUDED(mutex_);
+
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<PublishChannel> channel_;
 

@@ -46,13 +46,15 @@ std::string RandomText() {
 class RabbitConnection final : public driver::Connection {
  public:
   explicit RabbitConnection(const Config& config)
-      : publishing_(std::make_shared<Link>(config, "openmessaging send")),
+      : queue_type_(config.queue_type),
+        publishing_(std::make_shared<Link>(config, "openmessaging send")),
         consuming_(std::make_shared<Link>(config, "openmessaging receive")),
         broker_(config, consuming_),
         id_prefix_(RandomText()),
         dead_letters_(std::make_shared<DeadLetterSender>(
             publishing_, kept_,
-            internal::Concat(std::string_view(id_prefix_), "-0"))) {}
+            internal::Concat(std::string_view(id_prefix_), "-0"),
+            queue_type_)) {}
 
   absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
                                               TimePoint deadline) override {
@@ -70,7 +72,8 @@ class RabbitConnection final : public driver::Connection {
     if (auto s = publishing_->Connect(deadline); !s.ok()) return s;
     auto channel = std::make_shared<PublishChannel>(
         publishing_, kept_,
-        internal::Concat(std::string_view(id_prefix_), '-', ++producers_));
+        internal::Concat(std::string_view(id_prefix_), '-', ++producers_),
+        queue_type_);
     (void)publishing_->Post(
         [link = publishing_.get(), channel] { link->Attach(channel); });
     if (auto s = channel->AwaitReady(deadline); !s.ok()) {
@@ -116,14 +119,18 @@ class RabbitConnection final : public driver::Connection {
                                             TimePoint deadline) {
     auto described = broker_.DescribeQueue(queue, deadline);
     if (!described.ok()) return About("bind", queue, described.status());
+    const auto known = broker_.Describe(queue, deadline);
+    if (!known.ok()) return About("bind", queue, known.status());
     const std::string member = internal::Concat(
         "oms.member-", std::string_view(id_prefix_), '-', ++members_);
     // It counts no deliveries, as it does not outlive its member.
     return GroupQueue{
         .name = GroupQueueName(queue, member),
-        .dead_letter_queue = described->options.dead_letter_queue};
+        .dead_letter_queue = described->options.dead_letter_queue,
+        .delays = known->delays};
   }
 
+  const QueueType queue_type_;
   const std::shared_ptr<Link> publishing_;
   const std::shared_ptr<Link> consuming_;
   Broker broker_;

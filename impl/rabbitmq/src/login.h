@@ -22,6 +22,12 @@ struct ServerInfo {
   int minor = 0;
 };
 
+// Whether a quorum queue there lets messages expire, and moves them when they
+// do without losing one: since 3.10.
+inline bool ExpiresInQuorum(const ServerInfo& server) {
+  return server.major > 3 || (server.major == 3 && server.minor >= 10);
+}
+
 struct EndConnection {
   void operator()(amqp_connection_state_t connection) const {
     amqp_destroy_connection(connection);

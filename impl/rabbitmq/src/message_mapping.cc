@@ -26,6 +26,9 @@ constexpr std::string_view kBorn = "oms.born";
 constexpr std::string_view kExpireAt = "oms.expire-at";
 constexpr std::string_view kDelay = "oms.delay";
 constexpr std::string_view kQos = "oms.qos";
+// How often it was delivered before it was given back for later, which makes it
+// a new message to its queue.
+constexpr std::string_view kDeliveries = "oms.deliveries";
 constexpr std::string_view kDurability = "oms.durability";
 constexpr std::string_view kCorrelationId = "oms.correlation-id";
 constexpr std::string_view kReplyTo = "oms.reply-to";
@@ -155,9 +158,10 @@ class Reader {
   int32_t DeliveryCount(bool redelivered) const {
     constexpr int64_t kMost = std::numeric_limits<int32_t>::max() - 1;
     const int64_t earlier = Number(kDeliveryCount, redelivered ? 1 : 0);
-    return static_cast<int32_t>(
-               std::clamp<int64_t>(earlier, redelivered ? 1 : 0, kMost)) +
-           1;
+    const int64_t here =
+        std::clamp<int64_t>(earlier, redelivered ? 1 : 0, kMost);
+    const int64_t before = std::clamp<int64_t>(Number(kDeliveries, 0), 0, kMost);
+    return static_cast<int32_t>(std::min(here + before, kMost)) + 1;
   }
 
   void ReadIds(Message& message) const {
@@ -262,7 +266,8 @@ const amqp_basic_properties_t& MessageWriter::Write(const Message& message,
                                                     std::string_view id,
                                                     std::string_view born_host,
                                                     int64_t born_ms,
-                                                    int64_t now_ms) {
+                                                    int64_t now_ms,
+                                                    int32_t deliveries) {
   arena_.Clear();
   const KeyValueView own = message.properties();
   entries_ = arena_.Entries(kMostFields + own.size());
@@ -306,6 +311,7 @@ const amqp_basic_properties_t& MessageWriter::Write(const Message& message,
   if (message.born_host().empty() && !born_host.empty()) {
     AddHeader("oms.born-host", born_host);
   }
+  if (deliveries > 0) AddHeader(kDeliveries, int64_t{deliveries});
   AddFields(message);
   AddProperties(own);
   properties_._flags |= AMQP_BASIC_HEADERS_FLAG;

@@ -25,11 +25,13 @@ namespace openmessaging::rabbitmq {
 class MessageWriter {
  public:
   // Returns: the properties of `message`, good until the next call; they point
-  // into the message, `id` and this writer.
+  // into the message, `id` and this writer. `deliveries`: how often it was
+  // delivered that no queue knows of.
   const amqp_basic_properties_t& Write(const Message& message,
                                        std::string_view id,
                                        std::string_view born_host,
-                                       int64_t born_ms, int64_t now_ms);
+                                       int64_t born_ms, int64_t now_ms,
+                                       int32_t deliveries = 0);
 
  private:
   void AddHeader(std::string_view key, const Value& value);

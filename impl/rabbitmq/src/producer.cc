@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "broker_error.h"
+#include "delay_line.h"
 #include "openmessaging/internal/text.h"
 #include "topology.h"
 
@@ -21,6 +22,9 @@ namespace {
 // So much is written before frames are read again.
 constexpr size_t kMostInTurn = 256;
 constexpr size_t kMostBytesInTurn = size_t{512} << 10;
+
+// How long a destination of delayed messages is taken to be there.
+constexpr std::chrono::seconds kThereFor{5};
 
 // Longest time that a confirm is waited for.
 constexpr std::chrono::seconds kConfirmLimit{4};
@@ -41,14 +45,16 @@ std::string HostName() {
 
 PublishChannel::PublishChannel(std::shared_ptr<Link> link,
                                std::shared_ptr<const KeptQueues> kept,
-                               std::string id_prefix)
+                               std::string id_prefix, QueueType queue_type)
     : link_(std::move(link)),
       kept_(std::move(kept)),
       id_prefix_(std::move(id_prefix)),
+      queue_type_(queue_type),
       host_(HostName()) {}
 
-std::string PublishChannel::IdOfNumber(uint64_t number) const {
-  return internal::Concat(std::string_view(id_prefix_), '-', number);
+std::string PublishChannel::Entry::Id(std::string_view prefix) const {
+  return back_to.empty() ? internal::Concat(prefix, '-', number)
+                         : message.message_id().ToString();
 }
 
 // --- any thread ---
@@ -64,10 +70,33 @@ void PublishChannel::Enqueue(std::span<const Message> batch, int64_t born_ms,
       entry.born_ms = born_ms;
       entry.index = i;
       entry.done = &done;
+      entry.delay_units = DelayUnits(entry.message.delay());
     }
     enqueued_ += batch.size();
     post = !batch.empty() && !std::exchange(pump_posted_, true);
   }
+  Post(post);
+}
+
+void PublishChannel::EnqueueBack(const Message& message, std::string queue,
+                                 std::chrono::milliseconds delay,
+                                 driver::SendCompletion& done) {
+  bool post = false;
+  {
+    const internal::MutexLock lock(mutex_);
+    Entry& entry = incoming_.emplace_back();
+    entry.message = message;
+    entry.born_ms = message.born_timestamp().count();
+    entry.done = &done;
+    entry.delay_units = DelayUnits(delay);
+    entry.back_to = std::move(queue);
+    ++enqueued_;
+    post = !std::exchange(pump_posted_, true);
+  }
+  Post(post);
+}
+
+void PublishChannel::Post(bool post) {
   if (!post || link_->Post([self = shared_from_this()] { self->Pump(); })) {
     return;
   }
@@ -103,6 +132,10 @@ void PublishChannel::Shut(TimePoint deadline) {
   const auto self = shared_from_this();
   (void)link_->Post([self] {
     self->OnDown(MakeStatus(Code::kClosed, "the producer is closed"), false);
+    if (self->probe_ != nullptr) {
+      self->link_->Close(*self->probe_, nullptr);
+      self->probe_.reset();
+    }
     self->link_->Close(*self, nullptr);
   });
   // What was left has completed when this returns.
@@ -115,6 +148,10 @@ void PublishChannel::Shut(TimePoint deadline) {
 
 void PublishChannel::OnOpen() {
   first_tag_ = 1;
+  delay_levels_ = 0;
+  making_ = 0;
+  delay_type_ = ExpiresInQuorum(link_->server()) ? queue_type_
+                                                 : QueueType::kClassic;
   amqp_confirm_select_t select{};
   const auto self = shared_from_this();
   link_->Call(
@@ -150,6 +187,9 @@ void PublishChannel::OnDown(const absl::Status& why, bool refused) {
     incoming_.clear();
     pump_posted_ = false;
     changed_.NotifyAll();
+  }
+  for (auto& [queue, unsure] : std::exchange(unsure_, {})) {
+    for (Entry& entry : unsure) waiting.push_back(std::move(entry));
   }
   size_t count = waiting.size();
   for (Entry& entry : unconfirmed) {
@@ -194,6 +234,7 @@ void PublishChannel::Pump() {
       ++failed;
       continue;
     }
+    if (WaitsForProbe(entry, now)) continue;
     ++count;
     bytes += entry.message.body().size();
     entry.number = ++last_number_;
@@ -217,28 +258,84 @@ void PublishChannel::PumpLater() {
 }
 
 bool PublishChannel::Publish(Entry& entry) {
-  const std::string id = IdOfNumber(entry.number);
+  const std::string id = entry.Id(id_prefix_);
+  const bool back = !entry.back_to.empty();
+  const bool delayed = entry.delay_units > 0;
   amqp_basic_properties_t properties =
       writer_.Write(entry.message, id, host_,
-                    entry.born_ms == 0 ? NowMs() : entry.born_ms, NowMs());
+                    entry.born_ms == 0 ? NowMs() : entry.born_ms, NowMs(),
+                    back ? entry.message.delivery_count() : 0);
+  // What expires while it waits would go on to the next level at once.
   if (entry.message.expire_at().count() != 0 &&
-      kept_->Has(entry.message.destination())) {
+      (delayed || kept_->Has(entry.message.destination()))) {
     properties._flags &= ~static_cast<amqp_flags_t>(AMQP_BASIC_EXPIRATION_FLAG);
+  }
+  std::string exchange(entry.direct ? std::string_view() : kExchange);
+  std::string key;
+  if (delayed) {
+    MakeDelaysFor(entry.delay_units);
+    exchange = DelayLevelName(delay_type_, TopDelayLevel(entry.delay_units));
+    key = back ? DelayKey(entry.delay_units, DelayedTo::kQueue, entry.back_to)
+               : DelayKey(entry.delay_units, DelayedTo::kAll,
+                          entry.message.destination());
   }
   return link_->Send(
       *this, [&](amqp_connection_state_t connection, amqp_channel_t channel) {
         return amqp_basic_publish(
-            connection, channel,
-            entry.direct ? amqp_empty_bytes : ToBytes(kExchange),
-            ToBytes(entry.message.destination()), /*mandatory=*/1,
+            connection, channel, ToBytes(exchange),
+            delayed ? ToBytes(key) : ToBytes(entry.message.destination()),
+            /*mandatory=*/1,
             /*immediate=*/0, &properties, ToBytes(entry.message.body()));
       });
+}
+
+bool PublishChannel::WaitsForProbe(Entry& entry, TimePoint now) {
+  if (entry.delay_units == 0 || !entry.back_to.empty()) return false;
+  const std::string_view queue = entry.message.destination();
+  const auto known = there_.find(queue);
+  if (known != there_.end() && now < known->second) return false;
+  const std::string name(queue);
+  std::vector<Entry>& unsure = unsure_[name];
+  unsure.push_back(std::move(entry));
+  if (unsure.size() > 1) return true;
+  if (probe_ == nullptr) probe_ = std::make_shared<QueueProbe>(*link_);
+  probe_->Ask(name, [self = weak_from_this(), name](const absl::Status& told) {
+    if (const auto channel = self.lock()) channel->Probed(name, told);
+  });
+  return true;
+}
+
+void PublishChannel::Probed(const std::string& queue,
+                            const absl::Status& status) {
+  const auto found = unsure_.find(queue);
+  if (found == unsure_.end()) return;
+  std::vector<Entry> unsure = std::move(found->second);
+  unsure_.erase(found);
+  if (!status.ok()) {
+    there_.erase(queue);
+    for (Entry& entry : unsure) Fail(entry, status, Outcome::kNotStored);
+    Completed(unsure.size());
+    return;
+  }
+  there_[queue] = std::chrono::steady_clock::now() + kThereFor;
+  for (Entry& entry : unsure) waiting_.push_back(std::move(entry));
+  PumpLater();
+}
+
+void PublishChannel::MakeDelaysFor(int64_t units) {
+  const int top = TopDelayLevel(units);
+  if (top < delay_levels_) return;
+  // A later opening has answers of its own.
+  making_ += MakeDelayLevels(
+      *link_, *this, delay_type_, delay_levels_, top,
+      [self = shared_from_this()] { self->making_ -= self->making_ > 0; });
+  delay_levels_ = top + 1;
 }
 
 void PublishChannel::OnTick() {
   // A queue that had no leader when a message came may never confirm it, nor
   // what comes behind it on this channel.
-  if (!ready_ || unconfirmed_.empty() || link_->blocked() ||
+  if (!ready_ || unconfirmed_.empty() || link_->blocked() || making_ > 0 ||
       std::chrono::steady_clock::now() - unconfirmed_.front().written <
           kConfirmLimit) {
     return;
@@ -292,7 +389,8 @@ void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
 // What others made is bound to no exchange of ours. Each message asks the
 // exchange first all the same, so that none overtakes another.
 bool PublishChannel::GoesDirect(Entry& entry) {
-  if (entry.direct || OmsCode(entry.returned) != Code::kQueueNotFound ||
+  if (entry.direct || entry.delay_units > 0 ||
+      OmsCode(entry.returned) != Code::kQueueNotFound ||
       entry.message.destination().starts_with(kCatalogQueue)) {
     return false;
   }
@@ -312,7 +410,9 @@ void PublishChannel::Complete(Entry& entry, bool taken) {
                            "\": the broker did not take the message"));
   } else {
     SendResult result;
-    result.message_id = *MessageId::FromText(IdOfNumber(entry.number));
+    // One of another client's may have none.
+    result.message_id =
+        MessageId::FromText(entry.Id(id_prefix_)).value_or(MessageId());
     done.Sent(entry.index, result);
   }
   entry.message = Message();

@@ -6,14 +6,17 @@
 #ifndef OPENMESSAGING_RABBITMQ_PRODUCER_H_
 #define OPENMESSAGING_RABBITMQ_PRODUCER_H_
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -23,6 +26,7 @@
 #include "openmessaging/driver/producer.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/message.h"
+#include "queue_probe.h"
 
 namespace openmessaging::rabbitmq {
 
@@ -64,11 +68,17 @@ class PublishChannel final
  public:
   // `id_prefix`: of the message ids; no other producer has it.
   PublishChannel(std::shared_ptr<Link> link,
-                 std::shared_ptr<const KeptQueues> kept, std::string id_prefix);
+                 std::shared_ptr<const KeptQueues> kept, std::string id_prefix,
+                 QueueType queue_type);
 
   // --- any thread ---
   void Enqueue(std::span<const Message> batch, int64_t born_ms,
                driver::SendCompletion& done) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Sends a message that was received from the broker's queue `queue` back to
+  // it, as the message that it is, to be there after `delay`.
+  void EnqueueBack(const Message& message, std::string queue,
+                   std::chrono::milliseconds delay,
+                   driver::SendCompletion& done) ABSL_LOCKS_EXCLUDED(mutex_);
   // Returns: OK once all that was enqueued before has completed, else 1410.
   absl::Status AwaitAll(TimePoint deadline) ABSL_LOCKS_EXCLUDED(mutex_);
   // Returns: once the channel takes messages, or why it does not.
@@ -94,23 +104,35 @@ class PublishChannel final
     TimePoint written{};
     absl::Status returned{};  // What the broker said when it gave it back.
     bool direct = false;      // Straight to the queue: nothing is bound for it.
+    int64_t delay_units = 0;
+    std::string back_to{};  // The broker's queue that it came from; else empty.
+
+    std::string Id(std::string_view prefix) const;
   };
+
+  // Posts a Pump unless one is. Fails what is there where the link has stopped.
+  void Post(bool post);
 
   // Publishes what there is.
   void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
   bool Publish(Entry& entry);
-  std::string IdOfNumber(uint64_t number) const;
   void Fail(Entry& entry, const absl::Status& why, Outcome outcome);
   // Returns: whether it is to be sent once more, by its queue's name.
   bool GoesDirect(Entry& entry);
   void PumpLater() ABSL_LOCKS_EXCLUDED(mutex_);
   void Complete(Entry& entry, bool taken);
   void Completed(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
+  void MakeDelaysFor(int64_t units);
+  // Returns: whether it goes on later, once the broker has said that its
+  // destination is there.
+  bool WaitsForProbe(Entry& entry, TimePoint now);
+  void Probed(const std::string& queue, const absl::Status& status);
 
   // Constant after construction.
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<const KeptQueues> kept_;
   const std::string id_prefix_;
+  const QueueType queue_type_;
   const std::string host_;
 
   // The link's thread.
@@ -120,6 +142,17 @@ class PublishChannel final
   uint64_t first_tag_ = 1;
   uint64_t last_number_ = 0;
   MessageWriter writer_;
+  // Destinations of delays that were there, and until when that is believed;
+  // and what waits to be told of one. What is delayed is refused by nobody, but
+  // dropped in the end.
+  std::map<std::string, TimePoint, std::less<>> there_;
+  std::map<std::string, std::vector<Entry>, std::less<>> unsure_;
+  std::shared_ptr<QueueProbe> probe_;
+  // Of the delay line: how many levels this opening of the channel has made, of
+  // which kind, and how many answers are not there yet.
+  int delay_levels_ = 0;
+  QueueType delay_type_ = QueueType::kQuorum;
+  size_t making_ = 0;
 
   internal::Mutex mutex_;
   internal::Condition changed_;

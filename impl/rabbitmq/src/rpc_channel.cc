@@ -100,13 +100,17 @@ absl::StatusOr<Reply> RpcChannel::Ask(Sender sender, bool has_answer,
   return Await(pending, deadline);
 }
 
-absl::Status RpcChannel::DeclareExchange(std::string name, TimePoint deadline) {
+absl::Status RpcChannel::DeclareExchange(Exchange exchange,
+                                         TimePoint deadline) {
   return Ask(
-             [name = std::move(name)](auto connection, auto id) {
+             [exchange = std::move(exchange)](auto connection, auto id) {
+               auto entries = Entries(exchange.arguments);
                amqp_exchange_declare_t declare{};
-               declare.exchange = ToBytes(name);
-               declare.type = amqp_cstring_bytes("direct");
+               declare.exchange = ToBytes(exchange.name);
+               declare.type = amqp_cstring_bytes(exchange.type);
                declare.durable = 1;
+               declare.arguments = {static_cast<int>(entries.size()),
+                                    entries.data()};
                return SendMethod(connection, id, AMQP_EXCHANGE_DECLARE_METHOD,
                                  declare);
              },

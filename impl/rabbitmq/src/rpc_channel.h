@@ -52,9 +52,15 @@ class RpcChannel final : public Channel,
     std::vector<Argument> arguments{};
   };
 
+  struct Exchange {
+    std::string name;
+    const char* type = "direct";
+    std::vector<Argument> arguments{};
+  };
+
   // Each blocks until `deadline`. Errors: 1404, 1408 locked by another, 1602
   // it is there with other arguments, 1410, and those of the link.
-  absl::Status DeclareExchange(std::string name, TimePoint deadline);
+  absl::Status DeclareExchange(Exchange exchange, TimePoint deadline);
   absl::StatusOr<Counts> DeclareQueue(Queue queue, TimePoint deadline);
   // Returns: nothing where there is no such queue.
   absl::StatusOr<std::optional<Counts>> Look(std::string queue,

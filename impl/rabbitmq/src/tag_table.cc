@@ -49,7 +49,7 @@ std::vector<TagTable::Ack> TagTable::TakeAcks() {
   size_t joined = 0;
   for (size_t i = 0; i < states_.size(); ++i) {
     if (states_[i] == State::kHeld || states_[i] == State::kShown ||
-        states_[i] == State::kDying) {
+        states_[i] == State::kDying || states_[i] == State::kLeaving) {
       break;
     }
     if (states_[i] != State::kAcked) continue;

@@ -24,6 +24,7 @@ class TagTable {
     kHeld,      // It came, and was not shown yet.
     kShown,     // The application has it.
     kDying,     // It is being moved to the dead letters.
+    kLeaving,   // It was given back for later, and is being sent there.
     kAcked,     // Acknowledged, the broker does not know it yet.
     kSettled,   // Acknowledged.
     kReturned,  // Given back, or rejected.
@@ -44,6 +45,7 @@ class TagTable {
   void Show(uint64_t tag) { Set(tag, State::kShown); }
   // Neither shown nor settled until it is acknowledged or returned.
   void Hold(uint64_t tag) { Set(tag, State::kDying); }
+  void Leave(uint64_t tag) { Set(tag, State::kLeaving); }
   void Return(uint64_t tag);
   void Acknowledge(uint64_t tag) { Set(tag, State::kAcked); }
   // Acknowledges all that is shown, up to `tag`.

@@ -17,7 +17,8 @@ TEST_CASE("a catalog reads as it was written") {
                               .max_deliveries = 3,
                               .dead_letter_queue = "graves"};
   catalog.queues["graves"] = {};
-  catalog.queues["urgent"] = {.type = QueueType::kClassic, .priorities = true};
+  catalog.queues["urgent"] = {.type = QueueType::kClassic, .priorities = true,
+                              .delays = true};
 
   const std::string text = ToText(catalog);
 
@@ -26,7 +27,7 @@ TEST_CASE("a catalog reads as it was written") {
         "queue graves type=quorum\n"
         "queue orders type=quorum first=billing groups=audit,web limit=3 "
         "dead=graves\n"
-        "queue urgent type=classic priorities=on\n");
+        "queue urgent type=classic priorities=on delays=on\n");
   const auto read = ParseCatalog(text);
   REQUIRE(read.ok());
   CHECK(*read == catalog);

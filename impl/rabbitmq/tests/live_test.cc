@@ -19,6 +19,9 @@
 #include <thread>
 #include <vector>
 
+#include "channel.h"
+#include "config.h"
+#include "link.h"
 #include "openmessaging/openmessaging.h"
 
 namespace openmessaging::rabbitmq::rabbitmq_live_test {
@@ -113,7 +116,7 @@ class Foreign {
     remove.queue = name;
     amqp_queue_declare_t declare{};
     declare.queue = name;
-    declare.durable = 1;
+    declare.durable = 0;
     declare.arguments = {1, &expires};
     amqp_basic_consume_t consume{};
     consume.queue = name;
@@ -131,6 +134,144 @@ class Foreign {
 };
 
 }  // namespace
+
+TEST_CASE("what is given back for later is the message that it was") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr milliseconds kDelay{200};
+  Live live(url);
+  PullConsumer consumer = live.NewConsumer();
+  PullConsumer other = live.NewConsumer({.group = "other"});
+  auto producer = live.bus.CreateProducer().value();
+  Message message(live.queue, "body");
+  message.SetMessageKey("key").SetCorrelationId("c");
+  REQUIRE(message.SetProperty("mine", 7).ok());
+  const auto sent = producer.Send(message);
+  REQUIRE(sent.ok());
+
+  for (int count = 1; count <= 3; ++count) {
+    const Delivery got = Take(consumer);
+    CHECK(got->message_id() == sent->message_id);
+    CHECK(got->delivery_count() == count);
+    CHECK(got->message_key() == "key");
+    CHECK(got->correlation_id() == "c");
+    CHECK(got->properties().GetOr("mine", 0) == 7);
+    CHECK(got->properties().size() == 1);
+    const auto start = std::chrono::steady_clock::now();
+    REQUIRE(got.Nack(kDelay).ok());
+    CHECK(OmsCode(got.Ack()) == Code::kReceiptExpired);
+    CHECK(!consumer.Receive(kDelay / 2).value());
+    CHECK(std::chrono::steady_clock::now() - start >= kDelay / 2);
+  }
+  REQUIRE(Take(consumer).Ack().ok());
+  // It is nobody else's.
+  CHECK(Take(other)->delivery_count() == 1);
+  CHECK(!other.Receive(milliseconds(0)).value());
+}
+
+TEST_CASE("what was delayed comes to each group and no later for a lost one") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr int kLost = 100;
+  constexpr milliseconds kDelay{300};
+  Live live(url);
+  PullConsumer consumer = live.NewConsumer();
+  PullConsumer other = live.NewConsumer({.group = "other"});
+  PullConsumer member = live.NewConsumer({.broadcast = true});
+  auto producer = live.bus.CreateProducer().value();
+  {
+    // More than a broker keeps on their way at once.
+    Live gone(url);
+    for (int n = 0; n < kLost; ++n) {
+      Message lost(gone.queue, "lost");
+      REQUIRE(producer.Send(lost.SetDelay(kDelay)).ok());
+    }
+  }
+  Message message(live.queue, "later");
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(producer.Send(message.SetDelay(kDelay)).ok());
+
+  for (PullConsumer* const one : {&consumer, &other, &member}) {
+    const Delivery got = Take(*one);
+    CHECK(got->body() == "later");
+    CHECK(std::chrono::steady_clock::now() - start >= kDelay);
+    REQUIRE(got.Ack().ok());
+  }
+}
+
+TEST_CASE("a delayed send to a queue that is not there fails") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);
+  auto producer = live.bus.CreateProducer().value();
+  Message nowhere("live-nowhere", "x");
+  nowhere.SetDelay(milliseconds(50));
+  for (int n = 0; n < 2; ++n) {
+    const auto sent = producer.Send(nowhere);
+    CHECK(OmsCode(sent.status()) == Code::kQueueNotFound);
+    CHECK(DetailOf(sent.status()).outcome == Outcome::kNotStored);
+  }
+  Message here(live.queue, "here");
+  CHECK(producer.Send(here.SetDelay(milliseconds(1))).ok());
+}
+
+TEST_CASE("what was delayed expires and does not come early for it") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  Live live(url);
+  PullConsumer consumer = live.NewConsumer();
+  auto producer = live.bus.CreateProducer().value();
+  Message expires(live.queue, "expires");
+  expires.SetDelay(milliseconds(600));
+  ExpireAfter(expires, milliseconds(50));
+  REQUIRE(producer.Send(expires).ok());
+  Message stays(live.queue, "stays");
+  stays.SetDelay(milliseconds(700));
+  ExpireAfter(stays, std::chrono::hours(1));
+  const auto start = std::chrono::steady_clock::now();
+  REQUIRE(producer.Send(stays).ok());
+
+  CHECK(Take(consumer)->body() == "stays");
+  CHECK(std::chrono::steady_clock::now() - start >= milliseconds(700));
+}
+
+TEST_CASE("OMS-SEC-003: a refused link tries again only when it is asked to") {
+  // Counts how often it could not be opened.
+  struct Refused final : Channel {
+    void OnOpen() override { ++opened; }
+    void OnDown(const absl::Status&, bool) override { ++downs; }
+    std::atomic<int> opened{0};
+    std::atomic<int> downs{0};
+  };
+  const std::string text = BrokerUrl();
+  if (text.empty()) return;
+  const Url url = Url::Parse(text).value();
+  Config config = ReadConfig(url, url.attributes()).value();
+  config.password = "wrong";
+  config.reconnect_wait = milliseconds(10);
+  Link link(config, "test");
+  const auto channel = std::make_shared<Refused>();
+  const auto await = [&](int downs) {
+    const auto limit = std::chrono::steady_clock::now() + kPatience;
+    while (channel->downs < downs &&
+           std::chrono::steady_clock::now() < limit) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    REQUIRE(channel->downs == downs);
+  };
+  for (int asked = 1; asked <= 3; ++asked) {
+    REQUIRE(link.Post([&] {
+      if (asked == 1) link.Attach(channel);
+      if (asked > 1) link.Want();
+    }));
+    await(asked);
+    // Far longer than it waits between attempts.
+    std::this_thread::sleep_for(milliseconds(300));
+    CHECK(channel->downs == asked);
+  }
+  CHECK(channel->opened == 0);
+  link.Stop(std::chrono::steady_clock::now() + kPatience);
+}
 
 TEST_CASE("a queue that others made takes what is sent to it in order") {
   const std::string url = BrokerUrl();

@@ -209,6 +209,18 @@ TEST_CASE("a message of another client can be read") {
   CHECK(all.GetOr<KeyValueView>("list", {}).GetOr("0", false));
 }
 
+TEST_CASE("deliveries before it was given back for later count") {
+  const Message message("orders", "body");
+  MessageWriter writer;
+  const auto& properties = writer.Write(message, "id", "h", 1, 1, 3);
+  const auto read = [&](bool redelivered) {
+    return ReadMessage("orders", {properties, "body"}, redelivered);
+  };
+  CHECK(read(false).delivery_count() == 4);
+  CHECK(read(true).delivery_count() == 5);
+  CHECK(read(false).properties().empty());
+}
+
 TEST_CASE("a body of several frames is taken and not copied") {
   std::string body(100000, 'm');
   const char* const bytes = body.data();

@@ -52,6 +52,17 @@ TEST_CASE("an acknowledgement of many covers what was returned before it") {
   CHECK(tags.Of(1) == State::kReturned);
 }
 
+TEST_CASE("what leaves for later is not covered before it has arrived") {
+  TagTable tags = Shown(3);
+  tags.Leave(2);
+  tags.Acknowledge(1);
+  tags.Acknowledge(3);
+  CHECK(tags.TakeAcks() == Acks{{1, false}, {3, false}});
+  CHECK(tags.Of(2) == State::kLeaving);
+  tags.Return(2);
+  CHECK(tags.Of(2) == State::kReturned);
+}
+
 TEST_CASE("acknowledging up to one settles what was shown and no more") {
   TagTable tags = Shown(3);
   tags.Add(4);
