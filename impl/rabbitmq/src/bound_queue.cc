@@ -91,7 +91,9 @@ void BoundQueue::Join() {
         expires.value.value.i32 = kMembersExpireMs;
         amqp_queue_declare_t declare{};
         declare.queue = ToBytes(members);
-        declare.durable = 1;
+        // Nothing is ever in it, and one that outlived its node could not be
+        // made anew on another.
+        declare.durable = 0;
         declare.arguments = {1, &expires};
         return amqp_send_method(connection, id, AMQP_QUEUE_DECLARE_METHOD,
                                 &declare);
@@ -217,7 +219,8 @@ void BoundQueue::Begin() {
 void BoundQueue::OnDown(const absl::Status& why, bool refused) {
   // What the broker closed for a reason that another attempt would meet too.
   const Code code = OmsCode(why);
-  // What is left of a connection that broke may still be a member.
+  // What is left of a connection that broke may still be a member. A queue whose
+  // node is down comes back with it.
   const bool later =
       refused && ((joined_ && code == Code::kConsumerExists) ||
                   code == Code::kUnavailable);

@@ -39,7 +39,18 @@ absl::Status RefusedBy(std::string_view operation, std::string_view object,
   const bool exclusive =
       reply_code == AMQP_ACCESS_REFUSED &&
       reply_text.find("in exclusive use") != std::string_view::npos;
-  const Code code = exclusive ? Code::kConsumerExists : CodeOf(reply_code);
+  // A queue that is not replicated is not gone with its node: it comes back.
+  const auto says = [reply_text](std::string_view words_of_it) {
+    return reply_text.find(words_of_it) != std::string_view::npos;
+  };
+  const bool away = (reply_code == AMQP_NOT_FOUND &&
+                     (says("is down") || says("is stopped"))) ||
+                    // Nor a quorum queue whose leader died a moment ago.
+                    (reply_code == AMQP_INTERNAL_ERROR &&
+                     (says("nodedown") || says("noproc")));
+  const Code code = exclusive ? Code::kConsumerExists
+                    : away    ? Code::kUnavailable
+                              : CodeOf(reply_code);
   StatusDetail detail = DefaultDetail(code);
   detail.native = internal::Concat(reply_code, ' ', std::string_view(words));
   return WithDetail(

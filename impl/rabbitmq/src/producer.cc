@@ -148,6 +148,7 @@ void PublishChannel::Shut(TimePoint deadline) {
 
 void PublishChannel::OnOpen() {
   first_tag_ = 1;
+  stale_ = false;
   delay_levels_ = 0;
   making_ = 0;
   delay_type_ = ExpiresInQuorum(link_->server()) ? queue_type_
@@ -219,6 +220,7 @@ void PublishChannel::Pump() {
     link_->Want();
     return;
   }
+  if (stale_) return;
   size_t count = 0;
   size_t bytes = 0;
   size_t failed = 0;
@@ -364,6 +366,7 @@ void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
     if (tag != 0 || !multiple || unconfirmed_.empty()) return;
     tag = first_tag_ + unconfirmed_.size() - 1;
   }
+  stale_ = stale_ || !taken;
   const size_t last = tag - first_tag_;
   size_t count = 0;
   bool again = false;
@@ -383,7 +386,12 @@ void PublishChannel::OnConfirm(uint64_t tag, bool multiple, bool taken) {
     ++first_tag_;
   }
   Completed(count);
-  if (again) PumpLater();
+  if (stale_ && unconfirmed_.empty()) {
+    link_->Renew(*this, MakeStatus(Code::kUnavailable,
+                                   "the broker did not take a message"));
+  } else if (again) {
+    PumpLater();
+  }
 }
 
 // What others made is bound to no exchange of ours. Each message asks the

@@ -137,6 +137,10 @@ class PublishChannel final
 
   // The link's thread.
   bool ready_ = false;
+  // The broker refused a message. A channel that lost the leader of a quorum
+  // queue may go on to refuse for as long as it is open (3.10), so it is opened
+  // anew once it has answered for the rest; until then nothing is published.
+  bool stale_ = false;
   std::deque<Entry> waiting_;
   std::deque<Entry> unconfirmed_;
   uint64_t first_tag_ = 1;
