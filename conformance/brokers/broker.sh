@@ -11,6 +11,8 @@
 #   launch NODE          replaces this process by the node (exec)
 #   serves NODE          succeeds once clients of the node can work
 #   produce QUEUE BODY   sends with the broker's own client
+#   java_send QUEUE LINE, java_receive QUEUE COUNT
+#                        the same with its Java client; see the usage
 #   suite                prints the lines of $dir/suite.ini that only it needs
 #   found NODE...        starts the new nodes, which become a cluster; optional
 #   stopped              ends what the nodes leave running; optional
@@ -41,6 +43,11 @@ on free ports of 127.0.0.1, with its data in a temporary folder.
   status        print its nodes and whether they run
   produce QUEUE BODY
                 send a message with the broker's own client
+  java-send QUEUE LINE
+                send one with its Java client; LINE is "name:value,...", which
+                are its headers, a tab and the body
+  java-receive QUEUE COUNT
+                print so many in that form with its Java client
   stop [NODE]   end a node, or all, in order
   kill [NODE]   end a node, or all, at once, as a loss of power would
   start [NODE]  start what does not run, with the ports and data that it had
@@ -236,16 +243,20 @@ broker_main() {
   case $command in
     up) up "$count" && return ;;
     down) down && return ;;
-    url | suite | status | produce | stop | kill | start | restart) ;;
+    url | suite | status | stop | kill | start | restart) ;;
+    produce | java-send | java-receive) ;;
     '') usage >&2 && exit 2 ;;
     *) fail "unknown command \"$command\"; see --help" ;;
   esac
   [ -e "$dir/url" ] || fail "$command \"$dir\": there is none; see up"
-  if [ "$command" = produce ]; then
-    [ "${#words[@]}" = 2 ] || fail 'produce: expected a queue and a body'
-    produce "${words[@]}"
-    return
-  fi
+  case $command in
+    produce | java-send | java-receive)
+      [ "${#words[@]}" = 2 ] ||
+        fail "$command: expected a queue and a body or count; see --help"
+      "${command/-/_}" "${words[@]}"
+      return
+      ;;
+  esac
   node=${words[0]:-}
   chosen=$(nodes)
   if [ -n "$node" ]; then
