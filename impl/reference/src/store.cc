@@ -163,6 +163,7 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
     RemoveLeftovers();
   }
   if (open_path_ != OpenPath::kJoined) log_->OpenReserve();
+  opened_durable_ = log_->durable();
   opened_end_ = log_->committed();
   return absl::OkStatus();
 }

@@ -72,6 +72,8 @@ class Store final : public LogListener {
   // Where the log ended when this handle was opened: what lies below has not
   // been seen by this process and is verified when it is first read.
   uint64_t opened_end() const { return opened_end_; }
+  // What lay below was on the disk then, and so had its checksum.
+  uint64_t opened_durable() const { return opened_durable_; }
 
   const Environment& environment() const { return *environment_; }
   Control& control() { return *control_; }
@@ -244,6 +246,7 @@ class Store final : public LogListener {
   bool control_refused_ = false;
   OpenPath open_path_ = OpenPath::kCold;
   uint64_t opened_end_ = 0;
+  uint64_t opened_durable_ = 0;
 
   std::unique_ptr<ByteLocks> locks_;
   std::unique_ptr<Control> control_;
