@@ -7,13 +7,20 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "doctest/doctest.h"
+#include "format.h"
 #include "goals.h"
+#include "power/disk.h"
 #include "power/explorer.h"
+#include "power/session.h"
 
 namespace openmessaging::reference::power_test {
 namespace {
@@ -86,6 +93,111 @@ TEST_CASE("a power loss loses nothing that was acknowledged") {
   Report({"power", "power-loss states, all different, none loses or alters",
           WithCommas(goal), WithCommas(counts.all()),
           counts.all() >= goal && explorer.findings().empty()});
+}
+
+// Where the records of a segment's file begin, and where its log ends.
+std::vector<size_t> PlacesIn(std::string_view file) {
+  std::vector<size_t> places = {kSegmentHeaderBytes};
+  while (places.back() + sizeof(RecordHeader) <= file.size()) {
+    RecordHeader header;
+    std::memcpy(&header, file.data() + places.back(), sizeof(header));
+    if (header.commit == 0) break;
+    places.push_back(places.back() + PaddedBytes(header));
+  }
+  return places;
+}
+
+StoreOptions SmallStore() {
+  StoreOptions options;
+  options.first_segment_bytes = 8192;
+  options.slots = 4;
+  options.bells = 4;
+  options.window = 64;
+  options.max_segments = 32;
+  options.reserve_bytes = 4096;
+  return options;
+}
+
+struct GhostHouse {
+  // Opens a store in a new boot; `send`: sends these together.
+  std::vector<int> Live(power::Disk& disk, const std::vector<int>& send) {
+    machine.Boot();
+    auto session = power::Session::Open(disk, machine, SmallStore());
+    REQUIRE(session.ok());
+    Store& store = *(*session)->store();
+    if (!store.catalog().FindQueue("orders", power::InGoodTime()).ok()) {
+      REQUIRE(store.catalog()
+                  .CreateQueue("orders", {}, power::InGoodTime())
+                  .ok());
+    }
+    std::vector<power::Received> stored;
+    CHECK((*session)->ReadAll("orders", 0, stored).ok());
+    std::vector<Message> batch;
+    for (const int number : send) {
+      batch.emplace_back("orders", power::BodyOf(number, 100));
+      batch.back().SetDurability(Durability::kDisk);
+    }
+    for (const auto& result : (*session)->Send(batch)) {
+      REQUIRE(result.ok());
+      CHECK(ids.insert(result->message_id.ToString()).second);
+    }
+    std::vector<int> numbers;
+    for (const power::Received& one : stored) numbers.push_back(one.number);
+    return numbers;
+  }
+
+  power::SimulatedMachine machine{1};
+  std::set<std::string> ids{};
+};
+
+using Numbers = std::vector<int>;
+
+TEST_CASE("a ghost that fits the new stream is not received") {
+  GhostHouse house;
+  power::Disk first(nullptr);
+  CHECK(house.Live(first, {0}).empty());
+  CHECK(house.Live(first, {1, 2}) == Numbers{0});
+  // Of the two that one flush wrote, the second arrived.
+  power::Image image = first.AfterPowerLoss(true);
+  size_t segment = 0;
+  for (size_t n = 0; n < image.files.size(); ++n) {
+    if (image.files[n].name.starts_with("log/")) segment = n;
+  }
+  std::string torn(image.files[segment].base);
+  const auto places = PlacesIn(torn);
+  REQUIRE(places.size() == 3);
+  const std::string ghost = torn.substr(places[1], places[2] - places[1]);
+  torn[places[0] + sizeof(RecordHeader)] ^= 1;
+  image.files[segment].base = torn;
+
+  power::Disk second(image, nullptr);
+  CHECK(house.Live(second, {3}) == Numbers{0});
+  power::Image again = second.AfterPowerLoss(true);
+  std::string haunted;
+  for (power::Image::File& file : again.files) {
+    if (!file.name.starts_with("log/")) continue;
+    std::string bytes(file.base);
+    const auto ends = PlacesIn(bytes);
+    RecordHeader of_ghost;
+    RecordHeader last;
+    std::memcpy(&of_ghost, ghost.data(), sizeof(of_ghost));
+    std::memcpy(&last, bytes.data() + ends[0], sizeof(last));
+    // Its position and its sequence are what comes next in the new segment.
+    if (last.position + PaddedBytes(last) != of_ghost.position ||
+        last.sequence + 1 != of_ghost.sequence || ends.size() != 2 ||
+        bytes.substr(ends[1], 8) != std::string(8, '\0')) {
+      continue;
+    }
+    bytes.replace(ends[1], ghost.size(), ghost);
+    haunted = bytes;
+    file.base = haunted;
+  }
+  REQUIRE_FALSE(haunted.empty());
+
+  power::Disk third(again, nullptr);
+  CHECK(house.Live(third, {4}) == Numbers{0, 3});
+  power::Disk fourth(third.AfterPowerLoss(false), nullptr);
+  CHECK(house.Live(fourth, {}) == Numbers{0, 3, 4});
 }
 
 }  // namespace
