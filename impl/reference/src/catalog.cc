@@ -339,6 +339,20 @@ absl::StatusOr<std::string> Catalog::ReadBody(uint64_t position) {
       header.fields_bytes > length - sizeof(header)) {
     return DamagedRecord(position, "its header is not one of this place");
   }
+  if (log_ != nullptr && log_->checksums()) {
+    // Whoever fills the payload's checksum in stores it before the flag goes.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    RecordHeader again;
+    std::memcpy(&again, record, sizeof(again));
+    if (SealOf(again, (*segment)->salt()) != again.header_checksum) {
+      return DamagedRecord(position, "the checksum of its header is wrong");
+    }
+    if ((CommitWord::Flags(header.commit) & kPayloadPending) == 0 &&
+        Crc32c(0, record + sizeof(header), length - sizeof(header)) !=
+            again.payload_checksum) {
+      return DamagedRecord(position, "the checksum of its body is wrong");
+    }
+  }
   return std::string(record + sizeof(header) + header.fields_bytes,
                      length - sizeof(header) - header.fields_bytes);
 }
@@ -485,7 +499,13 @@ absl::Status Catalog::Refresh(TimePoint deadline) {
         (seen_[n].live != 0 && from.kind.Load() == kGroupKind)) {
       continue;
     }
-    if (auto s = Load(n, deadline); !s.ok()) return s;
+    // What is damaged is of one queue, group, namespace or route; the others
+    // are as they were.
+    if (auto s = Load(n, deadline); OmsCode(s) == Code::kDamaged) {
+      damage_ = s;
+    } else if (!s.ok()) {
+      return s;
+    }
     seen_[n] = now;
   }
   std::erase_if(queues_, [](const auto& e) { return !e.second->live(); });
@@ -505,10 +525,17 @@ absl::StatusOr<std::shared_ptr<const Queue>> Catalog::FindQueue(
   const auto found = queues_.find(name);
   if (found != queues_.end()) return found->second;
   const std::string_view name_space = SplitQueueName(name).name_space;
+  // It may be the one that is damaged, and must not be made anew beside it.
+  if (!damage_.ok()) return damage_;
   if (!name_space.empty() && !namespaces_.contains(name_space)) {
     return NamespaceNotFound("find queue", name, name_space);
   }
   return QueueNotFound(name);
+}
+
+bool Catalog::HasDamage(TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  return !Refresh(deadline).ok() || !damage_.ok();
 }
 
 absl::StatusOr<std::vector<std::shared_ptr<const Queue>>> Catalog::Queues(

@@ -126,6 +126,11 @@ class Catalog {
   // Returns: whether a queue of the store ever had max_deliveries.
   absl::StatusOr<bool> CountsDeliveries(TimePoint deadline);
 
+  // Whether the record of a queue, group, namespace or route cannot be read.
+  // Then what the log has of it is kept: nothing is retired, and no checkpoint
+  // written, which would leave it out.
+  bool HasDamage(TimePoint deadline);
+
   // Errors: 1404 no such queue, 1405 no such namespace, 1609 its record is
   // damaged.
   absl::StatusOr<std::shared_ptr<const Queue>> FindQueue(
@@ -251,7 +256,7 @@ class Catalog {
   // the namespace of `queue` is missing.
   absl::Status CheckNamespaceOf(std::string_view queue,
                                 std::string_view created);
-  // Brings the maps up to date.
+  // Brings the maps up to date, but for what is damaged.
   absl::Status Refresh(TimePoint deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Load(uint32_t index, TimePoint deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -307,6 +312,8 @@ class Catalog {
 
   internal::Mutex mutex_;
   uint32_t seen_version_ ABSL_GUARDED_BY(mutex_) = ~uint32_t{0};
+  // Of a record that was to be read and is damaged.
+  absl::Status damage_ ABSL_GUARDED_BY(mutex_){};
   // Of each entry, what it was when it was loaded.
   std::vector<Seen> seen_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::shared_ptr<const Queue>, std::less<>> queues_

@@ -55,18 +55,20 @@ absl::Status Store::ReplayCatalog(
   scan.ForEach(0, [&](const ScannedSegment& /*segment*/,
                       const RecordHeader& header, const char* record,
                       bool payload_ok) {
-    if (!payload_ok) return;
     const std::string_view body(
         record + sizeof(header) + header.fields_bytes,
         CommitWord::Length(header.commit) - sizeof(header) -
             header.fields_bytes);
     const RecordType type = CommitWord::Type(header.commit);
+    // What lost its payload is there all the same, under a number that nobody
+    // else may get.
     if (type == RecordType::kGroup) groups.push_back(header);
     // Their numbers are of one series, which Publish finds in order.
     if (type == RecordType::kQueue || type == RecordType::kNamespace) {
       queues.push_back(header);
     }
     if (type == RecordType::kRoute) routes.push_back(header);
+    if (!payload_ok) return;
     if (type == RecordType::kRetire) {
       retired_to = std::max(retired_to, RetiredTo(header, record));
     }
@@ -229,7 +231,14 @@ absl::Status Store::Replay(LogScan& scan) {
     }
     if (HoldsMessage(type)) {
       PartitionState* const partition = partition_of(header.queue_partition);
-      if (partition == nullptr) return;  // Its queue was deleted.
+      if (partition == nullptr) {
+        // Its queue was deleted, or what tells of it is damaged; then its number
+        // must not become another's.
+        Shared<uint32_t>& next = control_->header().append.next_queue;
+        next.Store(
+            std::max(next.Load(), QueueOf(header.queue_partition) + 1));
+        return;
+      }
       if (index.Spare() < 2) {
         const uint64_t room = control_->header().catalog.index_extents.Load();
         failure = control_->GrowIndex(room + 2 + room / 8);

@@ -234,6 +234,10 @@ bool Store::RetireOldest(bool evacuate) {
       evacuate && keep == first && evacuation.Pays(first, current);
   if (moves) keep = first + 1;
   if (keep == first) return false;
+  if (catalog_->HasDamage(std::chrono::steady_clock::now() +
+                          kRetentionPatience)) {
+    return false;
+  }
 
   SlotLock lock(&catalog.retire, liveness_.get(), environment_->waiting);
   if (lock.TryAcquire() == SlotLock::Result::kTimeout) return false;

@@ -11,13 +11,6 @@
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
-namespace {
-
-// An index entry holds 48 bits of position / 32.
-constexpr uint64_t kMaxPosition = uint64_t{1} << 52;
-
-}  // namespace
-
 uint64_t RetiredTo(const RecordHeader& header, const char* record) {
   const auto body = KeyValueView::Parse(
       {record + sizeof(header),
@@ -75,14 +68,15 @@ absl::Status LogScan::LoadSegment(Storage& storage, const std::string& name,
   if (header.magic != SegmentHeader::kMagic) {
     return refuse("it does not begin as a segment does");
   }
+  // Before what it says of its format: STORE decides for all files.
+  if (SealOf(header) != header.checksum) {
+    return refuse("the checksum of its header is wrong");
+  }
   if (header.major != kFormatMajor || header.incompatible != 0) {
     return MakeStatus(Code::kIncompatibleVersion, "open segment \"",
                       std::string_view(name), "\": its format is ",
                       header.major, ".", header.minor,
                       "; this library reads format ", kFormatMajor);
-  }
-  if (SealOf(header) != header.checksum) {
-    return refuse("the checksum of its header is wrong");
   }
   if (header.uuid != uuid) return refuse("it belongs to another store");
   if (name != SegmentName(header.base, header.epoch)) {

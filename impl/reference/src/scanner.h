@@ -19,6 +19,9 @@
 
 namespace openmessaging::reference {
 
+// No log reaches further: an index entry holds 48 bits of position / 32.
+inline constexpr uint64_t kMaxPosition = uint64_t{1} << 52;
+
 // A segment file as it was found.
 struct ScannedSegment {
   std::string name{};

@@ -341,11 +341,12 @@ absl::Status Store::Close(TimePoint deadline) {
     // A checkpoint leaves out what has no state, and a creator may have died
     // before it gave its queue one.
     if (status.ok()) status = catalog_->Queues(deadline).status();
-    if (status.ok()) {
+    const bool whole = !catalog_->HasDamage(deadline);
+    if (status.ok() && whole) {
       status = WriteCheckpoint(*storage_, *environment_->clock, *control_,
                                *segments_, *catalog_);
     }
-    if (status.ok()) {
+    if (status.ok() && whole) {
       control_->header().state.Store(
           static_cast<uint32_t>(ControlState::kClean));
     }
