@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
+#include "check_storage.h"
 #include "checkpoint.h"
 #include "env/storage.h"
 #include "openmessaging/internal/text.h"
@@ -47,6 +48,7 @@ absl::Status AddUnnamed(
 
 // Reads the log once, as it is while it is read.
 absl::StatusOr<CheckReport> CheckOnce(Storage& storage, const StoreFile& store,
+                                      const Clock& clock,
                                       const CheckProgress& progress) {
   CheckReport report;
   report.in_use = InUse(LocksFromOutside(storage).get(), store);
@@ -55,7 +57,7 @@ absl::StatusOr<CheckReport> CheckOnce(Storage& storage, const StoreFile& store,
   const auto place = (*store_file)->Identity();
   const auto checkpoint = ReadCheckpoint(storage, store.uuid);
   ScanOptions options;
-  options.boot_hash = Environment::OfMachine().clock->BootHash();
+  options.boot_hash = clock.BootHash();
   options.same_place =
       place.ok() && *place == FileIdentity{store.device, store.inode};
   options.witness = checkpoint ? checkpoint->end : 0;
@@ -146,28 +148,24 @@ std::string CheckReport::ToText() const {
   return text;
 }
 
-absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
-                                       const CheckProgress& progress) {
-  DirectoryOptions options;
-  options.create = false;
-  options.read_only = true;
-  auto storage = OpenDirectory(directory, options);
-  if (!storage.ok()) return storage.status();
-  const auto store = ReadStoreFromOutside(**storage, "check", directory);
+absl::StatusOr<CheckReport> CheckStorage(Storage& storage, const Clock& clock,
+                                         const std::string& name,
+                                         const CheckProgress& progress) {
+  const auto store = ReadStoreFromOutside(storage, "check", name);
   if (!store.ok()) return store.status();
   if (!IsSound(*store)) {
     CheckReport report;
     report.findings.push_back({"STORE", 0, "its checksum is wrong", true});
     return report;
   }
-  auto report = CheckOnce(**storage, *store, progress);
+  auto report = CheckOnce(storage, *store, clock, progress);
   // A log in use rolls, grows and is retired while it is read, which can look
   // like a hole. Damage stays where it is; what the next look does not find in
   // the same place was only of that moment.
   for (int look = 1; look < kCheckLooks && report.ok() && report->in_use &&
                      !report->findings.empty();
        ++look) {
-    auto again = CheckOnce(**storage, *store, progress);
+    auto again = CheckOnce(storage, *store, clock, progress);
     if (!again.ok()) return again.status();
     std::erase_if(again->findings, [&](const CheckFinding& finding) {
       return std::find(report->findings.begin(), report->findings.end(),
@@ -176,6 +174,17 @@ absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
     report = std::move(again);
   }
   return report;
+}
+
+absl::StatusOr<CheckReport> CheckStore(const std::string& directory,
+                                       const CheckProgress& progress) {
+  DirectoryOptions options;
+  options.create = false;
+  options.read_only = true;
+  auto storage = OpenDirectory(directory, options);
+  if (!storage.ok()) return storage.status();
+  return CheckStorage(**storage, *Environment::OfMachine().clock, directory,
+                      progress);
 }
 
 }  // namespace openmessaging::reference

@@ -18,6 +18,7 @@ enum ExitCode : int {
   kDone = 0,
   kFailed = 1,
   kWrongUsage = 2,
+  kIncomplete = 3,  // Done, but for what is listed.
   kSignalled = 128,
 };
 
@@ -40,6 +41,7 @@ void AddStatsCommand(CLI::App& app, Work& work);
 void AddStreamCommand(CLI::App& app, Work& work);
 void AddCapabilitiesCommand(CLI::App& app, Work& work);
 void AddCheckCommand(CLI::App& app, Work& work);
+void AddRepairCommand(CLI::App& app, Work& work);
 void AddInspectCommand(CLI::App& app, Work& work);
 void AddFilterCommand(CLI::App& app, Work& work);
 void AddCompletionCommand(CLI::App& app, Work& work);

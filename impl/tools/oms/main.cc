@@ -103,6 +103,7 @@ int Main(int argc, char** argv) {
   AddStatsCommand(app, work);
   AddCapabilitiesCommand(app, work);
   AddCheckCommand(app, work);
+  AddRepairCommand(app, work);
   AddInspectCommand(app, work);
   AddFilterCommand(app, work);
   AddCompletionCommand(app, work);
