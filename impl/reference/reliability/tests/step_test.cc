@@ -36,6 +36,7 @@
 #include "goals.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/reference/check.h"
+#include "shared_place.h"
 #include "step/images.h"
 #include "step/operations.h"
 #include "step/shop.h"
@@ -54,29 +55,6 @@ using step::Images;
 using step::Operation;
 using step::Shop;
 using step::Sight;
-
-// In shared memory where there is some: nothing here asks what a disk keeps.
-class Place {
- public:
-  Place() {
-    const std::string parent =
-        fs::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
-    path_ = parent + "/oms-step-XXXXXX";
-    REQUIRE(::mkdtemp(path_.data()) != nullptr);
-  }
-  ~Place() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
-  std::string store() const { return path_ + "/store"; }
-  std::string stash() const { return path_ + "/stash"; }
-
- private:
-  std::string path_;
-};
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
@@ -107,13 +85,6 @@ void InCopy(Role& role, Work work) {
   if (!WIFEXITED(status)) role.Say(Concat("!it died: ", status));
 }
 
-void Leave(Shop& shop) {
-  shop.held.clear();
-  shop.consumer.reset();
-  shop.producer.reset();
-  shop.bus.reset();
-}
-
 // Arguments: directory, whether it furnishes the shop. Says "ready"; for each
 // line it goes on from what is there, "twice" after somebody opened it and
 // died, and says what it saw.
@@ -124,7 +95,7 @@ OMS_ROLE(successor) {
   role.Say("ready");
   while (const auto line = role.Hear()) {
     if (*line == "close") {
-      Leave(shop);
+      shop.Close();
       role.Say("closed");
       continue;
     }
@@ -135,9 +106,12 @@ OMS_ROLE(successor) {
         return std::string("opened");
       });
     }
+    const bool robbed = *line == "without ctl" || *line == "stored";
+    if (robbed) fs::remove(role.argument(0) + "/ctl");
     InCopy(role, [&] {
       step::Hurry();
-      return step::ToLine(step::GoOn(shop));
+      return step::ToLine(*line == "stored" ? step::SeeStored(shop)
+                                            : step::GoOn(shop));
     });
   }
 }
@@ -191,16 +165,24 @@ class Walk {
  private:
   void MakeBefore();
   bool Step();
-  void GoOnFromAll(const std::string& pass, Child& successor, const char* word);
-  Sight GoOnFrom(size_t state, Child& successor, const char* word,
+  // How one goes on from each state.
+  struct Pass {
+    std::string name{};
+    const char* word = nullptr;  // To the successor.
+    bool asks_log = false;       // Whether the log is read alone behind it.
+    bool only_stored = false;    // Deliveries may be repeated.
+  };
+  void GoOnFromAll(Child& successor, const Pass& pass);
+  Sight GoOnFrom(size_t state, Child& successor, const Pass& pass,
                  std::string& wrong);
+  Sight Ask(Child& successor, const char* word, std::string& wrong);
   // What `oms check` would say of a store that was left like this.
   void CheckFiles(std::string& wrong) const;
   void Fail(const std::string& pass, size_t state, const std::string& why);
 
   const Operation& operation_;
   const Replay* const replay_;
-  Place place_;
+  SharedPlace place_;
   std::optional<Child> peer_;
   Images images_;
   Counts counts_;
@@ -275,19 +257,11 @@ void Walk::CheckFiles(std::string& wrong) const {
   }
 }
 
-Sight Walk::GoOnFrom(size_t state, Child& successor, const char* word,
-                     std::string& wrong) {
-  images_.Restore(state);
-  CheckFiles(wrong);
-  if (!wrong.empty()) return {};
+Sight Walk::Ask(Child& successor, const char* word, std::string& wrong) {
   successor.Say(word);
   auto said = successor.Hear();
   if (said == "opened") said = successor.Hear();
-  ++counts_.takeovers;
-  if (!said) {
-    wrong = "it did not come to an end";
-    return {};
-  }
+  if (!said) FAIL(operation_.name << ": it did not come to an end");
   if (said->starts_with('!')) {
     wrong = said->substr(1);
     return {};
@@ -295,30 +269,49 @@ Sight Walk::GoOnFrom(size_t state, Child& successor, const char* word,
   return step::FromLine(*said);
 }
 
-void Walk::GoOnFromAll(const std::string& pass, Child& successor,
-                       const char* word) {
-  if (replay_ != nullptr && pass != replay_->pass) return;
+Sight Walk::GoOnFrom(size_t state, Child& successor, const Pass& pass,
+                     std::string& wrong) {
+  images_.Restore(state);
+  CheckFiles(wrong);
+  if (!wrong.empty()) return {};
+  const Sight found = Ask(successor, pass.word, wrong);
+  ++counts_.takeovers;
+  if (!wrong.empty() || !pass.asks_log) return found;
+  // The log alone says the same (I17).
+  const Sight stored = Ask(successor, "stored", wrong);
+  if (wrong.empty()) {
+    wrong = step::CompareWithLog(operation_, found, stored);
+  }
+  return found;
+}
+
+void Walk::GoOnFromAll(Child& successor, const Pass& pass) {
+  if (replay_ != nullptr && pass.name != replay_->pass) return;
   std::string wrong;
-  const Sight before = GoOnFrom(0, successor, word, wrong);
-  if (!wrong.empty()) return Fail(pass, 0, wrong);
+  const Sight before = GoOnFrom(0, successor, pass, wrong);
+  if (!wrong.empty()) return Fail(pass.name, 0, wrong);
   const size_t last = images_.count() - 1;
-  const Sight after = GoOnFrom(last, successor, word, wrong);
-  if (!wrong.empty()) return Fail(pass, last, wrong);
-  wrong = step::CompareEnds(operation_, before, after);
-  if (!wrong.empty()) return Fail(pass, last, wrong);
+  const Sight after = GoOnFrom(last, successor, pass, wrong);
+  if (!wrong.empty()) return Fail(pass.name, last, wrong);
+  if (!pass.only_stored) {
+    wrong = step::CompareEnds(operation_, before, after);
+    if (!wrong.empty()) return Fail(pass.name, last, wrong);
+  }
   bool behind = false;
   for (size_t state = 1; state < last; ++state) {
     if (replay_ != nullptr && state != replay_->state) continue;
-    const Sight found = GoOnFrom(state, successor, word, wrong);
+    const Sight found = GoOnFrom(state, successor, pass, wrong);
     if (replay_ != nullptr) {
       for (const auto& [name, line] : found) {
         std::printf("%s: %s\n", name.c_str(), line.c_str());
       }
     }
     if (wrong.empty()) {
-      wrong = step::Compare(operation_, before, after, found, behind);
+      wrong = pass.only_stored
+                  ? step::CompareStored(operation_, before, after, found)
+                  : step::Compare(operation_, before, after, found, behind);
     }
-    if (!wrong.empty()) Fail(pass, state, wrong);
+    if (!wrong.empty()) Fail(pass.name, state, wrong);
     wrong.clear();
   }
 }
@@ -327,14 +320,15 @@ bool Walk::Run() {
   MakeBefore();
   if (!Step()) return false;
   if (peer_) {
-    GoOnFromAll("peer", *peer_, "go on");
+    GoOnFromAll(*peer_, {"peer", "go on"});
     REQUIRE(peer_->Kill());
     peer_.reset();
   }
   Child successor("successor", {place_.store(), "0"});
   REQUIRE(successor.Hear() == "ready");
-  GoOnFromAll("opener", successor, "go on");
-  GoOnFromAll("second opener", successor, "twice");
+  GoOnFromAll(successor, {"opener", "go on", true});
+  GoOnFromAll(successor, {"second opener", "twice"});
+  GoOnFromAll(successor, {"without ctl", "without ctl", false, true});
   return true;
 }
 

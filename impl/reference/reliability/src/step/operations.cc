@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Operations on messages; those on the store as a whole are in
+// store_operations.cc.
 
 #include "step/operations.h"
 
 #include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
-
-#include "openmessaging/reference/inspect.h"
 
 namespace openmessaging::reference::step {
 namespace {
@@ -15,11 +17,10 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Decision = driver::TransactionSource::Decision;
 
-// What most of them begin with: an open store in use, and one order taken.
-void Work(Shop& shop) {
-  shop.Open();
-  shop.Send("log", "l1");
-  shop.held.push_back(shop.Take());
+Message Cheap(std::string_view queue, std::string_view body) {
+  Message message(queue, body);
+  message.SetDurability(Durability::kProcess);
+  return message;
 }
 
 void Prepare(Shop& shop) {
@@ -27,8 +28,7 @@ void Prepare(Shop& shop) {
   options.group = "shop";
   options.check_after = milliseconds(500);
   options.max_checks = 10;
-  Message message("bills", "t0");
-  message.SetDurability(Durability::kProcess);
+  const Message message = Cheap("bills", "t0");
   shop.transaction =
       Want(shop.transactions().Prepare(message, options, {})).transaction_id;
 }
@@ -45,185 +45,262 @@ void WorkAndPrepare(Shop& shop) {
   Prepare(shop);
 }
 
-// Sends until what is left of the segment has no room for one of 1,500 bytes.
-void Fill(Shop& shop) {
-  while (true) {
-    const InspectReport report = Want(InspectStore(shop.directory));
-    uint64_t room = 0;
-    for (const InspectSegment& segment : report.segments) {
-      const uint64_t end = segment.base + segment.capacity_bytes;
-      if (segment.base <= report.committed && end > report.committed) {
-        room = end - report.committed;
-      }
-    }
-    if (room < 1500) return;
-    shop.Send("log", std::string(room < 3000 ? 200 : 1000, 'f'));
-  }
+void WorkAndDelay(Shop& shop, milliseconds delay) {
+  Work(shop);
+  Message message = Cheap("orders", "d0");
+  message.SetDelay(delay);
+  shop.delayed = Want(shop.producer->Send(message)).message_id;
 }
 
-void SendLarge(Shop& shop) { shop.Send("log", "r" + std::string(1500, 'r')); }
+// Leaves its taken message with the last delivery that it may have.
+void Exhaust(Shop& shop) {
+  Work(shop);
+  for (int more = 1; more < kShopDeliveries; ++more) {
+    Want(shop.held.back().Nack(milliseconds(0)));
+    shop.held.back() = shop.Take();
+    // It comes again before the others do.
+    if (shop.held.back()->body() != "o2") throw Wrong("another one came");
+  }
+  Want(shop.held.back().Nack(milliseconds(0)));
+  shop.held.clear();
+}
 
-std::vector<Operation> MakeOperations() {
-  std::vector<Operation> all;
-  const auto add = [&](Operation operation) {
-    all.push_back(std::move(operation));
-  };
-  add({.name = "send",
-       .prepare = Work,
+// Fills the window behind the peer's message, so that this one is to be moved.
+void Crowd(Shop& shop) {
+  Work(shop);
+  for (int n = 0; n < 8; ++n) shop.Send("orders", "w" + std::to_string(n));
+  Want(shop.held.back().Ack());
+  shop.held.clear();
+  for (int n = 3; n < 13; ++n) Want(shop.Take().Ack());
+}
+
+void TakeTwo(Shop& shop) {
+  const auto taken = Want(shop.consumer->ReceiveBatch(2, milliseconds(0)));
+  if (taken.empty()) throw Wrong("something was to be had");
+  for (const Delivery& one : taken) shop.held.push_back(one);
+}
+
+void AddSends(std::vector<Operation>& all) {
+  all.push_back({.name = "send",
+                 .prepare = Work,
+                 .act =
+                     [](Shop& shop) {
+                       Message message("orders", "new");
+                       message.SetDurability(Durability::kDisk);
+                       Want(shop.producer->Send(message).status());
+                     },
+                 .differences = {{"orders", "6=new"}, {"billing", "newx1"}}});
+  all.push_back({.name = "batch",
+                 .prepare = Work,
+                 .act =
+                     [](Shop& shop) {
+                       const Message batch[] = {Cheap("orders", "b0"),
+                                                Cheap("orders", "b1"),
+                                                Cheap("orders", "b2")};
+                       for (const auto& sent : shop.producer->Send(batch)) {
+                         Want(sent.status());
+                       }
+                     },
+                 .differences = {{"orders", "6=b0"},
+                                 {"orders", "7=b1"},
+                                 {"orders", "8=b2"},
+                                 {"billing", "b0x1"},
+                                 {"billing", "b1x1"},
+                                 {"billing", "b2x1"}}});
+  all.push_back({.name = "routed send",
+                 .prepare = Work,
+                 .act = [](Shop& shop) { shop.Send("routed", "c"); },
+                 .differences = {{"routed", "0=c"}, {"copies", "0=c"}}});
+  all.push_back({.name = "large send",
+                 .prepare = Work,
+                 .act =
+                     [](Shop& shop) {
+                       Message message("bills", std::string(1900, 'L'));
+                       message.SetDurability(Durability::kDisk);
+                       Want(shop.producer->Send(message).status());
+                     },
+                 .differences = {{"bills", "0=LLLLLLLLLLLL"}}});
+  all.push_back({.name = "send into a new extent",
+                 .prepare =
+                     [](Shop& shop) {
+                       Work(shop);
+                       // An extent of the index has 254.
+                       for (int n = 0; n < 254; ++n) shop.Send("bills", "e");
+                     },
+                 .act = [](Shop& shop) { shop.Send("bills", "new"); },
+                 .differences = {{"bills", "254=new"}},
+                 .loose = true});
+  all.push_back({.name = "deduplicated send",
+                 .prepare = Work,
+                 .act =
+                     [](Shop& shop) {
+                       Message message = Cheap("once", "u0");
+                       message.SetDeduplicationId("id");
+                       Want(shop.producer->Send(message).status());
+                     },
+                 .differences = {{"once", "0=u1", false}, {"once", "0=u0"}}});
+}
+
+void AddDelays(std::vector<Operation>& all) {
+  all.push_back({.name = "delayed send",
+                 .prepare = Work,
+                 .act =
+                     [](Shop& shop) {
+                       Message message = Cheap("orders", "d0");
+                       message.SetDelay(std::chrono::hours(1));
+                       Want(shop.producer->Send(message).status());
+                     },
+                 .differences = {{"delayed", "0", false},
+                                 {"delayed", "1"},
+                                 {"orders", "6=d0"},
+                                 {"later", "d0x1"}}});
+  all.push_back(
+      {.name = "cancel",
+       .prepare = [](Shop& shop) { WorkAndDelay(shop, std::chrono::hours(1)); },
        .act =
            [](Shop& shop) {
-             Message message("orders", "new");
-             message.SetDurability(Durability::kDisk);
-             Want(shop.producer->Send(message).status());
+             Want(shop.producer->CancelDelayed("orders", shop.delayed));
            },
-       .differences = {{"orders", "6=new"}, {"billing", "newx1"}}});
-  add({.name = "batch",
-       .prepare = Work,
-       .act =
-           [](Shop& shop) {
-             std::vector<Message> batch;
-             for (const char* const body : {"b0", "b1", "b2"}) {
-               batch.emplace_back("orders", body);
-               batch.back().SetDurability(Durability::kProcess);
-             }
-             for (const auto& sent :
-                  shop.producer->Send(std::span<const Message>(batch))) {
-               Want(sent.status());
-             }
-           },
-       .differences = {{"orders", "6=b0"},
-                       {"orders", "7=b1"},
-                       {"orders", "8=b2"},
-                       {"billing", "b0x1"},
-                       {"billing", "b1x1"},
-                       {"billing", "b2x1"}}});
-  add({.name = "receive",
+       .differences = {{"delayed", "0"},
+                       {"delayed", "1", false},
+                       {"orders", "6=d0", false},
+                       {"later", "d0x1", false}}});
+  all.push_back({.name = "due",
+                 .atomic = false,
+                 .prepare =
+                     [](Shop& shop) {
+                       WorkAndDelay(shop, milliseconds(1));
+                       std::this_thread::sleep_for(milliseconds(3));
+                     },
+                 .act = TakeTwo,
+                 .loose = true});
+}
+
+void AddSettlements(std::vector<Operation>& all) {
+  all.push_back({.name = "receive",
+                 .atomic = false,
+                 .prepare = Work,
+                 .act = TakeTwo,
+                 .differences = {{"billing", "o3x1", false},
+                                 {"billing", "o4x1", false},
+                                 {"again", "o3x2"},
+                                 {"again", "o4x2"}}});
+  all.push_back({.name = "ack",
+                 .prepare = Work,
+                 .act = [](Shop& shop) { Want(shop.held[0].Ack()); },
+                 .differences = {{"again", "o2x2", false}}});
+  all.push_back({.name = "ack in the log",
+                 .prepare =
+                     [](Shop& shop) {
+                       shop.url += "&ack.sync=on";
+                       Work(shop);
+                     },
+                 .act = [](Shop& shop) { Want(shop.held[0].Ack()); },
+                 .differences = {{"again", "o2x2", false}}});
+  all.push_back(
+      {.name = "ack of all before",
        .atomic = false,
-       .prepare = Work,
-       .act =
-           [](Shop& shop) {
-             const auto taken =
-                 Want(shop.consumer->ReceiveBatch(2, milliseconds(0)));
-             if (taken.size() != 2) throw Wrong("two were to be had");
-             for (const Delivery& one : taken) shop.held.push_back(one);
-           },
-       .differences = {{"billing", "o3x1", false},
-                       {"billing", "o4x1", false},
-                       {"again", "o3x2"},
-                       {"again", "o4x2"}}});
-  add({.name = "ack",
-       .prepare = Work,
-       .act = [](Shop& shop) { Want(shop.held[0].Ack()); },
-       .differences = {{"again", "o2x2", false}}});
-  add({.name = "nack",
-       .prepare = Work,
-       .act = [](Shop& shop) { Want(shop.held[0].Nack(seconds(5))); },
-       .differences = {{"again", "o2x2", false}, {"later", "o2x2"}}});
-  add({.name = "extend", .prepare = Work, .act = [](Shop& shop) {
-         Want(shop.held[0].Extend(seconds(60)));
-       }});
-  add({.name = "reject",
-       .prepare = Work,
-       .act = [](Shop& shop) { Want(shop.held[0].Reject()); },
-       .differences = {
-           {"again", "o2x2", false}, {"dead", "0=o2"}, {"buried", "o2x1"}}});
-  add({.name = "prepare",
-       .prepare =
-           [](Shop& shop) {
-             Work(shop);
-             shop.OpenSecond();
-           },
-       .act = Prepare,
-       .differences = {{"undecided", "0", false},
-                       {"undecided", "1"},
-                       {"asked", "t0"},
-                       {"bills", "0=t0"}}});
-  add({.name = "commit",
-       .prepare = WorkAndPrepare,
-       .act = [](Shop& shop) { Decide(shop, Decision::kCommit); },
-       .differences = {{"undecided", "1", false},
-                       {"undecided", "0"},
-                       {"asked", "t0", false}}});
-  add({.name = "rollback",
-       .prepare = WorkAndPrepare,
-       .act = [](Shop& shop) { Decide(shop, Decision::kRollback); },
-       .differences = {{"undecided", "1", false},
-                       {"undecided", "0"},
-                       {"asked", "t0", false},
-                       {"bills", "0=t0", false}}});
-  add({.name = "local transaction",
        .prepare =
            [](Shop& shop) {
              Work(shop);
              shop.held.push_back(shop.Take());
            },
+       .act = [](Shop& shop) { Want(shop.held[1].AckUpTo()); },
+       .differences = {{"again", "o2x2", false}, {"again", "o3x2", false}}});
+  all.push_back(
+      {.name = "nack",
+       .prepare = Work,
        .act =
-           [](Shop& shop) {
-             Want(shop.producer
-                      ->Transact([&](LocalTransaction& tx) {
-                        absl::Status status = tx.Ack(shop.held[0]);
-                        status.Update(tx.Ack(shop.held[1]));
-                        for (const char* const queue : {"bills", "orders"}) {
-                          Message message(queue, "x");
-                          message.SetDurability(Durability::kProcess);
-                          status.Update(tx.Send(message));
-                        }
-                        return status;
-                      })
-                      .status());
-           },
-       .differences = {{"again", "o2x2", false},
-                       {"again", "o3x2", false},
-                       {"billing", "xx1"},
-                       {"orders", "6=x"},
-                       {"bills", "0=x"}}});
-  add({.name = "routed send",
+           [](Shop& shop) { Want(shop.held[0].Nack(std::chrono::hours(1))); },
+       .differences = {{"again", "o2x2", false}, {"later", "o2x2"}}});
+  all.push_back({.name = "extend", .prepare = Work, .act = [](Shop& shop) {
+                   Want(shop.held[0].Extend(seconds(60)));
+                 }});
+  all.push_back(
+      {.name = "reject",
        .prepare = Work,
-       .act = [](Shop& shop) { shop.Send("routed", "c"); },
-       .differences = {{"routed", "0=c"}, {"copies", "0=c"}}});
-  add({.name = "segment roll",
-       .prepare =
-           [](Shop& shop) {
-             Work(shop);
-             Fill(shop);
-           },
-       .act = SendLarge,
-       .differences = {{"log", "=rrr"}}});
-  add({.name = "open: join", .act = [](Shop& shop) { shop.Open(); }});
-  add({.name = "open: warm", .before = Before::kLeft, .act = [](Shop& shop) {
-         shop.Open();
-       }});
-  add({.name = "open: cold", .before = Before::kNoCtl, .act = [](Shop& shop) {
-         shop.Open();
-       }});
-  add({.name = "open: clean", .before = Before::kClosed, .act = [](Shop& shop) {
-         shop.Open();
-       }});
-  add({.name = "open: create",
-       .before = Before::kNothing,
-       .act = [](Shop& shop) { shop.Open(); }});
-  add({.name = "close: leave", .prepare = Work, .act = [](Shop& shop) {
-         shop.held.clear();
-         shop.consumer.reset();
-         shop.producer.reset();
-         shop.bus.reset();
-       }});
-  add({.name = "close: last",
-       .before = Before::kLeft,
-       .prepare = Work,
-       .act = [](Shop& shop) {
-         shop.held.clear();
-         shop.consumer.reset();
-         shop.producer.reset();
-         shop.bus.reset();
-       }});
-  return all;
+       .act = [](Shop& shop) { Want(shop.held[0].Reject()); },
+       .differences = {
+           {"again", "o2x2", false}, {"dead", "0=o2"}, {"buried", "o2x1"}}});
+  all.push_back({.name = "last delivery",
+                 .atomic = false,
+                 .prepare = Exhaust,
+                 .act = TakeTwo,
+                 .loose = true});
+  all.push_back({.name = "move to the exceptions",
+                 .atomic = false,
+                 .prepare = Crowd,
+                 .act = TakeTwo,
+                 .loose = true});
+}
+
+void AddTransactions(std::vector<Operation>& all) {
+  all.push_back({.name = "prepare",
+                 .prepare =
+                     [](Shop& shop) {
+                       Work(shop);
+                       shop.OpenSecond();
+                     },
+                 .act = Prepare,
+                 .differences = {{"undecided", "0", false},
+                                 {"undecided", "1"},
+                                 {"asked", "t0"},
+                                 {"bills", "0=t0"}}});
+  all.push_back({.name = "commit",
+                 .prepare = WorkAndPrepare,
+                 .act = [](Shop& shop) { Decide(shop, Decision::kCommit); },
+                 .differences = {{"undecided", "1", false},
+                                 {"undecided", "0"},
+                                 {"asked", "t0", false}}});
+  all.push_back({.name = "rollback",
+                 .prepare = WorkAndPrepare,
+                 .act = [](Shop& shop) { Decide(shop, Decision::kRollback); },
+                 .differences = {{"undecided", "1", false},
+                                 {"undecided", "0"},
+                                 {"asked", "t0", false},
+                                 {"bills", "0=t0", false}}});
+  all.push_back({.name = "local transaction",
+                 .prepare =
+                     [](Shop& shop) {
+                       Work(shop);
+                       shop.held.push_back(shop.Take());
+                     },
+                 .act =
+                     [](Shop& shop) {
+                       const auto work = [&](LocalTransaction& tx) {
+                         absl::Status status = tx.Ack(shop.held[0]);
+                         status.Update(tx.Ack(shop.held[1]));
+                         status.Update(tx.Send(Cheap("bills", "x")));
+                         status.Update(tx.Send(Cheap("orders", "x")));
+                         return status;
+                       };
+                       Want(shop.producer->Transact(work).status());
+                     },
+                 .differences = {{"again", "o2x2", false},
+                                 {"again", "o3x2", false},
+                                 {"billing", "xx1"},
+                                 {"orders", "6=x"},
+                                 {"bills", "0=x"}}});
 }
 
 }  // namespace
 
+void Work(Shop& shop) {
+  shop.Open();
+  shop.Send("log", "l1");
+  shop.held.push_back(shop.Take());
+}
+
 std::span<const Operation> Operations() {
-  static const auto* const all = new std::vector<Operation>(MakeOperations());
+  static const auto* const all = [] {
+    auto* const made = new std::vector<Operation>();
+    AddSends(*made);
+    AddDelays(*made);
+    AddSettlements(*made);
+    AddTransactions(*made);
+    AddStoreOperations(*made);
+    return made;
+  }();
   return *all;
 }
 

@@ -38,9 +38,19 @@ struct Operation {
   // In the process that is stepped: first this, unseen, then the act.
   void (*prepare)(Shop& shop) = nullptr;
   void (*act)(Shop& shop) = nullptr;
-  // All that it changes of what is seen.
+  // All that it changes of what is seen, unless it may differ more.
   std::vector<Difference> differences{};
+  bool loose = false;
+  // It takes away what everybody settled: in the log that is gone with one
+  // record, and for the living little by little.
+  bool retires = false;
 };
+
+// What most of them begin with: an open store in use, and one order taken.
+void Work(Shop& shop);
+
+// Those of store_operations.cc.
+void AddStoreOperations(std::vector<Operation>& all);
 
 // All of them.
 std::span<const Operation> Operations();

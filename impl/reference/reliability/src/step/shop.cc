@@ -86,8 +86,10 @@ void Shop::MakeQueues() const {
     QueueOptions options;
     if (std::string_view(queue) == "orders") {
       options.dead_letter_queue = "dead";
-      options.max_deliveries = 6;
+      options.max_deliveries = kShopDeliveries;
       options.redelivery_delay = milliseconds(0);
+    } else if (std::string_view(queue) == "once") {
+      options.deduplication_window = std::chrono::hours(20);
     }
     const absl::Status made = manager.CreateQueue(queue, options);
     if (OmsCode(made) != Code::kQueueExists) Want(made);
@@ -110,6 +112,13 @@ Delivery Shop::Take() {
   auto taken = Want(consumer->Receive(milliseconds(0)));
   if (!taken) throw Wrong("nothing is to be had");
   return *std::move(taken);
+}
+
+void Shop::Close() {
+  held.clear();
+  consumer.reset();
+  producer.reset();
+  bus.reset();
 }
 
 driver::TransactionSource& Shop::transactions() const {

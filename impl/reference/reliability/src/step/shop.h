@@ -48,7 +48,7 @@ T Want(absl::StatusOr<T> result) {
 // Small, and with no thread beside the caller's.
 inline constexpr std::string_view kShopAttributes =
     "?housekeeper=off&slots=8&bells=4&window=16&max-segments=64&reserve=0"
-    "&first-segment=16KiB&max-segment=16KiB&big-body=64KiB";
+    "&first-segment=16KiB&max-segment=16KiB&big-body=1KiB";
 
 // One process in the shop.
 struct Shop {
@@ -64,10 +64,12 @@ struct Shop {
   // Sends at level process. Returns: the offset.
   int64_t Send(std::string_view queue, std::string_view body);
   Delivery Take();
+  // Lets go of everything, the store last.
+  void Close();
   driver::TransactionSource& transactions() const;
 
   const std::string directory;
-  const std::string url;
+  std::string url;
   std::optional<MessagingAccessPoint> bus{};
   std::optional<Producer> producer{};
   // Of the group "billing", in the queue "orders".
@@ -75,11 +77,15 @@ struct Shop {
   std::vector<Delivery> held{};
   std::unique_ptr<driver::Connection> second{};
   std::string transaction{};
+  MessageId delayed{};
 };
 
 // Where they keep things.
-inline constexpr const char* kQueues[] = {"dead", "orders", "bills",
-                                          "log",  "copies", "routed"};
+inline constexpr const char* kQueues[] = {"dead",   "orders", "bills", "log",
+                                          "copies", "routed", "once"};
+
+// How often an order is delivered before it is a dead letter.
+inline constexpr int kShopDeliveries = 6;
 
 // Opens it and puts in what every operation finds: six orders, of which the
 // first is settled and the second is this process's.

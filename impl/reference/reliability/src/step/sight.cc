@@ -2,6 +2,7 @@
 
 #include "step/sight.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <set>
@@ -11,6 +12,7 @@
 
 #include "openmessaging/internal/text.h"
 #include "openmessaging/reference/inspect.h"
+#include "openmessaging/status.h"
 
 namespace openmessaging::reference::step {
 namespace {
@@ -24,10 +26,8 @@ constexpr milliseconds kLook{10};
 constexpr milliseconds kBack{200};
 // So long more is waited for what must not come, or comes late.
 constexpr milliseconds kMore{1000};
-
-std::string TextOf(const absl::Status& status) {
-  return {status.message().data(), status.message().size()};
-}
+// What was put off is due by then.
+constexpr std::chrono::hours kLater{2};
 
 void Add(std::string& line, std::string_view word) {
   if (!line.empty()) line += ' ';
@@ -41,6 +41,7 @@ std::string StreamOf(const MessagingAccessPoint& bus, std::string_view queue,
   StreamReader reader = Want(bus.CreateStreamReader(queue, 0));
   std::string line;
   int64_t next = -1;
+  std::vector<std::string> words;
   while (true) {
     const auto messages = Want(reader.Read(100, milliseconds(0)));
     if (messages.empty()) break;
@@ -50,10 +51,19 @@ std::string StreamOf(const MessagingAccessPoint& bus, std::string_view queue,
                            " in place of ", next));
       }
       next = message.offset() + 1;
-      Add(line, Concat(message.offset(), '=', message.body().substr(0, 12)));
+      words.push_back(
+          Concat(message.offset(), '=', message.body().substr(0, 12)));
     }
   }
-  end = next < 0 ? 0 : next;
+  // Of many the ends are enough, since there is no gap.
+  for (size_t n = 0; n < words.size(); ++n) {
+    if (n < 10 || n + 10 >= words.size()) Add(line, words[n]);
+  }
+  end = Want(reader.range()).end;
+  if (next >= 0 && next != end) {
+    throw Wrong(
+        Concat("queue ", queue, ": it ends at ", next, ", not at ", end));
+  }
   return line;
 }
 
@@ -118,6 +128,33 @@ std::string AnswerChecks(Shop& shop) {
   return line;
 }
 
+// What queues, routes and groups there are.
+void SeeNames(const MessagingAccessPoint& bus, Sight& sight) {
+  ResourceManager manager = bus.resource_manager();
+  std::set<std::string> names;
+  for (const QueueInfo& queue : Want(manager.ListQueues())) {
+    names.insert(queue.name +
+                 (queue.options.retention.count() != 0 ? "+" : ""));
+  }
+  for (const std::string& name : names) Add(sight["queues"], name);
+  for (const Route& route : Want(manager.ListRoutes())) {
+    Add(sight["routes"], route.source + '>' + route.target);
+  }
+  names.clear();
+  for (const std::string& group : Want(manager.ListGroups("orders"))) {
+    names.insert(group);
+  }
+  for (const std::string& group : names) Add(sight["groups"], group);
+}
+
+// Sends again what the operation may have sent: it is there once.
+void SendOnce(Shop& shop) {
+  Message message("once", "u1");
+  message.SetDurability(Durability::kProcess);
+  message.SetDeduplicationId("id");
+  Want(shop.producer->Send(message).status());
+}
+
 // What another handle finds, which must be what the first one does (I20).
 void CompareHandles(Shop& shop) {
   Shop other(shop.directory);
@@ -173,11 +210,23 @@ Sight FromLine(const std::string& line) {
   return sight;
 }
 
+Sight SeeStored(Shop& shop) {
+  Sight sight;
+  if (!shop.bus) shop.Open();
+  for (const char* const queue : kQueues) {
+    int64_t end = 0;
+    sight[queue] = StreamOf(*shop.bus, queue, end);
+  }
+  return sight;
+}
+
 Sight GoOn(Shop& shop) {
   Sight sight;
   if (!shop.bus) {
     shop.Open();
-    shop.MakeQueues();
+    if (Want(shop.bus->resource_manager().ListQueues()).empty()) {
+      shop.MakeQueues();
+    }
   }
   // Whoever appends finishes what the dead one had begun.
   shop.Send("log", "probe");
@@ -190,12 +239,14 @@ Sight GoOn(Shop& shop) {
   for (const Delivery& mine : shop.held) {
     const absl::Status settled = mine.Ack();
     Add(sight["held"],
-        settled.ok() ? std::string(mine->body()) : '!' + TextOf(settled));
+        Concat(mine->body(), ':',
+               settled.ok() ? 0 : static_cast<int>(OmsCode(settled))));
   }
   shop.held.clear();
   const InspectReport report = Want(InspectStore(shop.directory));
   sight["undecided"] = std::to_string(report.undecided);
-  Pass(std::chrono::seconds(6));
+  sight["delayed"] = std::to_string(report.delayed);
+  Pass(kLater);
   const Came later = Drain(*shop.consumer, kLook);
   sight["later"] = later.first + later.again;
   sight["asked"] = AnswerChecks(shop);
@@ -203,6 +254,11 @@ Sight GoOn(Shop& shop) {
     PullConsumer undertaker = ConsumerOf(*shop.bus, "undertaker", "dead");
     sight["buried"] = Drain(undertaker, kLook).first;
   }
+  SeeNames(*shop.bus, sight);
+  SendOnce(shop);
+  // Nobody who lives has it.
+  Want(Want(shop.bus->CreatePullConsumer({.group = "solo", .exclusive = true}))
+           .Bind("bills"));
   int64_t orders = 0;
   for (const char* const queue : kQueues) {
     int64_t end = 0;
@@ -312,6 +368,7 @@ std::string CompareEnds(const Operation& operation, const Sight& before,
                  difference.comes ? "get " : "lose ", difference.word, "; ");
     }
   }
+  if (operation.loose) return wrong;
   // Where the operation sends to the log, the probe lies behind that.
   const auto tell = [&](const auto& all, std::string_view what) {
     for (const auto& [name, words] : all) {
@@ -323,6 +380,56 @@ std::string CompareEnds(const Operation& operation, const Sight& before,
   };
   tell(come, "get");
   tell(gone, "lose");
+  return wrong;
+}
+
+std::string CompareStored(const Operation& operation, const Sight& before,
+                          const Sight& after, const Sight& found) {
+  std::string wrong;
+  bool is_before = true;
+  bool is_after = true;
+  for (const char* const queue : kQueues) {
+    const std::string& line = found.at(queue);
+    const bool as_before = line == before.at(queue);
+    const bool as_after = line == after.at(queue);
+    is_before = is_before && as_before;
+    is_after = is_after && as_after;
+    if (!as_before && !as_after) {
+      wrong += Explain(queue, before.at(queue), after.at(queue), line);
+    }
+  }
+  if (wrong.empty() && operation.atomic && !is_before && !is_after) {
+    wrong = "some queues are as before and some as after";
+  }
+  return wrong;
+}
+
+std::string CompareWithLog(const Operation& operation, const Sight& found,
+                           const Sight& stored) {
+  std::string wrong;
+  for (const auto& [queue, line] : stored) {
+    std::vector<std::string> seen = WordsOf(found.at(queue));
+    std::vector<std::string> words = WordsOf(line);
+    if (queue == "orders") {
+      if (words.empty() || !words.back().ends_with("=onward")) {
+        wrong += "the last order is not in the log; ";
+        continue;
+      }
+      words.pop_back();
+    }
+    if (operation.retires) {
+      // The ends, as far as both have them.
+      const size_t common = std::min({seen.size(), words.size(), size_t{5}});
+      seen.erase(seen.begin(),
+                 seen.end() - static_cast<std::ptrdiff_t>(common));
+      words.erase(words.begin(),
+                  words.end() - static_cast<std::ptrdiff_t>(common));
+    }
+    if (seen != words) {
+      wrong += Concat(queue, ": seen \"", found.at(queue), "\", in the log \"",
+                      line, "\"; ");
+    }
+  }
   return wrong;
 }
 
