@@ -34,6 +34,15 @@ void Fill(Shop& shop) {
   }
 }
 
+// Sends until the next one of SendOver uses more than half of it, where the
+// sender makes the next segment.
+void FillHalf(Shop& shop) {
+  constexpr uint64_t kHalf = 8192;
+  for (uint64_t room = RoomOf(shop); room > kHalf + 1000; room = RoomOf(shop)) {
+    shop.Send("log", std::string(room < kHalf + 2000 ? 100 : 900, 'h'));
+  }
+}
+
 void SendOver(Shop& shop) { shop.Send("log", std::string(1000, 'r')); }
 
 void WorkAndFill(Shop& shop) {
@@ -53,14 +62,14 @@ void Settle(Shop& shop, std::string_view group, std::string_view queue) {
   }
 }
 
-// Fills two segments, of which nobody needs anything.
+// Fills a segment of which nobody needs anything, and half of the next one.
 void FillForNobody(Shop& shop) {
   shop.Open();
   Fill(shop);
   SendOver(shop);
-  Fill(shop);
   Settle(shop, "billing", "orders");
   Settle(shop, "archive", "log");
+  FillHalf(shop);
 }
 
 // Fills three, of which somebody needs one message of the first.
@@ -96,13 +105,23 @@ void AddSegments(std::vector<Operation>& all) {
                  .prepare = WorkAndFill,
                  .act = SendOver,
                  .loose = true});
-  all.push_back({.name = "retention",
-                 .before = Before::kLeft,
-                 .atomic = false,
-                 .prepare = FillForNobody,
+  all.push_back({.name = "making a segment",
+                 .prepare =
+                     [](Shop& shop) {
+                       Work(shop);
+                       FillHalf(shop);
+                     },
                  .act = SendOver,
-                 .loose = true,
-                 .retires = true});
+                 .loose = true});
+  all.push_back(
+      {.name = "retention",
+       .before = Before::kLeft,
+       .atomic = false,
+       .prepare = FillForNobody,
+       .act = SendOver,
+       .differences = {{"orders", "0=o0", false}, {"log", "0=l0", false}},
+       .loose = true,
+       .retires = true});
   all.push_back({.name = "evacuation",
                  .before = Before::kLeft,
                  .atomic = false,
