@@ -181,8 +181,8 @@ void KafkaProducer::Send(std::span<const Message> batch,
     return;
   }
   ++state_->deferred;
-  worker_.Post([this, messages = std::vector<Message>(batch.begin(),
-                                                      batch.end()),
+  worker_.Post([this,
+                messages = std::vector<Message>(batch.begin(), batch.end()),
                 call = driver::CallContext(context), &done]() mutable {
     call.caller_waits = true;
     const TimePoint soon = Clock::now() + std::chrono::seconds(10);
@@ -196,11 +196,11 @@ void KafkaProducer::Send(std::span<const Message> batch,
 
 bool KafkaProducer::KnowsAll(std::span<const Message> batch) const {
   {
-    const internal::MutexLock lock(state_->mutex);
-    const Route& last = state_->route;
-    if (batch.size() == 1 && last.queue == batch[0].destination() &&
-        last.changes == cluster_->changes() &&
-        internal::CoarseSteadyNow() < last.until) {
+    State& state = *state_;
+    const internal::MutexLock lock(state.mutex);
+    if (batch.size() == 1 && state.route.queue == batch[0].destination() &&
+        state.route.changes == cluster_->changes() &&
+        internal::CoarseSteadyNow() < state.route.until) {
       return true;
     }
   }
@@ -239,14 +239,15 @@ std::pair<rd_kafka_topic_t*, int32_t> KafkaProducer::Enter(
     std::string_view queue, Pending& pending) {
   State& state = *state_;
   const internal::MutexLock lock(state.mutex);
-  const Route& last = state.route;
-  if (last.queue != queue || last.changes != cluster_->changes() ||
-      internal::CoarseSteadyNow() >= last.until || last.sender->failed()) {
+  if (state.route.queue != queue ||
+      state.route.changes != cluster_->changes() ||
+      internal::CoarseSteadyNow() >= state.route.until ||
+      state.route.sender->failed()) {
     return {nullptr, 0};
   }
-  pending.sender = last.sender;
+  pending.sender = state.route.sender;
   state.Link(pending);
-  return {last.topic, last.partitions};
+  return {state.route.topic, state.route.partitions};
 }
 
 absl::Status KafkaProducer::FindRoute(std::string_view queue,
