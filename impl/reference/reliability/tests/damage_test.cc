@@ -220,6 +220,8 @@ TEST_CASE("OMS-REF-005: no page is zeroed torn stale or swapped in silence") {
   std::vector<std::pair<std::string, uint64_t>> pages;
   const Image& image = machine.ImageFor(Way::kClosed);
   for (const auto& [name, content] : image.files) {
+    // An old ctl says that the store is in use, and is believed as memory is.
+    if (name == "ctl") continue;
     for (uint64_t at = 0; at < content->size(); at += kPageBytes) {
       if (IsUsed(*content, at)) pages.emplace_back(name, at);
     }
