@@ -179,17 +179,19 @@ bool Store::WasClosedCleanly() const {
 
 absl::Status Store::Rebuild() {
   const bool same_life = WasClosedCleanly();
+  const std::optional<uint64_t> failed_flush = FailedFlushFrom();
   control_.reset();
   const auto checkpoint = ReadCheckpoint(*storage_, store_file_.uuid);
   auto idx = GrowingFile::Open(*storage_, "idx");
-  if (checkpoint && idx.ok() && IndexMatches(**idx, *checkpoint) &&
+  if (!failed_flush && checkpoint && idx.ok() &&
+      IndexMatches(**idx, *checkpoint) &&
       LogMatches(*storage_, store_file_.uuid, *checkpoint, same_life)) {
     auto status =
         RebuildFromCheckpoint(*checkpoint, *std::move(idx), same_life);
     // The log says the same, and more slowly.
     if (OmsCode(status) != Code::kDamaged) return status;
   }
-  return RebuildFromLog(checkpoint ? &*checkpoint : nullptr);
+  return RebuildFromLog(checkpoint ? &*checkpoint : nullptr, failed_flush);
 }
 
 void Store::ShortenLastSegment(uint64_t end) {
@@ -264,13 +266,20 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   return absl::OkStatus();
 }
 
-absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint) {
+absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint,
+                                   std::optional<uint64_t> failed_flush) {
   ScanOptions options;
   options.boot_hash = environment_->clock->BootHash();
   options.same_place = same_place_;
   options.witness = checkpoint != nullptr ? checkpoint->end : 0;
   auto scan = LogScan::Load(*storage_, store_file_.uuid, options);
   if (!scan.ok()) return scan.status();
+  if (failed_flush && *failed_flush < scan->end()) {
+    // While ctl still says so: a kill here is followed by the same again.
+    if (auto s = RewriteFrom(*scan, *failed_flush); !s.ok()) return s;
+    scan = LogScan::Load(*storage_, store_file_.uuid, options);
+    if (!scan.ok()) return scan.status();
+  }
   if (scan->segments().empty() && checkpoint != nullptr) {
     // To begin anew would hide the loss, and use offsets again.
     return MakeStatus(Code::kDamaged, "open store \"",
@@ -314,14 +323,22 @@ absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint) {
 }
 
 absl::Status Store::StartSegment(const LogEnd& log) {
+  ControlHeader& header = control_->header();
   // The prefix that this recovery accepts must not change when the power goes
   // before the new segment names its end.
   for (const std::string& name : log.within) {
     auto file = storage_->Open(name, Access::kWrite);
     if (!file.ok()) return file.status();
-    if (auto s = (*file)->Sync(); !s.ok()) return s;
+    if (auto s = (*file)->Sync(); !s.ok()) {
+      // The next opening must not flush the same file once more.
+      uint64_t base = 0;
+      uint32_t epoch = 0;
+      ParseSegmentName(name.substr(4), base, epoch);
+      header.flush.durable.Store(base);
+      header.poisoned.Store(1);
+      return s;
+    }
   }
-  ControlHeader& header = control_->header();
   // Segments at or beyond the end hold nothing of the log any more.
   while (header.catalog.end_segment.Load() > 0) {
     const uint32_t last = header.catalog.end_segment.Load() - 1;

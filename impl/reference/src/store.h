@@ -170,7 +170,15 @@ class Store final : public LogListener {
   absl::Status RebuildFromCheckpoint(const Checkpoint& checkpoint,
                                      std::unique_ptr<GrowingFile> idx,
                                      bool same_life);
-  absl::Status RebuildFromLog(const Checkpoint* checkpoint);
+  // `failed_flush`: as FailedFlushFrom.
+  absl::Status RebuildFromLog(const Checkpoint* checkpoint,
+                              std::optional<uint64_t> failed_flush);
+  // Returns: from where on a flush that failed in this boot left the log in
+  // doubt; nothing where none did.
+  std::optional<uint64_t> FailedFlushFrom() const;
+  // Writes what the log has from there on into new files, so that it does not
+  // depend on what the machine takes for written. May be repeated.
+  absl::Status RewriteFrom(class LogScan& scan, uint64_t from);
   // `idx`: nullptr makes an empty one.
   // `segments`: how many the log has; there is room for one more at least.
   absl::Status CreateControl(std::unique_ptr<GrowingFile> idx,
