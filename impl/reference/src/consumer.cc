@@ -54,7 +54,7 @@ ReferenceConsumer::ReferenceConsumer(std::shared_ptr<Store> store,
 
 absl::Status ReferenceConsumer::Bind(std::string_view queue,
                                      const driver::BindOptions& options,
-                                     TimePoint deadline) {
+                                     TimePoint deadline) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   std::optional<kit::Filter> filter;
   if (!options.filter.empty()) {
@@ -164,7 +164,7 @@ void ReferenceConsumer::Release(BoundQueue& bound, TimePoint deadline) {
 }
 
 absl::Status ReferenceConsumer::Unbind(std::string_view queue,
-                                       TimePoint deadline) {
+                                       TimePoint deadline) noexcept {
   const auto found =
       std::find_if(bound_.begin(), bound_.end(),
                    [&](const auto& bound) { return bound->name == queue; });
@@ -390,7 +390,7 @@ absl::Status ReferenceConsumer::LookAround(size_t max, TimePoint deadline,
 }
 
 absl::Status ReferenceConsumer::Receive(size_t max, TimePoint deadline,
-                                        driver::DeliverySink& sink) {
+                                        driver::DeliverySink& sink) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   if (!pending_damage_.ok()) {
     return std::exchange(pending_damage_, absl::OkStatus());
@@ -655,7 +655,7 @@ void ReferenceConsumer::SettleDurably(
 
 void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
                                const driver::CallContext& context,
-                               driver::SettleCompletion& done) {
+                               driver::SettleCompletion& done) noexcept {
   const absl::Status usable = store_->CheckUsable();
   if (settings_.ack_sync && usable.ok() && !store_->volatile_storage()) {
     SettleDurably(batch, context, done);
@@ -672,12 +672,12 @@ void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
   }
 }
 
-void ReferenceConsumer::Interrupt() {
+void ReferenceConsumer::Interrupt() noexcept {
   interrupted_.store(true);
   sleeper_.Ring();
 }
 
-absl::Status ReferenceConsumer::Close(TimePoint deadline) {
+absl::Status ReferenceConsumer::Close(TimePoint deadline) noexcept {
   flusher_.Stop();
   if (store_->CheckUsable().ok()) {
     for (const auto& bound : bound_) Release(*bound, deadline);

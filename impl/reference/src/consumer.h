@@ -180,15 +180,16 @@ class ReferenceConsumer final : public driver::Consumer {
                     driver::ConsumerEvents* events);
 
   absl::Status Bind(std::string_view queue, const driver::BindOptions& options,
-                    TimePoint deadline) override;
-  absl::Status Unbind(std::string_view queue, TimePoint deadline) override;
+                    TimePoint deadline) noexcept override;
+  absl::Status Unbind(std::string_view queue,
+                      TimePoint deadline) noexcept override;
   absl::Status Receive(size_t max, TimePoint deadline,
-                       driver::DeliverySink& sink) override;
+                       driver::DeliverySink& sink) noexcept override;
   void Settle(std::span<const driver::Settlement> batch,
               const driver::CallContext& context,
-              driver::SettleCompletion& done) override;
-  void Interrupt() override;
-  absl::Status Close(TimePoint deadline) override;
+              driver::SettleCompletion& done) noexcept override;
+  void Interrupt() noexcept override;
+  absl::Status Close(TimePoint deadline) noexcept override;
 
  private:
   // What one look over all partitions found.

@@ -116,8 +116,8 @@ class ReferenceConnection final : public driver::Connection,
         transactions_(store_, settings.auto_create),
         local_transactions_(store_, settings.auto_create, settings.ack_sync) {}
 
-  absl::StatusOr<Capabilities> CapabilitiesOf(std::string_view queue,
-                                              TimePoint deadline) override {
+  absl::StatusOr<Capabilities> CapabilitiesOf(
+      std::string_view queue, TimePoint deadline) noexcept override {
     Capabilities all = CapabilitiesOfStore(*store_);
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto found = store_->catalog().FindQueue(queue, deadline);
@@ -132,14 +132,14 @@ class ReferenceConnection final : public driver::Connection,
 
   absl::StatusOr<std::unique_ptr<driver::Producer>> CreateProducer(
       const driver::ProducerOptions& /*options*/,
-      TimePoint /*deadline*/) override {
+      TimePoint /*deadline*/) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return std::make_unique<ReferenceProducer>(store_, settings_.auto_create);
   }
 
   absl::StatusOr<std::unique_ptr<driver::Consumer>> CreateConsumer(
-      const driver::ConsumerOptions& options,
-      driver::ConsumerEvents& events, TimePoint /*deadline*/) override {
+      const driver::ConsumerOptions& options, driver::ConsumerEvents& events,
+      TimePoint /*deadline*/) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return std::make_unique<ReferenceConsumer>(
         store_, options,
@@ -148,7 +148,7 @@ class ReferenceConnection final : public driver::Connection,
         &events);
   }
 
-  void* Query(std::string_view interface_name) override {
+  void* Query(std::string_view interface_name) noexcept override {
     if (interface_name == driver::Admin::kInterface) {
       return static_cast<driver::Admin*>(this);
     }
@@ -182,25 +182,25 @@ class ReferenceConnection final : public driver::Connection,
     return nullptr;
   }
 
-  absl::Status Close(TimePoint deadline) override {
+  absl::Status Close(TimePoint deadline) noexcept override {
     return store_->Close(deadline);
   }
 
   // driver::Admin
   absl::Status CreateQueue(std::string_view queue, const QueueOptions& options,
-                           TimePoint deadline) override {
+                           TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().CreateQueue(queue, options, deadline);
   }
 
   absl::Status DeleteQueue(std::string_view queue,
-                           TimePoint deadline) override {
+                           TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().DeleteQueue(queue, deadline);
   }
 
   absl::StatusOr<std::vector<QueueInfo>> ListQueues(
-      std::string_view name_space, TimePoint deadline) override {
+      std::string_view name_space, TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto queues = store_->catalog().QueuesOf(name_space, deadline);
     if (!queues.ok()) return queues.status();
@@ -209,8 +209,8 @@ class ReferenceConnection final : public driver::Connection,
     return infos;
   }
 
-  absl::StatusOr<QueueInfo> DescribeQueue(std::string_view queue,
-                                          TimePoint deadline) override {
+  absl::StatusOr<QueueInfo> DescribeQueue(
+      std::string_view queue, TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (!found.ok()) return found.status();
@@ -219,51 +219,52 @@ class ReferenceConnection final : public driver::Connection,
 
   // driver::NamespaceControl
   absl::Status CreateNamespace(std::string_view name_space,
-                               TimePoint deadline) override {
+                               TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().CreateNamespace(name_space, deadline);
   }
 
   absl::Status DeleteNamespace(std::string_view name_space,
-                               TimePoint deadline) override {
+                               TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().DeleteNamespace(name_space, deadline);
   }
 
   absl::StatusOr<std::vector<std::string>> ListNamespaces(
-      TimePoint deadline) override {
+      TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().Namespaces(deadline);
   }
 
   // driver::QueueUpdater
   absl::Status UpdateQueue(std::string_view queue, const QueueUpdate& update,
-                           TimePoint deadline) override {
+                           TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().UpdateQueue(queue, update, deadline);
   }
 
   // driver::RouteAdmin
-  absl::Status CreateRoute(const Route& route, TimePoint deadline) override {
+  absl::Status CreateRoute(const Route& route,
+                           TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().CreateRoute(route, deadline);
   }
 
   absl::Status DeleteRoute(std::string_view source, std::string_view target,
-                           TimePoint deadline) override {
+                           TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().DeleteRoute(source, target, deadline);
   }
 
-  absl::StatusOr<std::vector<Route>> ListRoutes(std::string_view source,
-                                                TimePoint deadline) override {
+  absl::StatusOr<std::vector<Route>> ListRoutes(
+      std::string_view source, TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     return store_->catalog().ListRoutes(source, deadline);
   }
 
   // driver::DelayControl
   absl::Status Cancel(std::string_view queue, const MessageId& id,
-                      TimePoint deadline) override {
+                      TimePoint deadline) noexcept override {
     if (auto s = store_->CheckUsable(); !s.ok()) return s;
     const auto found = store_->catalog().FindQueue(queue, deadline);
     if (!found.ok()) return found.status();
@@ -400,7 +401,7 @@ class ReferenceDriver final : public driver::Driver {
  public:
   explicit ReferenceDriver(bool memory) : memory_(memory) {}
 
-  driver::DriverInfo Info() const override {
+  driver::DriverInfo Info() const noexcept override {
     driver::DriverInfo info;
     info.name = memory_ ? "memory" : "file";
     info.version = kVersion;
@@ -410,7 +411,7 @@ class ReferenceDriver final : public driver::Driver {
 
   absl::StatusOr<std::unique_ptr<driver::Connection>> Connect(
       const Url& url, const Attributes& attributes,
-      TimePoint deadline) override {
+      TimePoint deadline) noexcept override {
     Attributes for_store = attributes;
     const auto faults = TakeFaults(for_store);
     if (!faults.ok()) return faults.status();

@@ -19,7 +19,7 @@ absl::StatusOr<std::shared_ptr<const Queue>> ReferenceGroupControl::FindQueue(
 }
 
 absl::StatusOr<std::vector<std::string>> ReferenceGroupControl::ListGroups(
-    std::string_view queue, TimePoint deadline) {
+    std::string_view queue, TimePoint deadline) noexcept {
   const auto found = FindQueue(queue, deadline);
   if (!found.ok()) return found.status();
   const auto groups = store_->catalog().GroupsOf(**found, deadline);
@@ -34,7 +34,7 @@ absl::StatusOr<std::vector<std::string>> ReferenceGroupControl::ListGroups(
 absl::Status ReferenceGroupControl::Seek(std::string_view queue,
                                          std::string_view group,
                                          int32_t partition, int64_t offset,
-                                         TimePoint deadline) {
+                                         TimePoint deadline) noexcept {
   const auto found = FindQueue(queue, deadline);
   if (!found.ok()) return found.status();
   const Queue& of = **found;
@@ -70,7 +70,7 @@ absl::Status ReferenceGroupControl::Seek(std::string_view queue,
 
 absl::Status ReferenceGroupControl::DeleteGroup(std::string_view queue,
                                                 std::string_view group,
-                                                TimePoint deadline) {
+                                                TimePoint deadline) noexcept {
   const auto found = FindQueue(queue, deadline);
   if (!found.ok()) return found.status();
   auto deleted = store_->catalog().DeleteGroup(**found, group, deadline);

@@ -33,12 +33,12 @@ class ReferenceGroupControl final : public driver::GroupControl {
       : store_(std::move(store)) {}
 
   absl::StatusOr<std::vector<std::string>> ListGroups(
-      std::string_view queue, TimePoint deadline) override;
+      std::string_view queue, TimePoint deadline) noexcept override;
   absl::Status Seek(std::string_view queue, std::string_view group,
                     int32_t partition, int64_t offset,
-                    TimePoint deadline) override;
+                    TimePoint deadline) noexcept override;
   absl::Status DeleteGroup(std::string_view queue, std::string_view group,
-                           TimePoint deadline) override;
+                           TimePoint deadline) noexcept override;
 
  private:
   // Errors: 1404, 1601.

@@ -197,7 +197,7 @@ absl::Status ReferenceLocalTransactions::AddParts(
 absl::StatusOr<std::vector<SendResult>> ReferenceLocalTransactions::CommitLocal(
     std::span<const Message> sends,
     std::span<const driver::Settlement> settlements,
-    const driver::CallContext& context) {
+    const driver::CallContext& context) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   Unit unit(context.deadline);
   if (auto s = AddParts(settlements, context.deadline, unit); !s.ok()) return s;

@@ -38,7 +38,7 @@ class ReferenceLocalTransactions final : public driver::LocalTransactions {
   absl::StatusOr<std::vector<SendResult>> CommitLocal(
       std::span<const Message> sends,
       std::span<const driver::Settlement> settlements,
-      const driver::CallContext& context) override;
+      const driver::CallContext& context) noexcept override;
 
  private:
   // What is settled in one partition for one group.

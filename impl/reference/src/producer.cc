@@ -331,7 +331,7 @@ void ReferenceProducer::AddDeduplication(std::string_view id,
 
 void ReferenceProducer::Send(std::span<const Message> batch,
                              const driver::CallContext& context,
-                             driver::SendCompletion& done) {
+                             driver::SendCompletion& done) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) {
     for (size_t i = 0; i < batch.size(); ++i) done.Failed(i, usable);
     return;
@@ -539,7 +539,7 @@ size_t ReferenceProducer::SourceOf(const Scratch& scratch, size_t n) {
   return n - scratch.routed[scratch.items[n].index].back;
 }
 
-absl::Status ReferenceProducer::Flush(TimePoint deadline) {
+absl::Status ReferenceProducer::Flush(TimePoint deadline) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   const uint64_t position = store_->log().committed();
   if (auto s = store_->log().WaitDurable(position, deadline); !s.ok()) {
@@ -554,7 +554,7 @@ absl::Status ReferenceProducer::Flush(TimePoint deadline) {
              : housekeeper->WaitCompleted(position, deadline);
 }
 
-absl::Status ReferenceProducer::Close(TimePoint deadline) {
+absl::Status ReferenceProducer::Close(TimePoint deadline) noexcept {
   // In the child of a fork nothing completes.
   if (store_->CheckUsable().ok() && store_->housekeeper() != nullptr) {
     store_->housekeeper()->Finish(this, deadline);

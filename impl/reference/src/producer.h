@@ -29,14 +29,14 @@ class ReferenceProducer final : public driver::Producer {
   ReferenceProducer(std::shared_ptr<Store> store, bool auto_create);
 
   void Send(std::span<const Message> batch, const driver::CallContext& context,
-            driver::SendCompletion& done) override;
+            driver::SendCompletion& done) noexcept override;
   // Stores a message that nobody receives before its transaction is committed.
   // `group`: as Transactions::GroupOf. Returns: its id.
   absl::StatusOr<MessageId> Prepare(const Message& message, uint64_t group,
                                     const driver::PrepareOptions& options,
                                     const driver::CallContext& context);
-  absl::Status Flush(TimePoint deadline) override;
-  absl::Status Close(TimePoint deadline) override;
+  absl::Status Flush(TimePoint deadline) noexcept override;
+  absl::Status Close(TimePoint deadline) noexcept override;
 
   // Sends `batch` as one unit with `others`, which come behind it, all of them at
   // the highest durability that one asks for. `around`: as Log::AppendUnit.

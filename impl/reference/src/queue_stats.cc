@@ -277,7 +277,7 @@ class Summary {
 }  // namespace
 
 absl::StatusOr<QueueStats> ReferenceStatsSource::StatsOf(
-    std::string_view queue, TimePoint deadline) {
+    std::string_view queue, TimePoint deadline) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   Catalog& catalog = store_->catalog();
   const auto found = catalog.FindQueue(queue, deadline);

@@ -27,7 +27,7 @@ class ReferenceStatsSource final : public driver::StatsSource {
       : store_(std::move(store)) {}
 
   absl::StatusOr<QueueStats> StatsOf(std::string_view queue,
-                                     TimePoint deadline) override;
+                                     TimePoint deadline) noexcept override;
 
  private:
   const std::shared_ptr<Store> store_;

@@ -37,14 +37,14 @@ ReferenceStreamReader::~ReferenceStreamReader() {
 }
 
 absl::Status ReferenceStreamReader::Seek(int64_t offset,
-                                         TimePoint /*deadline*/) {
+                                         TimePoint /*deadline*/) noexcept {
   next_ = static_cast<uint64_t>(std::max<int64_t>(offset, 0));
   // It was of where the reader is no longer.
   pending_ = absl::OkStatus();
   return store_->CheckUsable();
 }
 
-void ReferenceStreamReader::Interrupt() {
+void ReferenceStreamReader::Interrupt() noexcept {
   interrupted_.store(true);
   sleeper_.Ring();
 }
@@ -142,7 +142,7 @@ void ReferenceStreamReader::LookOn(size_t max, driver::DeliverySink& sink,
 }
 
 absl::Status ReferenceStreamReader::Read(size_t max, TimePoint deadline,
-                                         driver::DeliverySink& sink) {
+                                         driver::DeliverySink& sink) noexcept {
   if (auto usable = store_->CheckUsable(); !usable.ok()) return usable;
   if (!pending_.ok()) return std::exchange(pending_, absl::OkStatus());
   while (!interrupted_.exchange(false)) {
@@ -219,14 +219,14 @@ absl::StatusOr<std::shared_ptr<const Queue>> ReferenceStreamSource::Find(
 }
 
 absl::StatusOr<int32_t> ReferenceStreamSource::PartitionsOf(
-    std::string_view queue, TimePoint deadline) {
+    std::string_view queue, TimePoint deadline) noexcept {
   const auto found = Find(queue, 0, deadline);
   if (!found.ok()) return found.status();
   return static_cast<int32_t>((*found)->partitions);
 }
 
 absl::StatusOr<driver::StreamSource::Range> ReferenceStreamSource::RangeOf(
-    std::string_view queue, int32_t partition, TimePoint deadline) {
+    std::string_view queue, int32_t partition, TimePoint deadline) noexcept {
   const auto found = Find(queue, partition, deadline);
   if (!found.ok()) return found.status();
   const PartitionState& state =
@@ -238,7 +238,7 @@ absl::StatusOr<driver::StreamSource::Range> ReferenceStreamSource::RangeOf(
 
 absl::StatusOr<int64_t> ReferenceStreamSource::OffsetAt(
     std::string_view queue, int32_t partition,
-    std::chrono::milliseconds since_1970_utc, TimePoint deadline) {
+    std::chrono::milliseconds since_1970_utc, TimePoint deadline) noexcept {
   const auto found = Find(queue, partition, deadline);
   if (!found.ok()) return found.status();
   const auto number = static_cast<uint32_t>(partition);
@@ -253,7 +253,7 @@ absl::StatusOr<int64_t> ReferenceStreamSource::OffsetAt(
 
 absl::StatusOr<std::unique_ptr<driver::StreamReader>>
 ReferenceStreamSource::Open(std::string_view queue, int32_t partition,
-                            int64_t offset, TimePoint deadline) {
+                            int64_t offset, TimePoint deadline) noexcept {
   auto found = Find(queue, partition, deadline);
   if (!found.ok()) return found.status();
   return std::make_unique<ReferenceStreamReader>(

@@ -42,9 +42,9 @@ class ReferenceStreamReader final : public driver::StreamReader {
   ~ReferenceStreamReader() override;
 
   absl::Status Read(size_t max, TimePoint deadline,
-                    driver::DeliverySink& sink) override;
-  absl::Status Seek(int64_t offset, TimePoint deadline) override;
-  void Interrupt() override;
+                    driver::DeliverySink& sink) noexcept override;
+  absl::Status Seek(int64_t offset, TimePoint deadline) noexcept override;
+  void Interrupt() noexcept override;
 
  private:
   // What one look at the partition found.
@@ -88,9 +88,9 @@ class ReferenceStreamSource final : public driver::StreamSource {
       : store_(std::move(store)), spin_(spin) {}
 
   absl::StatusOr<int32_t> PartitionsOf(std::string_view queue,
-                                       TimePoint deadline) override;
+                                       TimePoint deadline) noexcept override;
   absl::StatusOr<Range> RangeOf(std::string_view queue, int32_t partition,
-                                TimePoint deadline) override;
+                                TimePoint deadline) noexcept override;
 
   // Store times grow along a partition as long as nobody sets the clock back:
   // they are taken before the append, so that senders who meet may be some
@@ -99,11 +99,11 @@ class ReferenceStreamSource final : public driver::StreamSource {
   // than one such place. A damaged message counts as older.
   absl::StatusOr<int64_t> OffsetAt(std::string_view queue, int32_t partition,
                                    std::chrono::milliseconds since_1970_utc,
-                                   TimePoint deadline) override;
+                                   TimePoint deadline) noexcept override;
 
   absl::StatusOr<std::unique_ptr<driver::StreamReader>> Open(
       std::string_view queue, int32_t partition, int64_t offset,
-      TimePoint deadline) override;
+      TimePoint deadline) noexcept override;
 
  private:
   // Errors: 1404 no such queue, 1418 no such partition.

@@ -57,9 +57,9 @@ class ReferenceCheckSource final : public driver::CheckSource {
 }  // namespace
 
 absl::StatusOr<ReferenceTransactionSource::Prepared>
-ReferenceTransactionSource::Prepare(const Message& message,
-                                    const driver::PrepareOptions& options,
-                                    const driver::CallContext& context) {
+ReferenceTransactionSource::Prepare(
+    const Message& message, const driver::PrepareOptions& options,
+    const driver::CallContext& context) noexcept {
   const auto id = producer_.Prepare(
       message, store_->transactions().GroupOf(options.group), options, context);
   if (!id.ok()) return id.status();
@@ -67,7 +67,8 @@ ReferenceTransactionSource::Prepare(const Message& message,
 }
 
 absl::Status ReferenceTransactionSource::Resolve(
-    std::string_view transaction_id, Decision decision, TimePoint deadline) {
+    std::string_view transaction_id, Decision decision,
+    TimePoint deadline) noexcept {
   if (auto s = store_->CheckUsable(); !s.ok()) return s;
   return store_->transactions().Resolve(transaction_id,
                                         decision == Decision::kCommit
@@ -78,7 +79,7 @@ absl::Status ReferenceTransactionSource::Resolve(
 
 absl::StatusOr<std::unique_ptr<driver::CheckSource>>
 ReferenceTransactionSource::OpenChecks(std::string_view producer_group,
-                                       TimePoint /*deadline*/) {
+                                       TimePoint /*deadline*/) noexcept {
   if (auto s = store_->CheckUsable(); !s.ok()) return s;
   return std::make_unique<ReferenceCheckSource>(
       store_, store_->transactions().GroupOf(producer_group));

@@ -24,11 +24,11 @@ class ReferenceTransactionSource final : public driver::TransactionSource {
 
   absl::StatusOr<Prepared> Prepare(
       const Message& message, const driver::PrepareOptions& options,
-      const driver::CallContext& context) override;
+      const driver::CallContext& context) noexcept override;
   absl::Status Resolve(std::string_view transaction_id, Decision decision,
-                       TimePoint deadline) override;
+                       TimePoint deadline) noexcept override;
   absl::StatusOr<std::unique_ptr<driver::CheckSource>> OpenChecks(
-      std::string_view producer_group, TimePoint deadline) override;
+      std::string_view producer_group, TimePoint deadline) noexcept override;
 
  private:
   const std::shared_ptr<Store> store_;
