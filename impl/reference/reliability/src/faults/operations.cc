@@ -69,9 +69,8 @@ void MakeRobbed(World& world) {
 void MakePoisoned(World& world) {
   MakeUsed(world);
   SendSome(world, "more ", 30, 1000);
-  OnFlush([](std::string_view file) {
-    return file.ends_with(".seg") ? EIO : 0;
-  });
+  OnFlush(
+      [](std::string_view file) { return file.ends_with(".seg") ? EIO : 0; });
   world.Send("unlucky", Durability::kDisk);
   OnFlush({});
   world.CloseAll();
@@ -164,16 +163,17 @@ void Look(World& world) {
   const auto report = CheckStore(world.path());
   world.Saw("check", report.status());
   if (report.ok() && report->damaged()) {
-    world.Saw("check", MakeStatus(Code::kDamaged, "check: a sound store is "
-                                                  "called damaged: ",
+    world.Saw("check", MakeStatus(Code::kDamaged,
+                                  "check: a sound store is "
+                                  "called damaged: ",
                                   std::string_view(report->ToText())));
   }
   world.Saw("inspect", InspectStore(world.path()).status());
 }
 
 void Stream(World& world) {
-  auto reader =
-      world.bus().CreateStreamReader(World::kQueue, 0, StreamPosition::Earliest());
+  auto reader = world.bus().CreateStreamReader(World::kQueue, 0,
+                                               StreamPosition::Earliest());
   world.Saw("create stream reader", reader.status());
   if (!reader.ok()) return;
   world.Saw("read", reader->Read(8, milliseconds(0)).status());
@@ -225,16 +225,17 @@ constexpr auto kOperations = std::to_array<Operation>({
     {"send large", MakeShared, SendLarge},
     {"flush large", MakeShared, FlushLarge},
     {"roll segment", MakeFull, SendRolling},
-    {"receive and ack", MakeShared, ReceiveAndAck},
-    {"receive large", MakeLarge, ReceiveLarge},
-    {"ack with ack.sync", MakeShared, ReceiveAndAck, "&ack.sync=on"},
-    {"nack and receive", MakeHeld, NackAndReceive},
-    {"reject", MakeHeld, RejectHeld},
+    {"receive and ack", MakeShared, ReceiveAndAck, "", false, true},
+    {"receive large", MakeLarge, ReceiveLarge, "", false, true},
+    {"ack with ack.sync", MakeShared, ReceiveAndAck, "&ack.sync=on", false,
+     true},
+    {"nack and receive", MakeHeld, NackAndReceive, "", false, true},
+    {"reject", MakeHeld, RejectHeld, "", false, true},
     {"prepare and commit", MakeShared, Commit},
     {"prepare and roll back", MakeShared, Rollback},
     {"retire segments", MakeRetirable, Retire},
     {"create and delete queues", MakeUsed, Administer},
-    {"delete queue", MakeUsed, DeleteQueue},
+    {"delete queue", MakeUsed, DeleteQueue, "", false, true},
     {"stream", MakeUsed, Stream},
     {"check and inspect", MakeClosed, Look},
     {"close last", MakeUsed, Close},

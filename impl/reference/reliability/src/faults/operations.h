@@ -23,6 +23,8 @@ struct Operation {
   // An opening that rebuilds ctl from the log may forget acknowledgements that
   // no flush followed.
   bool forgetful = false;
+  // It acknowledges, rejects or deletes what the set-up stored.
+  bool settles = false;
 };
 
 std::span<const Operation> AllOperations();

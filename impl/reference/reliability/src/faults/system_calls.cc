@@ -132,8 +132,7 @@ int Flush(int fd, std::string_view name) {
 }
 
 int OpenAt(int at, const char* path, int flags, mode_t mode) {
-  static auto* const real =
-      Real<int(int, const char*, int, mode_t)>("openat");
+  static auto* const real = Real<int(int, const char*, int, mode_t)>("openat");
   std::string name;
   const bool ours = NameAt(at, path, name);
   if (ours) {
@@ -396,8 +395,7 @@ int fstatfs(int fd, struct statfs* system) noexcept {
 }
 
 int fstatvfs(int fd, struct statvfs* system) noexcept {
-  static auto* const real =
-      faults::Real<int(int, struct statvfs*)>("fstatvfs");
+  static auto* const real = faults::Real<int(int, struct statvfs*)>("fstatvfs");
   if (const int error = faults::CountFd("fstatvfs", fd); error > 0) {
     errno = error;
     return -1;

@@ -19,8 +19,8 @@ namespace openmessaging::reference::faults {
 struct CallFault {
   static constexpr int kShort = -1;  // Instead of an errno: half of it is done.
 
-  int64_t call = -1;  // From 0 on; -1: none.
-  int error = 0;      // An errno, or kShort.
+  int64_t call = -1;      // From 0 on; -1: none.
+  int error = 0;          // An errno, or kShort.
   bool for_good = false;  // Every call from there on; EINTR: three of them.
 };
 
@@ -32,7 +32,7 @@ struct CallReport {
   // The first that failed: its name, and the file below the directory.
   std::string name{};
   std::string file{};
-  bool flush = false;  // One that failed was a flush,
+  bool flush = false;      // One that failed was a flush,
   bool log_flush = false;  // and one of those was of a segment of the log.
   // One that failed opened a directory, which may have been for its flush.
   bool directory = false;

@@ -93,6 +93,8 @@ class World {
   void OpenSecond();
   const std::map<std::string, Fate>& fates() const { return fates_; }
   void SetFate(const std::string& body, Fate fate) { fates_[body] = fate; }
+  // What nobody told of may be there.
+  void AllowUnknown() { allows_unknown_ = true; }
   void SetQueue(const std::string& queue, Fate fate) { queues_[queue] = fate; }
 
  private:
@@ -115,11 +117,12 @@ class World {
   std::optional<MessagingAccessPoint> second_;
   std::vector<Delivery> held_;
   std::vector<Told> told_;
-  std::map<std::string, Fate> fates_;      // Of messages for kQueue.
-  std::map<std::string, Fate> dead_;       // For its dead-letter queue.
-  std::vector<std::string> moved_;         // From one to the other.
+  std::map<std::string, Fate> fates_;  // Of messages for kQueue.
+  std::map<std::string, Fate> dead_;   // For its dead-letter queue.
+  std::vector<std::string> moved_;     // From one to the other.
   std::map<std::string, Fate> queues_;
   bool poisoned_ = false;
+  bool allows_unknown_ = false;
   int probes_ = 0;
 };
 
