@@ -365,6 +365,12 @@ void FillAndEmpty(const std::string& path, uint64_t turns) {
         expected[body] = 1;
         continue;
       }
+      // On a busy machine a flush may take longer than a sender waits.
+      if (OmsCode(sent.status()) == Code::kFlushTimeout) {
+        ++stored;
+        expected[body] = 1;
+        continue;
+      }
       if (OmsCode(sent.status()) != Code::kStorageBusy ||
           OutcomeOf(sent.status()) != Outcome::kNotStored) {
         ++wrong;
