@@ -612,7 +612,7 @@ absl::Status Catalog::CreateQueue(std::string_view name,
                       "\"; expected another queue");
   }
   {
-    const Locked locked(lock_, deadline);
+    const Locked locked(*this, deadline);
     if (!locked.status().ok()) return locked.status();
     for (const std::string_view named : {name, dead}) {
       if (auto s = CheckNamespaceOf(named, name); !s.ok()) return s;
@@ -659,7 +659,7 @@ absl::Status Catalog::CreateQueue(std::string_view name,
 absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
   const auto queue = FindQueue(name, deadline);
   if (!queue.ok()) return queue.status();
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   if (!(*queue)->live()) return QueueNotFound(name);
   const auto others = LiveQueues();
@@ -713,7 +713,7 @@ absl::Status Catalog::DeleteGroup(const Queue& queue, std::string_view name,
                                   TimePoint deadline) {
   const auto group = FindGroup(queue, name, deadline);
   if (!group.ok()) return group.status();
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   if ((*group)->live()) return EndGroup(**group, deadline);
   return MakeStatus(Code::kQueueNotFound, "delete group \"", name,
@@ -743,7 +743,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
   auto group = LookUpGroup(queue->id, name, deadline);
   if (!group.ok() || *group != nullptr) return group;
   {
-    const Locked locked(lock_, deadline);
+    const Locked locked(*this, deadline);
     if (!locked.status().ok()) return locked.status();
     // Somebody may have made it while this waited.
     bool exists = false;
@@ -780,7 +780,7 @@ absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
       kPrivatePrefix, control_->header().epoch, '.',
       liveness_->self().word(), '.', number.fetch_add(1));
   {
-    const Locked locked(lock_, deadline);
+    const Locked locked(*this, deadline);
     if (!locked.status().ok()) return locked.status();
     if (auto s = MakeGroup(*queue, name, start, kPrivateGroup, deadline); !s.ok()) {
       return s;

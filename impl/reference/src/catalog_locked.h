@@ -6,30 +6,41 @@
 #define OPENMESSAGING_REFERENCE_CATALOG_LOCKED_H_
 
 #include "catalog.h"
+#include "log.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference {
 
-// Holds the catalog lock. It protects the making of entries only, so an heir
-// has nothing to repair: what was appended is published by the log.
+// Holds the catalog lock. It protects the making of entries, and space in ctl.
 class Catalog::Locked {
  public:
+  // For space, of which an heir has nothing to repair.
   Locked(SlotLock& lock, TimePoint deadline)
       : lock_(lock),
-        held_(lock.Acquire(deadline) != SlotLock::Result::kTimeout) {}
+        held_(lock.Acquire(deadline) != SlotLock::Result::kTimeout) {
+    if (held_) return;
+    status_ = MakeStatus(
+        Code::kTimeout,
+        "change queues: another process held the catalog's lock until the "
+        "deadline");
+  }
+  // For entries. What one that died in here had appended is finished first,
+  // by each, since whoever had the lock between need not have looked: an entry
+  // that is there while the version does not say so would be neither found nor
+  // made.
+  Locked(Catalog& catalog, TimePoint deadline)
+      : Locked(catalog.lock_, deadline) {
+    if (held_) status_ = catalog.log_->FinishDead(deadline);
+  }
   ~Locked() {
     if (held_) lock_.Release();
   }
-  absl::Status status() const {
-    if (held_) return absl::OkStatus();
-    return MakeStatus(Code::kTimeout,
-                      "change queues: another process held the catalog's lock "
-                      "until the deadline");
-  }
+  const absl::Status& status() const { return status_; }
 
  private:
   SlotLock& lock_;
   const bool held_;
+  absl::Status status_;
 };
 
 absl::Status NamespaceNotFound(std::string_view operation,

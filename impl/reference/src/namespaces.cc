@@ -101,7 +101,7 @@ absl::StatusOr<std::vector<std::string>> Catalog::Namespaces(
 
 absl::Status Catalog::CreateNamespace(std::string_view name,
                                       TimePoint deadline) {
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   const auto all = LiveNamespaces();
   if (!all.ok()) return all.status();
@@ -128,7 +128,7 @@ absl::Status Catalog::CreateNamespace(std::string_view name,
 
 absl::Status Catalog::DeleteNamespace(std::string_view name,
                                       TimePoint deadline) {
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   const auto all = LiveNamespaces();
   if (!all.ok()) return all.status();

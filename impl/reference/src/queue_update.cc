@@ -103,7 +103,7 @@ absl::Status Catalog::ShareOptions(const Queue& queue, uint64_t position,
     return absl::OkStatus();
   }
   // Under the lock of those who change it, lest an older record be the last.
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   if (queue.entry->record.Load() == position) {
     state.retention_ms.Store(retention_ms);
@@ -129,7 +129,7 @@ absl::Status Catalog::UpdateQueue(std::string_view name,
   const auto queue = FindQueue(name, deadline);
   if (!queue.ok()) return queue.status();
   {
-    const Locked locked(lock_, deadline);
+    const Locked locked(*this, deadline);
     if (!locked.status().ok()) return locked.status();
     const auto queues = LiveQueues();
     if (!queues.ok()) return queues.status();

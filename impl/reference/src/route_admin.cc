@@ -213,7 +213,7 @@ absl::Status Catalog::CreateRoute(const Route& route, TimePoint deadline) {
   if (!source.ok()) return source.status();
   const auto target = FindQueue(route.target, deadline);
   if (!target.ok()) return target.status();
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   for (const auto& queue : {*source, *target}) {
     if (!queue->live()) {
@@ -237,7 +237,7 @@ absl::Status Catalog::DeleteRoute(std::string_view source,
   if (!from.ok()) return from.status();
   const auto to = FindQueue(target, deadline);
   if (!to.ok()) return to.status();
-  const Locked locked(lock_, deadline);
+  const Locked locked(*this, deadline);
   if (!locked.status().ok()) return locked.status();
   for (uint32_t n = 0; n < count(); ++n) {
     const CatalogEntry& candidate = *entry(n);
