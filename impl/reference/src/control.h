@@ -259,7 +259,7 @@ struct alignas(kCacheLine) QueueState {
 // that settling changes only words of the window and `dirty`.
 struct alignas(kCacheLine) Cursor {
   LockWord lock;
-  Shared<uint32_t> dirty;        // Settled since the last ACK-RANGE.
+  Shared<uint32_t> dirty;        // Dirt: settled since the last ACK-RANGE.
   Shared<uint64_t> next;         // First offset never handed out.
   Shared<uint64_t> floor;        // Everything below is settled.
   Shared<int64_t> next_scan_ns;  // Something may be due again; boot time.
@@ -301,7 +301,7 @@ struct alignas(kCacheLine) GroupState {
   uint32_t id;
   uint32_t queue;
   uint32_t partitions;
-  Shared<uint32_t> dirty;  // A cursor may be.
+  Shared<uint32_t> dirty;  // Dirt: a cursor may be.
   // Who has the group for itself: owner 30 bits, number of the consumer 34.
   Shared<uint64_t> exclusive;
 
@@ -313,11 +313,35 @@ struct alignas(kCacheLine) GroupState {
   }
 };
 
+// What GroupState::dirty and Cursor::dirty say.
+enum class Dirt : uint32_t {
+  kNone = 0,
+  kSome = 1,  // Settlements are not in the log yet.
+  // Somebody began to log them. If it died, they are as dirty as before.
+  kLogging = 2,
+};
+
 // Says that a cursor's settlements are not in the log yet. Both flags are looked
 // at each time, so that one that a kill kept from being set is set by the next.
+// Whoever settles writes a word and reads the flag, whoever logs the other way
+// round: so one of them sees the other.
 inline void MarkDirty(GroupState& group, Cursor& cursor) {
-  if (cursor.dirty.LoadRelaxed() == 0) cursor.dirty.Exchange(1);
-  if (group.dirty.LoadRelaxed() == 0) group.dirty.Exchange(1);
+  const auto mark = [](Shared<uint32_t>& flag) {
+    constexpr auto kSome = static_cast<uint32_t>(Dirt::kSome);
+    if (flag.LoadSequential() != kSome) flag.Exchange(kSome);
+  };
+  mark(cursor.dirty);
+  mark(group.dirty);
+}
+
+// Before what is dirty is looked at, and once it is in the log; what is settled
+// between is logged the next time.
+inline void BeginLogging(Shared<uint32_t>& flag) {
+  flag.Exchange(static_cast<uint32_t>(Dirt::kLogging));
+}
+inline void EndLogging(Shared<uint32_t>& flag) {
+  auto expected = static_cast<uint32_t>(Dirt::kLogging);
+  flag.CompareExchange(expected, static_cast<uint32_t>(Dirt::kNone));
 }
 
 // The window: `options.window` words, then as many due times (boot time, ns).

@@ -475,18 +475,20 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
       continue;
     }
     auto* const group = control_->Get<GroupState>(entry.state.Load());
-    if (group->dirty.Exchange(0) == 0 && !all) continue;
+    // A look first: most are clean.
+    if (group->dirty.Load() == 0 && !all) continue;
+    BeginLogging(group->dirty);
     for (uint32_t p = 0; p < group->partitions; ++p) {
       Cursor& cursor = *group->cursor(p);
-      if (cursor.dirty.Exchange(0) == 0 && !all) continue;
+      if (cursor.dirty.Load() == 0 && !all) continue;
+      BeginLogging(cursor.dirty);
       // Without a window it is where it began, unless it was moved.
-      if (cursor.window.Load() == 0 && cursor.images.Load() == 0) continue;
-      if (auto s = LogCursor(*group, p, deadline); !s.ok()) {
-        cursor.dirty.Store(1);
-        group->dirty.Store(1);
-        return s;
+      if (cursor.window.Load() != 0 || cursor.images.Load() != 0) {
+        if (auto s = LogCursor(*group, p, deadline); !s.ok()) return s;
       }
+      EndLogging(cursor.dirty);
     }
+    EndLogging(group->dirty);
   }
   return absl::OkStatus();
 }
