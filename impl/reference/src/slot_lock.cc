@@ -10,7 +10,6 @@
 namespace openmessaging::reference {
 namespace {
 
-constexpr int kLockSpins = 200;
 // How long one owner may be seen before somebody asks whether it lives.
 constexpr std::chrono::milliseconds kSleep{2};
 

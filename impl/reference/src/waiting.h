@@ -14,8 +14,15 @@ namespace openmessaging::reference {
 inline constexpr std::chrono::nanoseconds kMaxSleep{50'000'000};
 // How long another's flush is waited for before looking around again.
 inline constexpr std::chrono::milliseconds kFlushWait{10};
-// Worth spinning before a sleep, which costs two system calls and a wake-up.
+// Worth spinning before a sleep, which costs two system calls and a wake-up:
+// turns of a receiver, and of who wants a lock.
+#ifdef OPENMESSAGING_TRACE_ATOMICS
+inline constexpr int kSpins = 1;  // Another turn is another schedule.
+inline constexpr int kLockSpins = 1;
+#else
 inline constexpr int kSpins = 100;
+inline constexpr int kLockSpins = 200;
+#endif
 
 // How often somebody asks whether the owners of leases live.
 inline constexpr int64_t kLookForDeadNs = 50'000'000;

@@ -14,7 +14,8 @@
 
 namespace openmessaging::reference {
 
-thread_local void (*shared_word_hook)(const void* word) = nullptr;
+thread_local void (*shared_word_hook)(const void* word, size_t bytes,
+                                      SharedOperation operation) = nullptr;
 
 namespace power {
 namespace {
@@ -77,7 +78,7 @@ Inode::~Inode() {
 WatchWords::WatchWords(Disk* disk, std::function<void()> then) {
   watching = disk;
   watched_then = std::move(then);
-  shared_word_hook = [](const void*) {
+  shared_word_hook = [](const void*, size_t, SharedOperation) {
     watching->Look(false);
     if (watched_then) watched_then();
   };
