@@ -4,6 +4,8 @@
 // one cannot be made to do at will. Needs no broker.
 
 #include <doctest/doctest.h>
+// In this order.
+#include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
 #include <optional>
