@@ -235,7 +235,7 @@ std::string LogScan::BodyFault(const ScannedSegment& segment,
   return std::string(status.message().data(), status.message().size());
 }
 
-std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
+std::optional<LogScan::Step> LogScan::AcceptPrefix() {
   std::optional<Step> torn;
   // Where a unit begins that has not ended yet.
   std::optional<Step> open;
@@ -248,7 +248,7 @@ std::optional<LogScan::Step> LogScan::AcceptPrefix(uint64_t retired_to) {
     const bool good =
         step.position < witness_ ||
         (!step.hole && PayloadOk(segment, step.header, step.position) &&
-         (step.position < retired_to ||
+         (step.position < retired_to_ ||
           BodyFault(segment, step.header, step.position).empty()));
     if (!good) {
       torn = step;
@@ -297,11 +297,11 @@ void LogScan::FindEnd() {
   // A RETIRE record counts where it is itself accepted.
   std::optional<Step> torn;
   while (true) {
-    uint64_t retired_to = 0;
+    retired_to_ = 0;
     for (const Retirement& one : retirements) {
-      retired_to = std::max(retired_to, one.to);
+      retired_to_ = std::max(retired_to_, one.to);
     }
-    torn = AcceptPrefix(retired_to);
+    torn = AcceptPrefix();
     if (std::erase_if(retirements, [&](const Retirement& one) {
           return one.position >= end_;
         }) == 0) {
@@ -354,7 +354,7 @@ bool LogScan::Joins(size_t segment) const {
 
 void LogScan::CheckJoints() {
   for (size_t i = 1; i < segments_.size(); ++i) {
-    if (!Joins(i)) {
+    if (!Joins(i) && segments_[i].header.base > retired_to_) {
       Report(i, segments_[i].header.base, "a segment before this one is missing", true);
     }
   }
@@ -370,8 +370,11 @@ void LogScan::ForEach(uint64_t from, const Visit& visit) {
   Walk([&](const Step& step) {
     if (step.position >= end_) return false;
     if (step.hole) {
-      Report(step.segment, step.position,
-             "no valid record where one was durable", true);
+      // Of several segments that were retired some may be there still.
+      if (step.position >= retired_to_) {
+        Report(step.segment, step.position,
+               "no valid record where one was durable", true);
+      }
       return true;
     }
     if (step.position < from) return true;

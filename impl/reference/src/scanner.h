@@ -122,8 +122,9 @@ class LogScan {
     uint64_t to = 0;
     uint64_t position = 0;
   };
-  // Accepts what is good in one go. Returns: the first step that is not.
-  std::optional<Step> AcceptPrefix(uint64_t retired_to);
+  // Accepts what is good in one go, `retired_to_` believed. Returns: the first
+  // step that is not.
+  std::optional<Step> AcceptPrefix();
   uint64_t LimitOf(size_t segment) const;
   bool HeaderAt(const ScannedSegment& segment, uint64_t limit,
                 uint64_t position, RecordHeader& header) const;
@@ -147,6 +148,9 @@ class LogScan {
   uint64_t sequence_ = 0;
   uint32_t epoch_ = 0;
   uint64_t witness_ = 0;
+  // Below this all is retired: of it any part may be there still after a power
+  // loss, and what is not there is not missing.
+  uint64_t retired_to_ = 0;
   bool torn_tail_ = false;
 };
 

@@ -456,5 +456,35 @@ TEST_CASE_TEMPLATE("OMS-MAP-008: a hundred lives leave no thread and no file ope
   }
 }
 
+TEST_CASE(
+    "OMS-REF-005: a retired segment that a power loss left is no damage") {
+  FilePlace place;
+  const std::string oldest =
+      place.path() + "/log/" + "0000000000000000-00000001.seg";
+  const std::string kept = place.parent() + "/kept";
+  {
+    const auto bus = ConnectWith(place.Url(kSmall), "orders");
+    SendNumbers(bus, "orders", 1, 200, std::string(200, 'x'));
+    fs::copy_file(oldest, kept);
+    PullConsumer consumer = Consume(bus, "orders");
+    CHECK(DrainBodies(consumer).size() == 200);
+    SendNumbers(bus, "orders", 201, 300, std::string(200, 'x'));
+    CHECK(DrainBodies(consumer).size() == 100);
+  }
+  // Several are gone; the name of one is on the disk still.
+  REQUIRE_FALSE(fs::exists(oldest));
+  fs::rename(kept, oldest);
+  fs::remove(place.path() + "/ctl");
+  fs::remove(place.path() + "/ckpt/A");
+  fs::remove(place.path() + "/ckpt/B");
+
+  CheckSound(place.path());
+  const auto bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+  CHECK(DrainBodies(consumer).empty());
+  SendNumbers(bus, "orders", 301, 301);
+  CHECK(Take(consumer)->body() == "301");
+}
+
 }  // namespace
 }  // namespace openmessaging::reference::store_life_test
