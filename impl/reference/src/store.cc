@@ -26,8 +26,6 @@ using internal::Mutex;
 using internal::MutexLock;
 
 constexpr std::chrono::milliseconds kGatePoll{1};
-// A recovery that finds more looks whether some of them can go.
-constexpr uint32_t kSegmentsLeft = 4;
 // So long the last one to close gives segments back.
 constexpr std::chrono::seconds kLastLook{1};
 
@@ -167,14 +165,6 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
   if (open_path_ != OpenPath::kJoined) log_->OpenReserve();
   opened_durable_ = log_->durable();
   opened_end_ = log_->committed();
-  // Each recovery begins a segment, and where processes live for less than a
-  // second nobody else comes to it.
-  const ControlHeader& header = control_->header();
-  if (open_path_ == OpenPath::kCold &&
-      header.catalog.end_segment.Load() - header.catalog.first_segment.Load() >
-          kSegmentsLeft) {
-    Retire();
-  }
   return absl::OkStatus();
 }
 
