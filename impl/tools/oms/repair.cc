@@ -35,7 +35,7 @@ void AddRepairCommand(CLI::App& app, Work& work) {
   };
   const auto places = std::make_shared<Places>();
   CLI::App* const command = app.add_subcommand(
-      "repair", "Save what can be read of a damaged directory into a new one");
+      "repair", "Salvage a damaged directory into a new one");
   command
       ->add_option("SOURCE", places->source,
                    "a directory of the file driver that nobody uses")
