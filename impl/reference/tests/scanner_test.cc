@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -288,10 +289,14 @@ TEST_CASE("a damaged segment header is damage, and the others are read") {
 TEST_CASE("a segment of another format is refused with 10003") {
   const Image image(3, 100);
   const auto files = SegmentFiles(image.directory.path());
-  const uint16_t major = 9;
-  Overwrite(image.directory.path() + "/" + files[0],
-            offsetof(SegmentHeader, major),
-            {reinterpret_cast<const char*>(&major), sizeof(major)});
+  const std::string path = image.directory.path() + "/" + files[0];
+  SegmentHeader header;
+  std::ifstream(path, std::ios::binary)
+      .read(reinterpret_cast<char*>(&header), sizeof(header));
+  header.major = 9;
+  header.checksum = SealOf(header);
+  Overwrite(path, 0,
+            {reinterpret_cast<const char*>(&header), sizeof(header)});
 
   CHECK(OmsCode(CheckStore(image.directory.path()).status()) ==
         Code::kIncompatibleVersion);
