@@ -26,7 +26,8 @@ struct Rounds {
 // tenth of it.
 uint64_t For(const Rounds& rounds);
 
-// Returns: the seed of this run, OMS_TEST_SEED or a new one; printed once.
+// Returns: the seed of this run, printed once: OMS_TEST_SEED, or a new one in the
+// long form and always the same in the quick one.
 uint64_t RunSeed();
 
 // Random numbers from the seed of the run; `stream` tells the users apart.
