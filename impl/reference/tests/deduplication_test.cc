@@ -92,7 +92,7 @@ TEST_CASE_TEMPLATE("OMS-DEDUP-001: an id within the window is delivered once",
 TEST_CASE_TEMPLATE("OMS-DEDUP-002: an id outside of the window is delivered twice",
                    Place, MemoryPlace, FilePlace) {
   Place place;
-  const milliseconds window(200);
+  const milliseconds window = milliseconds(200) * kSlowness;
   const auto bus = ConnectWithWindow(place.Url(), window);
   PullConsumer consumer = Consume(bus, kQueue);
   const auto begin = steady_clock::now();
