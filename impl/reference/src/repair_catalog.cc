@@ -124,12 +124,13 @@ void RepairCatalog::FindLostOffsets(
     if (queue != queues_.end() && queue->second.gone) continue;
     uint64_t expected = partition.whole_from;
     uint64_t position = salvage_.begin();
-    const auto lost_until = [&](uint64_t offset, uint64_t next_position) {
+    const auto lost_until = [&, lane = queue_partition](
+                                uint64_t offset, uint64_t next_position) {
       RepairFinding lost;
       lost.loss = true;
       lost.what = "messages are missing";
-      lost.queue = NameOf(queue_partition);
-      lost.partition = PartitionOf(queue_partition);
+      lost.queue = NameOf(lane);
+      lost.partition = PartitionOf(lane);
       lost.first_offset = expected;
       lost.end_offset = offset;
       lost.position = position;
