@@ -12,6 +12,7 @@
 #include "openmessaging/status.h"
 #include "outside.h"
 #include "scanner.h"
+#include "sound_header.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -279,15 +280,8 @@ uint64_t Salvage::LimitOf(size_t number) const {
 
 bool Salvage::HeaderAt(const SalvagedSegment& segment, uint64_t limit,
                        uint64_t position, RecordHeader& header) const {
-  if (limit - position < sizeof(RecordHeader)) return false;
-  std::memcpy(&header, segment.At(position), sizeof(header));
-  if (header.commit == 0 || header.position != position) return false;
-  const uint32_t length = CommitWord::Length(header.commit);
-  const auto type = static_cast<uint8_t>(CommitWord::Type(header.commit));
-  return length >= sizeof(RecordHeader) && length <= limit - position &&
-         type >= 1 && type <= kLastRecordType &&
-         header.fields_bytes <= length - sizeof(RecordHeader) &&
-         SealOf(header, segment.header.salt) == header.header_checksum;
+  return ReadSoundHeader(segment.At(position), limit - position, position,
+                         segment.header.salt, header);
 }
 
 void Salvage::ReadSegment(size_t number, uint64_t& sequence, uint32_t& epoch) {

@@ -9,6 +9,7 @@
 #include "large_bodies.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/status.h"
+#include "sound_header.h"
 
 namespace openmessaging::reference {
 uint64_t RetiredTo(const RecordHeader& header, const char* record) {
@@ -128,15 +129,8 @@ uint64_t LogScan::LimitOf(size_t segment) const {
 
 bool LogScan::HeaderAt(const ScannedSegment& segment, uint64_t limit,
                        uint64_t position, RecordHeader& header) const {
-  if (limit - position < sizeof(RecordHeader)) return false;
-  std::memcpy(&header, segment.At(position), sizeof(header));
-  if (header.commit == 0 || header.position != position) return false;
-  const uint32_t length = CommitWord::Length(header.commit);
-  const auto type = static_cast<uint8_t>(CommitWord::Type(header.commit));
-  return length >= sizeof(RecordHeader) && length <= limit - position &&
-         type >= 1 && type <= kLastRecordType &&
-         header.fields_bytes <= length - sizeof(RecordHeader) &&
-         SealOf(header, segment.header.salt) == header.header_checksum;
+  return ReadSoundHeader(segment.At(position), limit - position, position,
+                         segment.header.salt, header);
 }
 
 uint64_t LogScan::FindNext(const ScannedSegment& segment, uint64_t position,
