@@ -18,6 +18,7 @@
 
 #include "env/pages.h"
 #include "env/storage.h"
+#include "env/table_locks.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/status.h"
 
@@ -125,49 +126,6 @@ class MemoryFile final : public File {
   const std::shared_ptr<Bytes> bytes_;
 };
 
-// Which object holds which byte.
-struct LockTable {
-  Mutex mutex;
-  std::map<uint64_t, const void*> owners ABSL_GUARDED_BY(mutex);
-};
-
-class MemoryLocks final : public ByteLocks {
- public:
-  explicit MemoryLocks(std::shared_ptr<LockTable> table)
-      : table_(std::move(table)) {}
-  ~MemoryLocks() override {
-    const MutexLock lock(table_->mutex);
-    std::erase_if(table_->owners,
-                  [this](const auto& entry) { return entry.second == this; });
-  }
-
-  absl::StatusOr<bool> TryLock(uint64_t byte) override {
-    const MutexLock lock(table_->mutex);
-    return table_->owners.try_emplace(byte, this).first->second == this;
-  }
-  absl::Status Unlock(uint64_t byte) override {
-    const MutexLock lock(table_->mutex);
-    const auto found = table_->owners.find(byte);
-    if (found != table_->owners.end() && found->second == this) {
-      table_->owners.erase(found);
-    }
-    return absl::OkStatus();
-  }
-  absl::StatusOr<bool> HeldElsewhere(uint64_t first,
-                                     uint64_t count) const override {
-    const MutexLock lock(table_->mutex);
-    for (auto at = table_->owners.lower_bound(first);
-         at != table_->owners.end() && at->first - first < count; ++at) {
-      if (at->second != this) return true;
-    }
-    return false;
-  }
-  void AbandonAfterFork() override {}
-
- private:
-  const std::shared_ptr<LockTable> table_;
-};
-
 class MemoryStorage final : public Storage {
  public:
   explicit MemoryStorage(std::string name) : name_(std::move(name)) {}
@@ -206,7 +164,7 @@ class MemoryStorage final : public Storage {
   }
   absl::StatusOr<std::unique_ptr<ByteLocks>> OpenLocks(
       std::string_view /*name*/) override {
-    return std::make_unique<MemoryLocks>(locks_);
+    return std::make_unique<TableLocks>(locks_);
   }
   absl::Status MakeDirectory(std::string_view /*name*/) override {
     return absl::OkStatus();

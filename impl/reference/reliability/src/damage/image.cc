@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "doctest/doctest.h"
+#include "env/table_locks.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
@@ -148,49 +149,6 @@ class ImageFile final : public File {
   const Entry entry_;
 };
 
-// Locks of byte ranges between the handles of one storage.
-struct LockTable {
-  Mutex mutex{};
-  std::map<uint64_t, const void*> owners ABSL_GUARDED_BY(mutex){};
-};
-
-class ImageLocks final : public ByteLocks {
- public:
-  explicit ImageLocks(std::shared_ptr<LockTable> table)
-      : table_(std::move(table)) {}
-  ~ImageLocks() override {
-    const MutexLock lock(table_->mutex);
-    std::erase_if(table_->owners,
-                  [this](const auto& held) { return held.second == this; });
-  }
-
-  absl::StatusOr<bool> TryLock(uint64_t byte) override {
-    const MutexLock lock(table_->mutex);
-    return table_->owners.try_emplace(byte, this).first->second == this;
-  }
-  absl::Status Unlock(uint64_t byte) override {
-    const MutexLock lock(table_->mutex);
-    const auto found = table_->owners.find(byte);
-    if (found != table_->owners.end() && found->second == this) {
-      table_->owners.erase(found);
-    }
-    return absl::OkStatus();
-  }
-  absl::StatusOr<bool> HeldElsewhere(uint64_t first,
-                                     uint64_t count) const override {
-    const MutexLock lock(table_->mutex);
-    for (auto at = table_->owners.lower_bound(first);
-         at != table_->owners.end() && at->first - first < count; ++at) {
-      if (at->second != this) return true;
-    }
-    return false;
-  }
-  void AbandonAfterFork() override {}
-
- private:
-  const std::shared_ptr<LockTable> table_;
-};
-
 class ImageStorage final : public Storage {
  public:
   ImageStorage(const Image& image, bool same_place) {
@@ -247,7 +205,7 @@ class ImageStorage final : public Storage {
     // As a directory does.
     const auto file = Open(name, Access::kRead);
     if (!file.ok() && !Create(name).ok()) return file.status();
-    return std::make_unique<ImageLocks>(locks_);
+    return std::make_unique<TableLocks>(locks_);
   }
   absl::Status MakeDirectory(std::string_view /*name*/) override {
     return absl::OkStatus();
