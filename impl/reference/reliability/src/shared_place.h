@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A place for a store that processes are killed in.
+// Where the machines put their stores.
 
 #ifndef OPENMESSAGING_REFERENCE_RELIABILITY_SHARED_PLACE_H_
 #define OPENMESSAGING_REFERENCE_RELIABILITY_SHARED_PLACE_H_
@@ -16,15 +16,14 @@
 
 namespace openmessaging::reference {
 
-// A directory of its own, in shared memory where there is some, because a kill
-// leaves the page cache as it is: nothing here asks what a disk keeps. Removed
-// at the end.
+// A directory of its own, in shared memory where there is some: no machine asks
+// what a real disk keeps, and it is quick. Removed at the end.
 class SharedPlace {
  public:
   SharedPlace() {
     const std::string parent =
         std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
-    path_ = parent + "/oms-kill-XXXXXX";
+    path_ = parent + "/oms-XXXXXX";
     REQUIRE(::mkdtemp(path_.data()) != nullptr);
   }
   ~SharedPlace() {
@@ -34,6 +33,7 @@ class SharedPlace {
   SharedPlace(const SharedPlace&) = delete;
   SharedPlace& operator=(const SharedPlace&) = delete;
 
+  const std::string& path() const { return path_; }
   std::string store() const { return path_ + "/store"; }
   std::string stash() const { return path_ + "/stash"; }
   std::string Url(std::string_view attributes) const {

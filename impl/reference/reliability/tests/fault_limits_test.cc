@@ -24,12 +24,12 @@
 #include <string>
 #include <thread>
 
-#include "faults/place.h"
 #include "faults/system_calls.h"
 #include "faults/world.h"
 #include "goals.h"
 #include "openmessaging/reference/check.h"
 #include "openmessaging/reference/inspect.h"
+#include "shared_place.h"
 #include "store_fixture.h"
 
 namespace openmessaging::reference::fault_limits_test {
@@ -39,7 +39,6 @@ namespace fs = std::filesystem;
 
 using faults::Fate;
 using faults::OnFlush;
-using faults::Place;
 using faults::World;
 
 std::string BytesOf(const fs::path& path) {
@@ -62,9 +61,9 @@ struct NoHook {
 };
 
 TEST_CASE("what a failed flush left out is written elsewhere") {
-  const Place place;
+  const SharedPlace place;
   const NoHook none;
-  World world(place.path, "");
+  World world(place.path(), "");
   world.Make();
   // What the disk has of each segment: a copy at each flush that succeeded.
   std::map<std::string, std::string> disk;
@@ -119,9 +118,9 @@ TEST_CASE("what a failed flush left out is written elsewhere") {
 }
 
 TEST_CASE("a flush that fails in one process is the end for the other too") {
-  const Place place;
+  const SharedPlace place;
   const NoHook none;
-  World world(place.path, "");
+  World world(place.path(), "");
   world.Make();
   world.Send("before", Durability::kDisk);
   const pid_t child = ::fork();
@@ -178,10 +177,10 @@ struct Door {
 };
 
 TEST_CASE("a flush of a minute holds up nobody but its leader") {
-  const Place place;
+  const SharedPlace place;
   const NoHook none;
   Door door;
-  World world(place.path, "");
+  World world(place.path(), "");
   world.Make();
   OnFlush([&](std::string_view file) {
     return file.ends_with(".seg") ? door.Pass() : 0;
@@ -257,8 +256,8 @@ class Limit {
 };
 
 TEST_CASE("a limit of file sizes is a full store and kills nobody") {
-  const Place place;
-  World world(place.path, "");
+  const SharedPlace place;
+  World world(place.path(), "");
   world.Make();
   {
     // No room for a segment, however small: a write would raise SIGXFSZ.
@@ -278,8 +277,8 @@ TEST_CASE("a limit of file sizes is a full store and kills nobody") {
 }
 
 TEST_CASE("at the limit of descriptors nothing is left half open") {
-  const Place place;
-  World world(place.path, "");
+  const SharedPlace place;
+  World world(place.path(), "");
   world.Make();
   world.Send("kept", Durability::kDisk);
   world.CloseAll();

@@ -15,8 +15,8 @@
 
 #include "faults/allocations.h"
 #include "faults/call_faults.h"
-#include "faults/place.h"
 #include "goals.h"
+#include "shared_place.h"
 #include "store_fixture.h"
 
 namespace openmessaging::reference::faults_test {
@@ -29,7 +29,6 @@ using faults::AllOperations;
 using faults::CallFault;
 using faults::CaseResult;
 using faults::Operation;
-using faults::Place;
 using faults::Replay;
 using faults::RunAllocationCase;
 using faults::RunCase;
@@ -60,13 +59,13 @@ const char* EndOf(const AllocationResult& result) {
 }
 
 TEST_CASE("no failing system call loses, leaks or lies") {
-  const Place place;
+  const SharedPlace place;
   if (const char* const text = std::getenv("OMS_FAULT_REPLAY")) {
     const auto replay = Replay::Parse(text);
     REQUIRE(replay);
     const Operation* const operation = Find(replay->operation);
     REQUIRE(operation != nullptr);
-    const CaseResult result = RunCase(*operation, replay->fault, place.path);
+    const CaseResult result = RunCase(*operation, replay->fault, place.path());
     if (!result.wrong.empty()) Blame(*replay, result);
     return;
   }
@@ -77,7 +76,7 @@ TEST_CASE("no failing system call loses, leaks or lies") {
   std::vector<Case> cases;
   uint64_t sites = 0;
   for (const Operation& operation : AllOperations()) {
-    const CaseResult sound = RunCase(operation, {}, place.path);
+    const CaseResult sound = RunCase(operation, {}, place.path());
     if (!sound.wrong.empty()) Blame({std::string(operation.name), {}}, sound);
     std::printf("%-26s %4lld calls\n", std::string(operation.name).c_str(),
                 static_cast<long long>(sound.report.calls));
@@ -99,7 +98,7 @@ TEST_CASE("no failing system call loses, leaks or lies") {
   uint64_t wrong = 0;
   uint64_t failed = 0;
   for (const Case& one : cases) {
-    const CaseResult result = RunCase(*one.operation, one.fault, place.path);
+    const CaseResult result = RunCase(*one.operation, one.fault, place.path());
     if (result.report.failed > 0) ++failed;
     if (result.wrong.empty()) continue;
     if (++wrong <= 40) {
@@ -122,7 +121,7 @@ void Blame(const Operation& operation, const AllocationFault& fault,
 }
 
 TEST_CASE("no failing allocation leaves a lock or half a store") {
-  const Place place;
+  const SharedPlace place;
   if (const char* const text = std::getenv("OMS_ALLOCATION_REPLAY")) {
     const std::string replay = text;
     const size_t colon = replay.find(':');
@@ -131,7 +130,7 @@ TEST_CASE("no failing allocation leaves a lock or half a store") {
     const AllocationFault fault{std::stoll(replay.substr(colon + 1)),
                                 replay.ends_with("good")};
     const AllocationResult result =
-        RunAllocationCase(*operation, fault, place.path);
+        RunAllocationCase(*operation, fault, place.path());
     std::printf("it %s\n", EndOf(result));
     if (!result.wrong.empty()) Blame(*operation, fault, result);
     return;
@@ -143,7 +142,7 @@ TEST_CASE("no failing allocation leaves a lock or half a store") {
   std::vector<Case> cases;
   uint64_t sites = 0;
   for (const Operation& operation : AllOperations()) {
-    const AllocationResult sound = RunAllocationCase(operation, {}, place.path);
+    const AllocationResult sound = RunAllocationCase(operation, {}, place.path());
     if (!sound.wrong.empty()) Blame(operation, {}, sound);
     std::printf("%-26s %4lld allocations\n",
                 std::string(operation.name).c_str(),
@@ -161,7 +160,7 @@ TEST_CASE("no failing allocation leaves a lock or half a store") {
   std::array<uint64_t, 3> ends{};
   for (const Case& one : cases) {
     const AllocationResult result =
-        RunAllocationCase(*one.operation, one.fault, place.path);
+        RunAllocationCase(*one.operation, one.fault, place.path());
     ++ends.at(static_cast<size_t>(result.end));
     if (result.wrong.empty()) continue;
     if (++wrong <= 20) Blame(*one.operation, one.fault, result);

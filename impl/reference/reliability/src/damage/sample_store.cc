@@ -2,19 +2,18 @@
 
 #include "damage/sample_store.h"
 
-#include <stdlib.h>
 
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "doctest/doctest.h"
 #include "openmessaging/dead_letter.h"
 #include "openmessaging/openmessaging.h"
+#include "shared_place.h"
 
 namespace openmessaging::reference::damage {
 namespace {
@@ -37,27 +36,6 @@ T Must(absl::StatusOr<T> result) {
 void Must(const absl::Status& status) {
   REQUIRE_MESSAGE(status.ok(), status.message());
 }
-
-class Directory {
- public:
-  Directory() {
-    const char* const parent = ::getenv("TMPDIR");
-    path_ = std::string(parent != nullptr && *parent != 0 ? parent : "/tmp") +
-            "/oms_damage_XXXXXX";
-    REQUIRE(::mkdtemp(path_.data()) != nullptr);
-  }
-  ~Directory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Directory(const Directory&) = delete;
-  Directory& operator=(const Directory&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // One who uses the store; each session is a life of its own.
 class Session {
@@ -290,7 +268,7 @@ std::string ContentOf(const Message& message) {
 
 SampleStore MakeSampleStore() {
   SampleStore sample;
-  const Directory directory;
+  const SharedPlace directory;
   const std::string path = directory.path() + "/store";
   LiveFirst(path, sample);
   sample.earlier.push_back(ReadImage(path));
