@@ -330,26 +330,26 @@ Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
 absl::StatusOr<std::string> Catalog::ReadBody(uint64_t position) {
   const auto segment = segments_->Find(position);
   if (!segment.ok()) return segment.status();
+  // Whoever fills the payload's checksum in stores it before the flag goes.
+  const uint64_t commit =
+      At<Shared<uint64_t>>((*segment)->Write(position), 0).Load();
   const char* const record = (*segment)->Read(position);
   RecordHeader header;
   std::memcpy(&header, record, sizeof(header));
-  const uint32_t length = CommitWord::Length(header.commit);
+  header.commit = commit;
+  const uint32_t length = CommitWord::Length(commit);
   if (header.position != position || length < sizeof(header) ||
       length > (*segment)->end() - position ||
       header.fields_bytes > length - sizeof(header)) {
     return DamagedRecord(position, "its header is not one of this place");
   }
   if (log_ != nullptr && log_->checksums()) {
-    // Whoever fills the payload's checksum in stores it before the flag goes.
-    std::atomic_thread_fence(std::memory_order_acquire);
-    RecordHeader again;
-    std::memcpy(&again, record, sizeof(again));
-    if (SealOf(again, (*segment)->salt()) != again.header_checksum) {
+    if (SealOf(header, (*segment)->salt()) != header.header_checksum) {
       return DamagedRecord(position, "the checksum of its header is wrong");
     }
-    if ((CommitWord::Flags(header.commit) & kPayloadPending) == 0 &&
+    if ((CommitWord::Flags(commit) & kPayloadPending) == 0 &&
         Crc32c(0, record + sizeof(header), length - sizeof(header)) !=
-            again.payload_checksum) {
+            header.payload_checksum) {
       return DamagedRecord(position, "the checksum of its body is wrong");
     }
   }
