@@ -168,10 +168,15 @@ void Member::TakeIn(Received received, std::vector<Delivery>& out) {
 }
 
 void Member::DropArrived(std::string_view queue, int32_t partition) {
-  std::erase_if(arrived_, [&](const Received& one) {
-    return one.message.partition() == partition &&
-           one.message.destination() == queue;
-  });
+  const auto waiting =
+      arrived_.begin() + static_cast<ptrdiff_t>(next_arrived_);
+  arrived_.erase(std::remove_if(waiting, arrived_.end(),
+                                [&](const Received& one) {
+                                  return one.message.partition() ==
+                                             partition &&
+                                         one.message.destination() == queue;
+                                }),
+                 arrived_.end());
 }
 
 void Member::Admit(Assigned& partition, Received received,
