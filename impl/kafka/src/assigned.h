@@ -16,6 +16,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "headers.h"
+#include "native.h"
 #include "openmessaging/internal/base64.h"
 #include "openmessaging/kit/ack_tracker.h"
 #include "openmessaging/message.h"
@@ -31,6 +32,8 @@ inline constexpr size_t kWindow = 8192;
 // Brokers take 4,096 characters (offset.metadata.max.bytes).
 inline constexpr size_t kImageBytes = 3000;
 inline constexpr std::string_view kImagePrefix = "oms1:";
+// In its place where nothing new is handed out until something is settled.
+inline constexpr std::string_view kStoppedPrefix = "oms1-stopped:";
 
 // Threads: the member's lock.
 struct Assigned {
@@ -45,6 +48,11 @@ struct Assigned {
 
   using Unsettled = absl::flat_hash_map<int64_t, Received>;
 
+  // Returns: whether something new has arrived and there is no room for it.
+  bool IsStopped() const {
+    return !parked.empty() && !tracker.HasRoom(parked.front().message.offset());
+  }
+
   const uint64_t source;
   const std::string topic;
   const int32_t partition;
@@ -58,21 +66,43 @@ struct Assigned {
   // Something was settled, or delivered, since the last commit.
   bool settled = false;
   bool delivered = false;
+  // What the last commit said of IsStopped().
+  bool told_stopped = false;
 };
 
 // What a commit says of `tracker` beside its low-water mark.
-inline std::string MetadataOf(const kit::AckTracker& tracker) {
+inline std::string MetadataOf(const kit::AckTracker& tracker, bool stopped) {
   const std::string image = tracker.Image(kImageBytes);
-  if (image.empty()) return {};
-  std::string text(kImagePrefix);
+  if (image.empty() && !stopped) return {};
+  std::string text(stopped ? kStoppedPrefix : kImagePrefix);
   internal::AppendBase64(text, image);
   return text;
 }
 
-// Reads it. Metadata of somebody else's says nothing.
+// The metadata of `one`, as a commit left it there.
+inline std::string_view MetadataIn(const rd_kafka_topic_partition_t& one) {
+  if (one.metadata == nullptr) return {};
+  return {static_cast<const char*>(one.metadata), one.metadata_size};
+}
+
+// Writes it for a commit.
+inline void SetMetadata(rd_kafka_topic_partition_t& one,
+                        const std::string& metadata) {
+  if (metadata.empty()) return;
+  one.metadata = ::strdup(metadata.c_str());  // librdkafka frees it.
+  one.metadata_size = metadata.size();
+}
+
+inline bool SaysStopped(std::string_view metadata) {
+  return metadata.starts_with(kStoppedPrefix);
+}
+
+// Reads what is settled. Metadata of somebody else's says nothing.
 inline void RestoreFrom(std::string_view metadata, kit::AckTracker& tracker) {
-  if (!metadata.starts_with(kImagePrefix)) return;
-  metadata.remove_prefix(kImagePrefix.size());
+  const std::string_view prefix =
+      SaysStopped(metadata) ? kStoppedPrefix : kImagePrefix;
+  if (!metadata.starts_with(prefix)) return;
+  metadata.remove_prefix(prefix.size());
   if (const auto image = internal::DecodeBase64(metadata)) {
     (void)tracker.Restore(*image);
   }

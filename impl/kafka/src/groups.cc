@@ -34,10 +34,8 @@ bool HasCommit(const rd_kafka_topic_partition_list_t& list) {
 
 // Returns: how many above the mark are settled already.
 int64_t SettledAbove(const rd_kafka_topic_partition_t& one) {
-  if (one.metadata == nullptr) return 0;
   kit::AckTracker tracker(one.offset, kWindow);
-  RestoreFrom({static_cast<const char*>(one.metadata), one.metadata_size},
-              tracker);
+  RestoreFrom(MetadataIn(one), tracker);
   return tracker.settled_above();
 }
 
@@ -272,6 +270,7 @@ absl::StatusOr<QueueStats> GroupAdmin::StatsOf(std::string_view queue,
       const int64_t lag =
           std::max<int64_t>(ranges[index].end - mark - SettledAbove(place), 0);
       one.lag += lag;
+      one.stopped = one.stopped || SaysStopped(MetadataIn(place));
       lacking[index] = std::max(lacking[index], lag);
     }
     stats.groups.push_back(std::move(one));

@@ -160,6 +160,7 @@ void Member::TakeIn(Received received, std::vector<Delivery>& out) {
     return;
   }
   partition.parked.push_back(std::move(received));
+  if (partition.IsStopped() != partition.told_stopped) dirty_ = true;
   if (std::exchange(partition.paused, true)) return;
   const PartitionList list = NewPartitionList();
   rd_kafka_topic_partition_list_add(list.get(), partition.topic.c_str(),

@@ -39,7 +39,12 @@ PartitionList Member::TakeDirty(bool untold,
   PartitionList list;
   if (options_.broadcast) return list;
   for (auto& [place, partition] : assigned_) {
-    if (!partition->settled && !(untold && partition->delivered)) continue;
+    // Who goes leaves nothing stopped.
+    const bool stopped = !untold && partition->IsStopped();
+    if (!partition->settled && !(untold && partition->delivered) &&
+        partition->told_stopped == stopped) {
+      continue;
+    }
     if (only != nullptr &&
         rd_kafka_topic_partition_list_find(
             const_cast<rd_kafka_topic_partition_list_t*>(only),
@@ -48,15 +53,12 @@ PartitionList Member::TakeDirty(bool untold,
     }
     partition->settled = false;
     partition->delivered = false;
+    partition->told_stopped = stopped;
     if (list == nullptr) list = NewPartitionList(assigned_.size());
     rd_kafka_topic_partition_t* const one = rd_kafka_topic_partition_list_add(
         list.get(), place.first.c_str(), place.second);
     one->offset = partition->tracker.low_water();
-    const std::string metadata = MetadataOf(partition->tracker);
-    if (metadata.empty()) continue;
-    // librdkafka frees it.
-    one->metadata = ::strdup(metadata.c_str());
-    one->metadata_size = metadata.size();
+    SetMetadata(*one, MetadataOf(partition->tracker, stopped));
   }
   return list;
 }

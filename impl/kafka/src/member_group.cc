@@ -148,10 +148,10 @@ void Member::TakeOver(const rd_kafka_topic_partition_list_t* list) {
     auto made = std::make_unique<Assigned>(cluster_->NewSource(), one.topic,
                                            one.partition, one.offset,
                                            queue_options_[one.topic]);
-    if (one.metadata != nullptr) {
-      RestoreFrom({static_cast<const char*>(one.metadata), one.metadata_size},
-                  made->tracker);
-    }
+    RestoreFrom(MetadataIn(one), made->tracker);
+    // Somebody died stopped: it is told otherwise with what comes next.
+    made->told_stopped = SaysStopped(MetadataIn(one));
+    if (made->told_stopped) dirty_ = true;
     by_source_[made->source] = made.get();
     assigned_[{one.topic, one.partition}] = std::move(made);
   }

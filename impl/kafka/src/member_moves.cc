@@ -79,10 +79,7 @@ absl::StatusOr<PartitionList> Member::BeginTransaction(
     rd_kafka_topic_partition_t* const one = rd_kafka_topic_partition_list_add(
         list.get(), partition->topic.c_str(), partition->partition);
     one->offset = tracker.low_water();
-    const std::string metadata = MetadataOf(tracker);
-    if (metadata.empty()) continue;
-    one->metadata = ::strdup(metadata.c_str());  // librdkafka frees it.
-    one->metadata_size = metadata.size();
+    SetMetadata(*one, MetadataOf(tracker, partition->told_stopped));
   }
   return list;
 }
