@@ -119,7 +119,12 @@ absl::Status MutantAbilities::Seek(std::string_view queue,
 absl::StatusOr<QueueStats> MutantAbilities::StatsOf(std::string_view queue,
                                                     TimePoint deadline) {
   auto stats = stats_.StatsOf(queue, deadline);
-  if (mutant_ == Mutant::kWrongStats && stats.ok()) stats->depth += 4;
+  if (!stats.ok()) return stats;
+  if (mutant_ == Mutant::kWrongStats) stats->depth += 4;
+  for (GroupStats& group : stats->groups) {
+    if (mutant_ == Mutant::kHidesStopped) group.stopped = false;
+    if (mutant_ == Mutant::kClaimsStopped) group.stopped = true;
+  }
   return stats;
 }
 

@@ -137,6 +137,10 @@ namespace openmessaging::conformance {
     "reading from a time begins at the oldest message")                        \
   X(kSeekForgets, "seek-forgets", "OMS-GRP-002",                               \
     "seeking a group succeeds and moves nothing")                              \
+  X(kHidesStopped, "hides-stopped", "OMS-STAT-003",                            \
+    "a group that is stopped is not told as such")                             \
+  X(kClaimsStopped, "claims-stopped", "OMS-STAT-003",                          \
+    "a group is told as stopped whether it is or not")                         \
   X(kWrongStats, "wrong-stats", "OMS-STAT-002",                                \
     "the depth counts what was settled")                                       \
   X(kCreatesTwice, "creates-twice", "OMS-RES-001",                             \

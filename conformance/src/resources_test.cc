@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "context.h"
 #include "registry.h"
@@ -185,6 +188,47 @@ OMS_CONFORMANCE_TEST("OMS-STAT-002", kAdmin, kStats,
   RequireNumber(static_cast<int64_t>(stats.groups.size()), 1, "groups");
   RequireText(stats.groups[0].group, "g", "the group");
   RequireNumber(stats.groups[0].lag, 6, "lag");
+}
+
+// Enough that a driver which bounds what is unsettled has stopped before.
+constexpr int kMoreThanIsHeld = 16'400;
+constexpr int kHeldAtOnce = 400;
+
+OMS_CONFORMANCE_TEST("OMS-STAT-003", kAdmin, kStats,
+                     "a group is told as stopped just while it is") {
+  const std::string queue = t.NewQueue({.partitions = 1});
+  PullConsumer consumer = t.NewConsumer(queue, {.group = "g"});
+  for (int n = 0; n < kMoreThanIsHeld; n += kHeldAtOnce) {
+    t.SendAll(queue, Numbers(n + 1, n + kHeldAtOnce));
+  }
+  // What it is told may lag by a moment.
+  const auto is_stopped = [&](bool expected) {
+    const auto start = steady_clock::now();
+    QueueStats stats;
+    do {
+      stats = Must(t.resources().Stats(queue), "stats");
+      Require(stats.groups.size() == 1, "one group was expected in the stats");
+    } while (stats.groups[0].stopped != expected && Since(start) < t.late());
+    return stats.groups[0].stopped;
+  };
+
+  std::vector<Delivery> held;
+  while (held.size() < kMoreThanIsHeld) {
+    auto more = Must(consumer.ReceiveBatch(
+                         kHeldAtOnce, held.empty() ? t.patience() : t.late()),
+                     "receive and hold");
+    if (more.empty()) break;
+    std::move(more.begin(), more.end(), std::back_inserter(held));
+  }
+
+  const bool all_came = held.size() >= kMoreThanIsHeld;
+  Require(is_stopped(!all_came) == !all_came,
+          Concat(held.size(), " of ", kMoreThanIsHeld, " messages are held, ",
+                 all_came ? "but the group is told as stopped"
+                          : "but the group is not told as stopped"));
+  for (const Delivery& delivery : held) RequireOk(delivery.Ack(), "ack");
+  Require(!is_stopped(false),
+          "all was settled, but the group is told as stopped");
 }
 
 OMS_CONFORMANCE_TEST("OMS-STAT-004", kAdmin, kStats,
