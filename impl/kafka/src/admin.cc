@@ -2,6 +2,7 @@
 
 #include "admin.h"
 
+#include <algorithm>
 #include <array>
 #include <thread>
 
@@ -25,6 +26,9 @@ using OwnedDeleteTopic =
 constexpr milliseconds kLookAgain{10};
 // How often in a row, for each broker, until all of them will have been asked.
 constexpr int kLooks = 5;
+
+// How long capabilities wait for the version at most.
+constexpr milliseconds kAskPatience{2000};
 
 // Room for headers, properties and Kafka's own frame around a body.
 constexpr size_t kFrameBytes = size_t{256} << 10;
@@ -58,28 +62,17 @@ absl::StatusOr<Capabilities> QueueAdmin::CapabilitiesOf(std::string_view queue,
   }
   const auto options = catalog_.OptionsOf(queue, deadline);
   if (!options.ok()) return options.status();
-  Capabilities all;
-  for (const Capability native :
-       {Capability::kGroups, Capability::kPartitions,
-        Capability::kExplicitPartition, Capability::kStartEarliest,
-        Capability::kDurable, Capability::kAuthentication, Capability::kTls,
-        Capability::kAdmin, Capability::kStream,
-        Capability::kTransactionLocal}) {
-    all.Set(native, Support::kNative);
+  return CapabilitiesFor(*options, VersionOf(deadline));
+}
+
+BrokerVersion QueueAdmin::VersionOf(TimePoint deadline) {
+  const internal::MutexLock lock(mutex_);
+  if (!version_) {
+    version_ =
+        AskVersion(*cluster_, std::min(deadline, Clock::now() + kAskPatience))
+            .value_or(kAssumedVersion);
   }
-  for (const Capability emulated :
-       {Capability::kIndividualAck, Capability::kCumulativeAck,
-        Capability::kNack, Capability::kNackDelay, Capability::kDeliveryCount,
-        Capability::kTypedProperties, Capability::kSeek, Capability::kStats,
-        Capability::kBroadcast, Capability::kDelay, Capability::kExpiry,
-        Capability::kRequestReply}) {
-    all.Set(emulated, Support::kEmulated);
-  }
-  if (!options->dead_letter_queue.empty()) {
-    all.Set(Capability::kReject, Support::kEmulated);
-    all.Set(Capability::kDeadLetter, Support::kEmulated);
-  }
-  return all;
+  return *version_;
 }
 
 absl::Status QueueAdmin::AwaitTopic(std::string_view queue, bool there,

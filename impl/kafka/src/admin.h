@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "broker_version.h"
 #include "catalog.h"
 #include "cluster.h"
 #include "native.h"
@@ -51,6 +53,9 @@ class QueueAdmin final : public driver::Admin {
                                           TimePoint deadline) override;
 
  private:
+  // Asks the first time.
+  BrokerVersion VersionOf(TimePoint deadline);
+
   // Waits until a topic is there, or is not.
   absl::Status AwaitTopic(std::string_view queue, bool there,
                           TimePoint deadline);
@@ -64,6 +69,9 @@ class QueueAdmin final : public driver::Admin {
   const std::shared_ptr<Cluster> cluster_;
   Catalog& catalog_;
   KafkaProducer producer_;  // For the catalog.
+
+  internal::Mutex mutex_;
+  std::optional<BrokerVersion> version_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace openmessaging::kafka

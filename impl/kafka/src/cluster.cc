@@ -71,6 +71,7 @@ Cluster::GetMetadata(rd_kafka_t* control, rd_kafka_topic_t* topic,
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
       reached_ = true;
       brokers_ = std::max(1, metadata->broker_cnt);
+      if (metadata->broker_cnt > 0) some_broker_ = metadata->brokers[0].id;
       return Owned<const rd_kafka_metadata_t, rd_kafka_metadata_destroy>(
           metadata);
     }

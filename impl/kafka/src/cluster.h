@@ -58,6 +58,9 @@ class Cluster final : public Statistics {
   // Returns: how many brokers the last answer named, 1 at first.
   int brokers() const { return brokers_; }
 
+  // Returns: the id of one of these, -1 at first.
+  int32_t some_broker() const { return some_broker_; }
+
   // Returns: what the cluster calls itself, empty before anybody has asked it
   // something.
   std::string cluster_id() const;
@@ -95,6 +98,7 @@ class Cluster final : public Statistics {
   std::atomic<uint64_t> changes_{0};
   std::atomic<bool> reached_{false};
   std::atomic<int> brokers_{1};
+  std::atomic<int32_t> some_broker_{-1};
   // What the broker has against whoever connects; no error at first.
   std::atomic<rd_kafka_resp_err_t> refused_{RD_KAFKA_RESP_ERR_NO_ERROR};
 

@@ -363,7 +363,7 @@ struct RecordHolder : driver::MessageHolder {
 };
 
 // One message of a fetch keeps all of it, up to a megabyte.
-constexpr size_t kCopiedBytes = 1024;
+constexpr size_t kCopiedBodyBytes = 1024;
 
 }  // namespace
 
@@ -397,7 +397,7 @@ Received Receive(OwnedMessage message, const std::shared_ptr<Handle>& handle,
   const size_t field_bytes = reader.Finish(record);
   const std::string_view body(static_cast<const char*>(message->payload),
                               message->payload == nullptr ? 0 : message->len);
-  const bool copied = body.size() < kCopiedBytes;
+  const bool copied = body.size() < kCopiedBodyBytes;
   const size_t room =
       field_bytes + record.topic.size() + (copied ? body.size() : 0);
   void* const memory = ::operator new(sizeof(RecordHolder) + room);

@@ -8,7 +8,7 @@
 
 #include "openmessaging/driver/message_access.h"
 
-namespace openmessaging::kafka::assigned_test {
+namespace openmessaging::kafka::kafka_assigned_test {
 namespace {
 
 TEST_CASE("what is settled above the mark outlives the member") {
@@ -68,4 +68,4 @@ TEST_CASE("a partition is stopped while what came last has no room") {
 }
 
 }  // namespace
-}  // namespace openmessaging::kafka::assigned_test
+}  // namespace openmessaging::kafka::kafka_assigned_test

@@ -11,6 +11,9 @@
 #include <set>
 #include <thread>
 
+#include "broker_version.h"
+#include "cluster.h"
+#include "config.h"
 #include "headers.h"
 #include "native.h"
 #include "openmessaging/dead_letter.h"
@@ -65,6 +68,20 @@ Delivery Take(PullConsumer& consumer) {
   REQUIRE_MESSAGE(got.ok(), std::string(got.status().message()));
   REQUIRE(got->has_value());
   return **std::move(got);
+}
+
+TEST_CASE("a broker says its version") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  const auto parsed = Url::Parse(url).value();
+  const TimePoint deadline = Clock::now() + kPatience;
+  Cluster cluster(Config::Parse(parsed, parsed.attributes()).value());
+  REQUIRE(cluster.Reach(deadline).ok());
+
+  const auto version = AskVersion(cluster, deadline);
+  REQUIRE(version.has_value());
+  CHECK(*version >= BrokerVersion{0, 11});
+  cluster.Close();
 }
 
 TEST_CASE("a message is sent, received and acknowledged once") {
