@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "planted.h"
+
 namespace openmessaging::reference {
 namespace {
 
@@ -15,7 +17,8 @@ constexpr uint32_t kUnanswered = 32;
 constexpr std::chrono::milliseconds kSleepWithoutBell{1};
 
 void RingOne(const Environment& environment, Bell& bell) {
-  bell.rings.FetchAdd(1);
+  if (!OMS_PLANTED(kBellUnchanged)) bell.rings.FetchAdd(1);
+  if (OMS_PLANTED(kSleeperNotWoken)) return;
   environment.waiting->WakeAll(bell.rings.word());
 }
 
@@ -25,6 +28,7 @@ void RingBells(const Control& control, const Environment& environment,
                const Liveness& liveness, QueueState& queue) {
   for (uint32_t word = 0; word < kBellWords; ++word) {
     uint64_t bits = queue.sleepers[word].LoadSequential();
+    if (OMS_PLANTED(kOneSleeperRung)) bits &= 0 - bits;
     while (bits != 0) {
       const uint32_t index =
           word * 64 + static_cast<uint32_t>(std::countr_zero(bits));
@@ -76,6 +80,7 @@ void Sleeper::Prepare(const std::vector<QueueState*>& queues) {
   const auto index = static_cast<uint32_t>(bell_.load());
   seen_ = control_->bell(index).rings.Load();
   for (QueueState* const queue : queues) {
+    if (OMS_PLANTED(kSleepUnannounced)) continue;
     queue->sleepers[index / 64].FetchOr(uint64_t{1} << index % 64);
   }
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "waiting.h"
 
 namespace openmessaging::reference {
@@ -466,7 +467,8 @@ void ReferenceConsumer::Wait(TimePoint deadline) {
   }
   sleeper_.Prepare(queue_states_);
   const int64_t now_ns = clock.BootNs();
-  if (!interrupted_.load() && !SomethingMayBeThere(now_ns)) {
+  if (!interrupted_.load() &&
+      (OMS_PLANTED(kNoLookBeforeSleep) || !SomethingMayBeThere(now_ns))) {
     const int64_t look_ns = NextLookNs();
     nanoseconds limit = std::min(kMaxSleep, nanoseconds(look_ns - now_ns));
     if (deadline != TimePoint::max()) {
@@ -517,7 +519,8 @@ absl::Status ReferenceConsumer::SettleOne(const driver::Settlement& settlement,
   // Moved meanwhile: the word is of a life that is over.
   if (OmsCode(status) == Code::kReceiptInvalid && was_moved()) return moved();
   // Attempts are part of what the log is told, so a nack counts as well.
-  if (status.ok() && !store_->volatile_storage()) {
+  if (status.ok() && !store_->volatile_storage() &&
+      !OMS_PLANTED(kSettledNotDirty)) {
     MarkDirty(*bound->group->state, partition->window()->cursor());
   }
   return status;
@@ -624,6 +627,7 @@ absl::Status ReferenceConsumer::LogTouched(
                     PartitionOf(token->queue_partition));
   }
   for (const auto& [group, partition] : touched) {
+    if (OMS_PLANTED(kSyncAckUnlogged)) break;
     if (auto s = store_->LogCursor(*group, partition, deadline); !s.ok()) {
       return s;
     }
@@ -646,6 +650,7 @@ void ReferenceConsumer::SettleDurably(
   }
   settled.position = store_->log().committed();
   if (context.caller_waits) {
+    if (OMS_PLANTED(kAckNotAwaited)) settled.position = 0;
     settled.Complete(
         store_->log().WaitDurable(settled.position, settled.deadline));
   } else {

@@ -11,6 +11,7 @@
 
 #include "log.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "record_walk.h"
 
 namespace openmessaging::reference {
@@ -39,6 +40,7 @@ absl::Status Log::WaitDurable(uint64_t position, TimePoint deadline) {
     if (poisoned()) return PoisonedError();
     uint32_t rings = flush.bell.Load();
     const auto led = TryFlush();
+    if (OMS_PLANTED(kFlushBellReadLate)) rings = flush.bell.Load();
     if (!led.ok()) return led.status();
     if (durable() >= position) continue;
     const auto now = std::chrono::steady_clock::now();
@@ -67,8 +69,8 @@ absl::StatusOr<bool> Log::TryFlush() {
   absl::Status status = Lead();
   flush_lock_.Release();
   ControlHeader::Flush& flush = control_->header().flush;
-  flush.bell.FetchAdd(1);
-  if (flush.waiters.Load() != 0) {
+  if (!OMS_PLANTED(kFlushBellUnrung)) flush.bell.FetchAdd(1);
+  if (flush.waiters.Load() != 0 && !OMS_PLANTED(kFollowersSleepOn)) {
     environment_->waiting->WakeAll(flush.bell.word());
   }
   if (!status.ok()) return OfFlush(status);
@@ -79,7 +81,7 @@ absl::Status Log::Lead() {
   if (poisoned()) return PoisonedError();
   // What a dead appender left whole is visible already, and is flushed too.
   Heal();
-  listener_->BeforeFlush();
+  if (!OMS_PLANTED(kSettledUnflushed)) listener_->BeforeFlush();
   ControlHeader& header = control_->header();
   const uint64_t to = committed();
   // Descriptors first, then durable: what this process flushes from there on
@@ -96,6 +98,7 @@ absl::Status Log::Lead() {
     segments.push_back(std::move(*segment));
   }
   const uint64_t from = durable();
+  if (OMS_PLANTED(kDurableFirst)) header.flush.durable.Store(to);
   // The bodies first: a record that is complete names one that is on disk.
   lost_bodies_.clear();
   for (const std::shared_ptr<Segment>& segment : segments) {
@@ -108,12 +111,14 @@ absl::Status Log::Lead() {
   }
   for (const std::shared_ptr<Segment>& segment : segments) {
     if (segment->end() <= from) continue;
+    if (OMS_PLANTED(kOnlyTailFlushed) && segment != segments.back()) continue;
     absl::Status status =
         FillChecksums(*segment, std::max(from, segment->base()),
                       std::min(to, segment->end()));
-    if (status.ok()) status = segment->Sync();
+    if (status.ok() && !OMS_PLANTED(kFlushDropped)) status = segment->Sync();
+    if (OMS_PLANTED(kFlushErrorIgnored)) status = absl::OkStatus();
     if (!status.ok()) {
-      header.poisoned.Store(1);
+      if (!OMS_PLANTED(kPoisonUnsaid)) header.poisoned.Store(1);
       return status;
     }
   }
@@ -127,6 +132,7 @@ absl::Status Log::Lead() {
 absl::Status Log::FlushBodies(const Segment& segment, uint64_t from,
                               uint64_t to) {
   if (!segments_->NamesBodies(segment)) return absl::OkStatus();
+  if (OMS_PLANTED(kBodiesUnflushed)) return absl::OkStatus();
   bool any = false;
   absl::Status status;
   bool flush_failed = false;
@@ -147,7 +153,7 @@ absl::Status Log::FlushBodies(const Segment& segment, uint64_t from,
     any = true;
     return true;
   });
-  if (status.ok() && any) {
+  if (status.ok() && any && !OMS_PLANTED(kBodyNamesUnflushed)) {
     status = bodies_->SyncNames();
     flush_failed = !status.ok();
   }
@@ -172,11 +178,12 @@ absl::Status Log::FillChecksums(const Segment& segment, uint64_t from,
         !lost_bodies_.empty() &&
         std::find(lost_bodies_.begin(), lost_bodies_.end(), position) !=
             lost_bodies_.end();
-    if ((word & CommitWord::kPendingBit) != 0 && !lost) {
+    if ((word & CommitWord::kPendingBit) != 0 && !lost &&
+        !OMS_PLANTED(kPendingStays)) {
       const uint32_t crc = Crc32c(0, record + sizeof(RecordHeader),
                                   length - sizeof(RecordHeader));
       At<Shared<uint32_t>>(record, offsetof(RecordHeader, payload_checksum))
-          .StoreRelaxed(crc);
+          .StoreRelaxed(OMS_PLANTED(kFlushSumsWrong) ? ~crc : crc);
       commit.Store(word & ~CommitWord::kPendingBit);
     }
     position += PaddedBytes(length);

@@ -9,6 +9,7 @@
 
 #include "group_window.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "waiting.h"
 
 namespace openmessaging::reference {
@@ -69,7 +70,8 @@ bool GroupWindow::LookAt(uint64_t offset, const DeliveryPlace& place,
     }
     due_ns = place.due->Load();
     if (found.state() == DeliveryState::kLeased) {
-      if (!scan.owners.IsAlive(found)) due_ns = 0;
+      const bool alive = scan.owners.IsAlive(found);
+      if (!alive && !OMS_PLANTED(kLeaseOutlivesOwner)) due_ns = 0;
       scan.next_ns = std::min(scan.next_ns, scan.now_ns + kLookForDeadNs);
     }
   }

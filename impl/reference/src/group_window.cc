@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "waiting.h"
 
 namespace openmessaging::reference {
@@ -98,6 +99,7 @@ void GroupWindow::AdvanceFloor() {
   uint64_t floor = cursor_->floor.Load();
   while (floor < next && Load(floor).Is(floor) &&
          (Load(floor).state() == DeliveryState::kSettled ||
+          OMS_PLANTED(kFloorPastLeased) ||
           Load(floor).state() == DeliveryState::kMoved)) {
     ++floor;
   }
@@ -229,6 +231,7 @@ void GroupWindow::HandOutOne(const Candidate& candidate,
   if (once) leased = leased.WithState(DeliveryState::kSettled, offset);
   // An ack of the earlier delivery may win until here.
   uint64_t expected = candidate.found.bits();
+  if (OMS_PLANTED(kLeaseStored)) expected = candidate.place.word->Load();
   if (!candidate.place.word->CompareExchange(expected, leased.bits())) return;
   // Behind the word: of an owner that died between, no due time counts.
   candidate.place.due->Store(SaturatingAdd(now_ns, lease_ns));

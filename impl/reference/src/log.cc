@@ -13,6 +13,7 @@
 #include "key_hash.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -135,7 +136,7 @@ void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
       for (const std::string_view piece : entry.pieces) {
         crc = Crc32c(crc, piece.data(), piece.size());
       }
-      entry.payload_checksum = crc;
+      entry.payload_checksum = OMS_PLANTED(kPayloadUnsummed) ? 0 : crc;
     }
   }
   const std::span<Append> all = entries;
@@ -207,7 +208,7 @@ absl::Status Log::CheckEntry(const Append& entry) const {
         Code::kReceiptExpired,
         "append: the message was settled or handed out again meanwhile");
   }
-  if (!Waits(entry)) {
+  if (!Waits(entry) && !OMS_PLANTED(kDecidedTwice)) {
     return MakeStatus(
         Code::kReceiptExpired,
         "append: the message was brought in, decided or withdrawn meanwhile");
@@ -223,6 +224,7 @@ absl::Status Log::CheckEntry(const Append& entry) const {
 
 bool Log::IsDuplicate(Append& entry) const {
   if (entry.deduplication == nullptr) return false;
+  if (OMS_PLANTED(kDuplicateStored)) return false;
   const Deduplication& asked = *entry.deduplication;
   const auto first = deduplications_.Find(asked.fact.key, asked.now_ns);
   if (!first) return false;
@@ -311,6 +313,7 @@ Log::Step Log::AppendLocked(std::span<Append> entries, Purpose purpose,
     return claim.lacking == Step::kNeedSegment ? Roll(purpose) : claim.lacking;
   }
   count = claim.count;
+  if (OMS_PLANTED(kAppendLockLeftEarly)) append_lock_.Release();
   WriteClaim(entries.first(count), claim.bytes, store_ms);
   return Step::kDone;
 }
@@ -400,7 +403,8 @@ Log::Step Log::Roll(Purpose purpose) {
   roll.durable = durable();
   roll.previous_chain = static_cast<uint32_t>(header.append.chain.Load());
   roll.checksum = SealOf(roll, segment->salt());
-  segment->header()->roll = roll;
+  if (!OMS_PLANTED(kRollUnsaid)) segment->header()->roll = roll;
+  if (OMS_PLANTED(kRollTailFirst)) header.append.tail.Store(segment->base());
   // An heir finds a tail outside the current segment and takes the last step.
   header.append.current.Store(next);
   header.append.large_bytes.Store(0);
@@ -415,7 +419,7 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
   const uint64_t begin = append.tail.Load();
   uint64_t sequence = append.sequence.Load();
   append.intent_begin.Store(begin);
-  append.intent_end.Store(begin + total);
+  if (!OMS_PLANTED(kIntentUnsaid)) append.intent_end.Store(begin + total);
   for (const Append& entry : entries) {
     if ((entry.flags & kBodyApart) == 0 || entry.body_of != nullptr) continue;
     // Said before a record is visible. An heir need not repeat it.
@@ -447,6 +451,9 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
     }
   }
   // The first record last: with its commit word the whole claim is valid.
+  if (OMS_PLANTED(kClaimFromFront)) {
+    WriteRecord(entries[0], entries[0].position, store_ms);
+  }
   for (size_t i = entries.size(); i-- > 0;) {
     WriteRecord(entries[i], entries[i].position, store_ms);
   }
@@ -474,6 +481,7 @@ void Log::WriteRecord(Append& entry, uint64_t position, int64_t store_ms) {
   if (checksums()) header.header_checksum = SealOf(header, salt);
 
   char* const out = current_->Write(position);
+  if (OMS_PLANTED(kCommitWordFirst)) CommitAt(out).Store(header.commit);
   std::memcpy(out + sizeof(uint64_t),
               reinterpret_cast<const char*>(&header) + sizeof(uint64_t),
               sizeof(header) - sizeof(uint64_t));
@@ -506,6 +514,9 @@ void Log::Finish(uint64_t begin, uint64_t end,
           entries.empty() ? listener_->FindPartition(header.queue_partition)
                           : entries[n].partition;
       if (partition != nullptr) {
+        if (OMS_PLANTED(kOffsetBeforeIndex)) {
+          partition->next_offset.StoreSequential(header.offset + 1);
+        }
         const uint32_t key_hash =
             entries.empty()
                 ? KeyHash(internal::FindField(MessageFields(header, record),
@@ -537,6 +548,7 @@ void Log::Finish(uint64_t begin, uint64_t end,
     position += PaddedBytes(length);
   }
   if (chain_here) control.append.chain.Store(ChainWord(chain, end));
+  if (OMS_PLANTED(kIntentClearedFirst)) control.append.intent_end.Store(0);
   control.append.sequence.Store(sequence);
   control.append.tail.Store(end);
   control.committed.end.Store(end);
@@ -546,7 +558,7 @@ void Log::Finish(uint64_t begin, uint64_t end,
 absl::Status Log::Repair() {
   // They cannot fail, so they come first: nobody would see that they are left to
   // do.
-  delays_.Mend();
+  if (!OMS_PLANTED(kDelaysUnmended)) delays_.Mend();
   deduplications_.Mend();
   prepared_.Mend();
   ControlHeader& control = control_->header();
@@ -555,11 +567,12 @@ absl::Status Log::Repair() {
   if (!mapped.ok()) return mapped.status();
   current_ = *mapped;
   current_ordinal_ = append.current.Load();
-  if (!current_->Contains(append.tail.Load())) {
+  if (!current_->Contains(append.tail.Load()) && !OMS_PLANTED(kCutRollStays)) {
     // A roll that was cut.
     append.chain.Store(ChainWord(0, current_->base()));
     append.tail.Store(current_->base());
   }
+  if (OMS_PLANTED(kHeirFinishesNothing)) append.intent_end.Store(0);
   const uint64_t end = append.intent_end.Load();
   if (end == 0) return absl::OkStatus();
   const uint64_t begin = append.intent_begin.Load();
@@ -575,6 +588,7 @@ absl::Status Log::Repair() {
   }
   const RecordHeader header = HeaderAt(current_->Read(begin));
   const bool valid = header.commit != 0 && header.position == begin &&
+                     !OMS_PLANTED(kHeirErasesWhole) &&
                      SealOf(header, current_->salt()) == header.header_checksum;
   if (valid) {
     Finish(begin, end, {});
@@ -595,7 +609,8 @@ void Log::Heal() {
 }
 
 absl::Status Log::FinishDead(TimePoint deadline) {
-  if (control_->header().append.intent_end.Load() == 0) {
+  if (control_->header().append.intent_end.Load() == 0 ||
+      OMS_PLANTED(kDeadUnfinished)) {
     return absl::OkStatus();
   }
   auto locked = LockWhole(deadline);

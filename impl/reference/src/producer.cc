@@ -13,6 +13,7 @@
 #include "key_hash.h"
 #include "openmessaging/driver/message_access.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "producer_scratch.h"
 #include "routes.h"
 
@@ -508,7 +509,7 @@ void ReferenceProducer::CompleteAll(Scratch& scratch, bool caller_waits,
 void ReferenceProducer::RingFor(Scratch& scratch, size_t n,
                                 const QueueState*& rung) const {
   QueueState& queue = *scratch.items[n].place().state;
-  if (&queue == rung) return;
+  if (&queue == rung || OMS_PLANTED(kSenderRingsNobody)) return;
   rung = &queue;
   // With copies among them they go by turns.
   if (scratch.routes != nullptr) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "scanner.h"
 #include "store.h"
 
@@ -71,6 +72,7 @@ bool LogMatches(Storage& storage, const StoreUuid& uuid,
   for (const std::string& name : *names) {
     if (ParseSegmentName(name, base, epoch)) ++found;
   }
+  if (OMS_PLANTED(kLogBehindIgnored)) return true;
   if (found != checkpoint.segments.size()) return false;
   for (size_t n = 0; n < checkpoint.segments.size(); ++n) {
     const Checkpoint::SegmentPart& part = checkpoint.segments[n];
@@ -308,7 +310,7 @@ absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint,
   }
   // One more than the next: a life that went on after a clean close may have
   // used that, and a power loss taken every trace of it.
-  header.epoch = epoch == 0 ? 1 : epoch + 2;
+  header.epoch = epoch == 0 ? 1 : epoch + (OMS_PLANTED(kEpochReused) ? 0 : 2);
   // A checkpoint that no longer stands may still know more than the log does
   // of what was retired.
   if (checkpoint != nullptr) {
@@ -352,7 +354,8 @@ absl::Status Store::StartSegment(const LogEnd& log) {
   roll.previous_sequence = log.sequence;
   roll.durable = log.end;
   auto made = log_->MakeSegment(
-      log.end, store_file_.options.first_segment_bytes, header.epoch, &roll);
+      log.end, store_file_.options.first_segment_bytes, header.epoch,
+      OMS_PLANTED(kEndUnsaid) ? nullptr : &roll);
   if (OmsCode(made) == Code::kStorageBusy) {
     made = log_->MakeSegmentFromReserve(log.end, kPage, header.epoch, &roll);
   }

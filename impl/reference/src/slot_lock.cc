@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "planted.h"
 #include "waiting.h"
 
 namespace openmessaging::reference {
@@ -19,7 +20,10 @@ bool Liveness::IsAlive(Owner owner) const {
   if (owner == self_) return true;
   const uint32_t slot = owner.slot();
   // A later life of the slot was given out only after this one's byte was free.
-  if (slots_[slot].generation.Load() != owner.generation()) return false;
+  if (slots_[slot].generation.Load() != owner.generation() &&
+      !OMS_PLANTED(kGenerationIgnored)) {
+    return false;
+  }
   // Our own slot under our own generation was answered above; this object's
   // locks do not conflict with themselves.
   if (slot == self_.slot()) return false;
@@ -31,6 +35,10 @@ bool SlotLock::TakeFromDead(uint32_t word) {
   if (word == 0 || liveness_->IsAlive(Owner::FromWord(word))) return false;
   // Keeps the waiters bit: those who sleep must still be woken.
   const uint32_t mine = liveness_->self().word() | (word & kWaiters);
+  if (OMS_PLANTED(kDeadLockStored)) {
+    word_->owner.Store(mine);
+    return true;
+  }
   return word_->owner.CompareExchange(word, mine);
 }
 
@@ -56,7 +64,7 @@ SlotLock::Result SlotLock::Acquire(TimePoint deadline) {
       if (word_->owner.CompareExchange(word, mine)) return Result::kAcquired;
       continue;
     }
-    if ((word & kWaiters) == 0) {
+    if ((word & kWaiters) == 0 && !OMS_PLANTED(kWaiterSaysNothing)) {
       if (!word_->owner.CompareExchange(word, word | kWaiters)) continue;
       word |= kWaiters;
     }
@@ -77,7 +85,8 @@ SlotLock::Result SlotLock::Acquire(TimePoint deadline) {
 }
 
 void SlotLock::Release() {
-  if ((word_->owner.Exchange(0) & kWaiters) != 0) {
+  if ((word_->owner.Exchange(0) & kWaiters) != 0 &&
+      !OMS_PLANTED(kReleaseWakesNobody)) {
     waiting_->WakeAll(word_->owner.word());
   }
 }

@@ -18,6 +18,7 @@
 #include "cursor_words.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -71,7 +72,7 @@ class Gate {
         status_ = locked.status();
         return;
       }
-      if (*locked) return;
+      if (*locked || OMS_PLANTED(kGateNotAwaited)) return;
       if (std::chrono::steady_clock::now() >= deadline) {
         StatusDetail detail = DefaultDetail(Code::kTimeout);
         detail.outcome = Outcome::kNotStored;
@@ -251,7 +252,7 @@ absl::StatusOr<bool> Store::TryTakeSlot(uint32_t n) {
   // The generation first: a word of a dead predecessor must never name us.
   uint32_t generation = (slots[n].generation.Load() + 1) & 0xfffff;
   if (generation == 0) generation = 1;
-  slots[n].generation.Store(generation);
+  if (!OMS_PLANTED(kGenerationKept)) slots[n].generation.Store(generation);
   const auto locked = locks_->TryLock(kSlotByte + n);
   if (!locked.ok()) return locked.status();
   if (!*locked) return false;
@@ -335,7 +336,9 @@ absl::Status Store::Close(TimePoint deadline) {
     // The next one to open it will not look.
     RemoveLeftovers();
     status = LogCursors(false, deadline);
-    if (status.ok()) status = log_->WaitDurable(log_->committed(), deadline);
+    if (status.ok() && !OMS_PLANTED(kClosedUnflushed)) {
+      status = log_->WaitDurable(log_->committed(), deadline);
+    }
     if (status.ok()) status = bodies_->SyncRemovals();
     if (status.ok()) status = control_->idx().file().Sync();
     // A checkpoint leaves out what has no state, and a creator may have died
@@ -366,7 +369,7 @@ void Store::SettleDead(const DeadSource& source, Cursor* cursor) {
     cursor = catalog_->FindCursor(source.group,
                                   PartitionOf(source.queue_partition));
   }
-  if (cursor != nullptr) {
+  if (cursor != nullptr && !OMS_PLANTED(kDeadNotSettled)) {
     CursorWords(control_.get(), cursor).Settle(source.offset, source.attempts);
   }
   if (source.expired == 0) return;
@@ -385,6 +388,7 @@ void Store::MoveCursor(const SeekTarget& target, uint32_t queue_partition,
   if (cursor == nullptr) return;
   uint64_t number = cursor->images.Load();
   if (SeeksOf(number) >= SeeksOf(target.number)) return;
+  if (OMS_PLANTED(kSeekNumberFirst)) cursor->images.Store(target.number);
   CursorWords(control_.get(), cursor).MoveTo(*cursor, target.offset);
   // Last, so that an image with a number behind this one sees all of it; and an
   // heir who finds the number as it was does all of it again.
@@ -468,6 +472,7 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
     // A look first: most are clean.
     if (group->dirty.Load() == 0 && !all) continue;
     BeginLogging(group->dirty);
+    if (OMS_PLANTED(kGroupCleanEarly)) EndLogging(group->dirty);
     for (uint32_t p = 0; p < group->partitions; ++p) {
       Cursor& cursor = *group->cursor(p);
       if (cursor.dirty.Load() == 0 && !all) continue;
@@ -476,6 +481,7 @@ absl::Status Store::LogCursors(bool all, TimePoint deadline) {
       if (cursor.window.Load() != 0 || cursor.images.Load() != 0) {
         if (auto s = LogCursor(*group, p, deadline); !s.ok()) return s;
       }
+      if (OMS_PLANTED(kCursorCleanLate)) BeginLogging(cursor.dirty);
       EndLogging(cursor.dirty);
     }
     EndLogging(group->dirty);
