@@ -236,6 +236,7 @@ TEST_CASE("OMS-URL-006: a secret is refused and printed in no error") {
                                   "oms:x://h?p%61ssword=Hush9"s,
                                   "oms:x://h?p%61ssword=Hush9&a=%zz"s,
                                   "oms:x://h:0?password=Hush9"s,
+                                  "oms:user%3aHush9@x://h/p"s,
                                   "x://h?password=Hush9"s,
                                   "oms:x://h?a=1;password=Hush9#"s,
                                   "oms:x://h#password=Hush9"s,

@@ -139,12 +139,18 @@ inline std::string PrintableUrl(std::string_view text) {
     });
   };
   fold(folded);
-  // Only a "://" in its place ends what cannot be secret.
+  // Only a "://" behind a driver ends what cannot be secret.
   const size_t driver_end = folded.starts_with("oms:")
                                 ? std::min(folded.find(':', 4), folded.size())
                                 : folded.size();
+  const bool has_driver =
+      driver_end < folded.size() &&
+      std::all_of(folded.begin() + 4,
+                  folded.begin() + static_cast<ptrdiff_t>(driver_end),
+                  [](char c) { return IsAsciiAlnum(c) || c == '-'; });
   const size_t start =
-      folded.compare(driver_end, kSchemeSeparator.size(), kSchemeSeparator) == 0
+      has_driver && folded.compare(driver_end, kSchemeSeparator.size(),
+                                   kSchemeSeparator) == 0
           ? driver_end + kSchemeSeparator.size()
           : 0;
   const size_t colon = folded.find_first_of(":%", start);
