@@ -24,6 +24,10 @@ if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=thread")
   )
 endif()
 
+if(OPENMESSAGING_BUILD_FUZZERS)
+  add_custom_target(fuzzers)
+endif()
+
 # Makes the build of everything also compile each public header of `target`
 # alone. The sources for that are CMake's own.
 function(openmessaging_verify_headers target)
@@ -254,6 +258,32 @@ function(openmessaging_add_tests component)
     openmessaging_add_test(${name}
       SOURCES tests/${path}_test.cc ${arg_SOURCES} ${arguments}
     )
+  endforeach()
+endfunction()
+
+# openmessaging_add_fuzzers(<name>... [SOURCES <file>...] [LIBS <target>...]
+#                           [INCLUDES <folder>...])
+#
+# With OPENMESSAGING_BUILD_FUZZERS, builds fuzz/<name>_fuzz.cc, with SOURCES,
+# into the program fuzz_<name>, which conformance/fuzz runs.
+function(openmessaging_add_fuzzers)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SOURCES;LIBS;INCLUDES")
+  if(NOT OPENMESSAGING_BUILD_FUZZERS)
+    cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR
+      BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE folder
+    )
+    set_property(GLOBAL APPEND PROPERTY OPENMESSAGING_LEFT_OUT "${folder}/fuzz")
+    return()
+  endif()
+  foreach(name IN LISTS arg_UNPARSED_ARGUMENTS)
+    openmessaging_add_program(fuzz_${name}
+      SOURCES fuzz/${name}_fuzz.cc ${arg_SOURCES} LIBS ${arg_LIBS}
+    )
+    target_include_directories(fuzz_${name}
+      PRIVATE "${PROJECT_SOURCE_DIR}/api/fuzz" ${arg_INCLUDES}
+    )
+    target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers fuzz_${name})
   endforeach()
 endfunction()
 
