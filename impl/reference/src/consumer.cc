@@ -669,6 +669,7 @@ void ReferenceConsumer::Settle(std::span<const driver::Settlement> batch,
   for (size_t i = 0; i < batch.size(); ++i) {
     absl::Status status =
         usable.ok() ? SettleOne(batch[i], context.deadline) : usable;
+    if (status.ok()) status = store_->CheckPages();
     if (status.ok()) {
       done.Settled(i, Receipt());
     } else {

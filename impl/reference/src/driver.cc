@@ -289,10 +289,10 @@ class ReferenceConnection final : public driver::Connection,
 };
 
 // Shared attributes of both storages.
-constexpr std::array<std::string_view, 13> kKnownAttributes = {
+constexpr std::array<std::string_view, 14> kKnownAttributes = {
     "ack.sync",      "auto-create", "wait",  "slots",        "window",
     "first-segment", "max-segment", "bells", "max-segments", "housekeeper",
-    "max-bytes",     "reserve",     "big-body"};
+    "max-bytes",     "reserve",     "big-body", "sigbus-guard"};
 
 absl::Status BadAttribute(std::string_view name, std::string_view value,
                           std::string_view expected) {
@@ -425,7 +425,9 @@ class ReferenceDriver final : public driver::Driver {
     const auto housekeeper = attributes.GetBool("housekeeper", true);
     if (!housekeeper.ok()) return housekeeper.status();
     options.housekeeper = *housekeeper;
-    auto storage = memory_ ? MemoryOf(url) : DirectoryOf(url);
+    const auto guard = attributes.GetBool("sigbus-guard", false);
+    if (!guard.ok()) return guard.status();
+    auto storage = memory_ ? MemoryOf(url) : DirectoryOf(url, *guard);
     if (!storage.ok()) return storage.status();
     auto store = Store::Open(*std::move(storage), &Environment::OfMachine(),
                              options, deadline);
@@ -451,9 +453,12 @@ class ReferenceDriver final : public driver::Driver {
     attributes.Remove(kFaultSeedAttribute);
     return plan;
   }
-  static absl::StatusOr<std::shared_ptr<Storage>> DirectoryOf(const Url& url) {
+  static absl::StatusOr<std::shared_ptr<Storage>> DirectoryOf(const Url& url,
+                                                              bool guard) {
     if (auto s = url.CheckHasPath(); !s.ok()) return s;
-    auto storage = OpenDirectory(url.path(), DirectoryOptions{});
+    DirectoryOptions options;
+    options.guard_pages = guard;
+    auto storage = OpenDirectory(url.path(), options);
     if (!storage.ok()) return storage.status();
     return std::shared_ptr<Storage>(*std::move(storage));
   }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "env/page_guard.h"
 #include "key_hash.h"
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/status.h"
@@ -109,6 +110,7 @@ Log::Log(Storage* storage, const Environment* environment,
       touch_due_bytes_(kTouchBytes) {}
 
 absl::Status Log::PoisonedError() const {
+  if (storage_->LostPages()) return LostPagesError(storage_->Describe());
   return MakeStatus(Code::kStorageError, "use store \"",
                     std::string_view(storage_->Describe()),
                     "\": a flush failed; close it in every process and open "
@@ -162,6 +164,13 @@ absl::Status Log::AppendLoop(std::span<Append>& entries, int64_t store_ms,
       step = AppendLocked(entries, PurposeOf(entries[0]), store_ms, count);
     }
     append_lock_.Release();
+    if (storage_->LostPages()) {
+      // For all: whatever was stored there is in this process alone.
+      control_->header().poisoned.Store(1);
+      for (Append& entry : entries.first(count)) {
+        entry.status = PoisonedError();
+      }
+    }
     entries = entries.subspan(count);
     if (step != Step::kDone) {
       failure = Provide(step, entries, deadline);

@@ -290,7 +290,9 @@ class Log {
     return control_->header().committed.end.Load();
   }
   uint64_t durable() const { return control_->header().flush.durable.Load(); }
-  bool poisoned() const { return control_->header().poisoned.Load() != 0; }
+  bool poisoned() const {
+    return control_->header().poisoned.Load() != 0 || storage_->LostPages();
+  }
   // Whether a message's body goes to a file of its own.
   bool HasOwnFile(std::string_view body) const {
     return body.size() > big_body_bytes_;

@@ -107,6 +107,65 @@ absl::StatusOr<std::unique_ptr<Region>> MapBody(Store& store,
   return region;
 }
 
+Message CopyOf(const SegmentHolder& record, std::string_view fields,
+               std::string_view body, const MessageIdentity& identity,
+               const driver::DeliveryHeader& delivery) {
+  std::string bytes;
+  bytes.reserve(fields.size() + body.size());
+  bytes.append(fields);
+  bytes.append(body);
+  auto* const holder = new CopyHolder(std::move(bytes), record);
+  const std::string_view copy = holder->bytes;
+  return driver::MessageAccess::View(
+      holder, copy.substr(0, fields.size()), copy.substr(fields.size()),
+      identity.epoch, identity.sequence, delivery);
+}
+
+absl::StatusOr<Message> ReadMapped(Store& store, SegmentHolder* holder,
+                                   const MessagePlace& place,
+                                   uint32_t delivery_count) {
+  const char* const record = holder->segment->Read(place.position);
+  RecordHeader header;
+  std::memcpy(&header, record, sizeof(header));
+  if (auto s = Verify(store, *holder->segment, holder->queue->name, header,
+                      record, place);
+      !s.ok()) {
+    return s;
+  }
+  const std::string_view fields = MessageFields(header, record);
+  const std::string_view body(
+      fields.data() + fields.size(),
+      CommitWord::Length(header.commit) - sizeof(header) -
+          header.fields_bytes);
+  driver::DeliveryHeader delivery;
+  uint32_t partition = PartitionOf(place.queue_partition);
+  if (holder->lane_partitions != 0) partition %= holder->lane_partitions;
+  delivery.partition = static_cast<int32_t>(partition);
+  delivery.offset = static_cast<int64_t>(place.offset);
+  delivery.delivery_count = static_cast<int32_t>(delivery_count);
+  const MessageIdentity identity = IdentityOf(header, record);
+  delivery.store_timestamp_ms = identity.store_ms;
+  std::unique_ptr<Region> region;
+  std::string_view apart = body;
+  if ((CommitWord::Flags(header.commit) & kBodyApart) != 0) {
+    auto mapped = MapBody(store, *holder, header, record, place);
+    if (!mapped.ok()) return mapped.status();
+    region = *std::move(mapped);
+    apart = {region->data(), region->size()};
+  }
+  if (store.guards_pages()) {
+    return CopyOf(*holder, fields, apart, identity, delivery);
+  }
+  if (region != nullptr) {
+    return driver::MessageAccess::View(
+        new LargeBodyHolder(std::move(region), holder), fields, apart,
+        identity.epoch, identity.sequence, delivery);
+  }
+  holder->Ref();
+  return driver::MessageAccess::View(holder, fields, body, identity.epoch,
+                                     identity.sequence, delivery);
+}
+
 }  // namespace
 
 SegmentHolder::SegmentHolder(std::shared_ptr<Segment> segment_in,
@@ -137,6 +196,17 @@ LargeBodyHolder::LargeBodyHolder(std::unique_ptr<Region> region_in,
   destination = record->destination;
   store_host = record->store_host;
   body = region->data();
+}
+
+CopyHolder::CopyHolder(std::string bytes_in, const SegmentHolder& record)
+    : internal::MessageHolder([](internal::MessageHolder* holder) {
+        delete static_cast<CopyHolder*>(holder);
+      }),
+      bytes(std::move(bytes_in)),
+      queue(record.queue) {
+  store_id = record.store_id;
+  destination = queue->name;
+  store_host = record.store_host;
 }
 
 MessageIdentity IdentityOf(const RecordHeader& header, const char* record) {
@@ -193,38 +263,10 @@ bool IsExpired(const Store& store, const Segment& segment,
 absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
                                     const MessagePlace& place,
                                     uint32_t delivery_count) {
-  const char* const record = holder->segment->Read(place.position);
-  RecordHeader header;
-  std::memcpy(&header, record, sizeof(header));
-  if (auto s = Verify(store, *holder->segment, holder->queue->name, header,
-                      record, place);
-      !s.ok()) {
-    return s;
-  }
-  const std::string_view fields = MessageFields(header, record);
-  const std::string_view body(
-      fields.data() + fields.size(),
-      CommitWord::Length(header.commit) - sizeof(header) -
-          header.fields_bytes);
-  driver::DeliveryHeader delivery;
-  uint32_t partition = PartitionOf(place.queue_partition);
-  if (holder->lane_partitions != 0) partition %= holder->lane_partitions;
-  delivery.partition = static_cast<int32_t>(partition);
-  delivery.offset = static_cast<int64_t>(place.offset);
-  delivery.delivery_count = static_cast<int32_t>(delivery_count);
-  const MessageIdentity identity = IdentityOf(header, record);
-  delivery.store_timestamp_ms = identity.store_ms;
-  if ((CommitWord::Flags(header.commit) & kBodyApart) != 0) {
-    auto region = MapBody(store, *holder, header, record, place);
-    if (!region.ok()) return region.status();
-    const std::string_view apart((*region)->data(), (*region)->size());
-    return driver::MessageAccess::View(
-        new LargeBodyHolder(*std::move(region), holder), fields, apart,
-        identity.epoch, identity.sequence, delivery);
-  }
-  holder->Ref();
-  return driver::MessageAccess::View(holder, fields, body, identity.epoch,
-                                     identity.sequence, delivery);
+  auto message = ReadMapped(store, holder, place, delivery_count);
+  // What is not there is not damaged: it may be again.
+  if (auto s = store.CheckPages(); !s.ok()) return s;
+  return message;
 }
 
 }  // namespace openmessaging::reference

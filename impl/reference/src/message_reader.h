@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "catalog.h"
@@ -35,6 +36,14 @@ struct LargeBodyHolder final : internal::MessageHolder {
 
   const std::unique_ptr<Region> region;
   SegmentHolder* const record;
+};
+
+// Keeps the bytes of one message where mapped ones may vanish.
+struct CopyHolder final : internal::MessageHolder {
+  CopyHolder(std::string bytes_in, const SegmentHolder& record);
+
+  const std::string bytes;
+  const std::shared_ptr<const Queue> queue;  // Has the name.
 };
 
 // One message of a queue: where the index says that it is.
@@ -66,9 +75,10 @@ bool IsExpired(const Store& store, const Segment& segment,
 
 // Reads a message without a copy: it refers to `holder`, whose segment has the
 // position. A record that may have been on a disk since this process could
-// know it is verified. A large body has a holder of its own.
+// know it is verified. A large body has a holder of its own. Where pages are
+// guarded it is a copy after all.
 // Errors: 1609 the record or its body is damaged, or not of this place; 1404 it
-// was retired; 1501 a large body cannot be mapped now.
+// was retired; 1501 a large body cannot be mapped now, or a page was lost.
 absl::StatusOr<Message> ReadMessage(Store& store, SegmentHolder* holder,
                                     const MessagePlace& place,
                                     uint32_t delivery_count);

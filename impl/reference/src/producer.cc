@@ -354,7 +354,9 @@ void ReferenceProducer::SendWith(Scratch& scratch,
   for (size_t i = 0; i < batch.size(); ++i) {
     const size_t planned = scratch.items.size();
     if (auto s = Plan(batch[i], context, store_ms, scratch); !s.ok()) {
-      done.Failed(i, std::move(s));
+      // Zeros of a lost page know no queue.
+      const absl::Status pages = store_->CheckPages();
+      done.Failed(i, pages.ok() ? std::move(s) : pages);
       continue;
     }
     scratch.items[planned].index = i;

@@ -16,6 +16,7 @@
 
 #include "cursor_image.h"
 #include "cursor_words.h"
+#include "env/page_guard.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/status.h"
 #include "planted.h"
@@ -296,7 +297,11 @@ absl::Status Store::CheckUsable() const {
     return MakeStatus(Code::kClosed, "use store \"",
                       std::string_view(Describe()), "\": it is closed");
   }
-  return absl::OkStatus();
+  return CheckPages();
+}
+
+absl::Status Store::CheckPages() const {
+  return storage_->LostPages() ? LostPagesError(Describe()) : absl::OkStatus();
 }
 
 void Store::AbandonAfterFork() {

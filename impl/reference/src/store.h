@@ -67,6 +67,8 @@ class Store final : public LogListener {
 
   OpenPath open_path() const { return open_path_; }
   bool volatile_storage() const { return storage_->IsVolatile(); }
+  // Whether what is read must be copied, and CheckPages asked behind it.
+  bool guards_pages() const { return storage_->GuardsPages(); }
   std::string Describe() const { return storage_->Describe(); }
   const StoreUuid& uuid() const { return store_file_.uuid; }
   // Where the log ended when this handle was opened: what lies below has not
@@ -89,8 +91,10 @@ class Store final : public LogListener {
   // Nothing where there is none.
   Housekeeper* housekeeper() const { return housekeeper_.get(); }
 
-  // Returns: 1601 after Close or in the child of a fork.
+  // Returns: 1601 after Close or in the child of a fork; 1501 as CheckPages.
   absl::Status CheckUsable() const;
+  // Returns: 1501 where a page was not there that somebody touched.
+  absl::Status CheckPages() const;
 
   // Appends the state of every cursor that changed since the last time.
   // `all`: of every cursor.

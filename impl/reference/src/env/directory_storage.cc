@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "env/page_guard.h"
 #include "env/pages.h"
 #include "env/storage.h"
 #include "openmessaging/status.h"
@@ -98,17 +99,27 @@ int Stat(int fd, struct stat& info) {
 
 class MappedRegion final : public Region {
  public:
-  MappedRegion(char* data, size_t size) : Region(data, size) {}
-  ~MappedRegion() override { munmap(data(), size()); }
+  MappedRegion(char* data, size_t size, std::shared_ptr<PageGuard> guard)
+      : Region(data, size), guard_(std::move(guard)) {
+    if (guard_ != nullptr) guard_->Watch(data, size);
+  }
+  ~MappedRegion() override {
+    if (guard_ != nullptr) guard_->Forget(data());
+    munmap(data(), size());
+  }
   void Touch(size_t begin, size_t end, bool for_write) override {
     TouchPages(data(), begin, end, for_write);
   }
+
+ private:
+  const std::shared_ptr<PageGuard> guard_;  // Nothing where nobody wants one.
 };
 
 class DirectoryFile final : public File {
  public:
-  DirectoryFile(Descriptor fd, std::string path)
-      : fd_(std::move(fd)), path_(std::move(path)) {}
+  DirectoryFile(Descriptor fd, std::string path,
+                std::shared_ptr<PageGuard> guard)
+      : fd_(std::move(fd)), path_(std::move(path)), guard_(std::move(guard)) {}
 
   absl::StatusOr<uint64_t> Size() const override {
     struct stat info{};
@@ -136,7 +147,8 @@ class DirectoryFile final : public File {
       return data == MAP_FAILED ? -1 : 0;
     });
     if (data == MAP_FAILED) return SystemError("map", path_, errno);
-    return std::make_unique<MappedRegion>(static_cast<char*>(data), size);
+    return std::make_unique<MappedRegion>(static_cast<char*>(data), size,
+                                          guard_);
   }
 
   absl::Status Grow(uint64_t size) override {
@@ -238,6 +250,7 @@ class DirectoryFile final : public File {
 
   const Descriptor fd_;
   const std::string path_;
+  const std::shared_ptr<PageGuard> guard_;
 };
 
 // Open-file-description locks: they live with this descriptor, not with the
@@ -295,12 +308,18 @@ class DirectoryLocks final : public ByteLocks {
 
 class DirectoryStorage final : public Storage {
  public:
-  DirectoryStorage(Descriptor fd, std::string path, uint64_t device)
-      : fd_(std::move(fd)), path_(std::move(path)), device_(device) {}
+  DirectoryStorage(Descriptor fd, std::string path, uint64_t device,
+                   std::shared_ptr<PageGuard> guard)
+      : fd_(std::move(fd)),
+        path_(std::move(path)),
+        device_(device),
+        guard_(std::move(guard)) {}
 
   bool IsVolatile() const override { return false; }
   uint64_t MaxBytes() const override { return 0; }
   std::string Describe() const override { return path_; }
+  bool GuardsPages() const override { return guard_ != nullptr; }
+  bool LostPages() const override { return guard_ != nullptr && guard_->lost(); }
 
   absl::StatusOr<std::unique_ptr<File>> Open(std::string_view name,
                                              Access access) override {
@@ -314,7 +333,8 @@ class DirectoryStorage final : public Storage {
     if (Retry([&] { return ftruncate(fd->get(), 0); }) != 0) {
       return SystemError("empty", PathOf(name), errno);
     }
-    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
+    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name),
+                                           guard_);
   }
 
   absl::StatusOr<std::unique_ptr<File>> CreateNew(
@@ -449,12 +469,14 @@ class DirectoryStorage final : public Storage {
                                                  int flags) {
     auto fd = OpenDescriptor(name, flags);
     if (!fd.ok()) return fd.status();
-    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name));
+    return std::make_unique<DirectoryFile>(std::move(*fd), PathOf(name),
+                                           guard_);
   }
 
   const Descriptor fd_;
   const std::string path_;
   const uint64_t device_;
+  const std::shared_ptr<PageGuard> guard_;
 };
 
 // Magic numbers of statfs(2) whose locks or mappings are not those of one
@@ -537,7 +559,9 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenDirectory(
   if (auto status = CheckTrust(fd.get(), path, device); !status.ok()) {
     return status;
   }
-  return std::make_unique<DirectoryStorage>(std::move(fd), path, device);
+  return std::make_unique<DirectoryStorage>(
+      std::move(fd), path, device,
+      options.guard_pages ? PageGuard::Make() : nullptr);
 }
 
 }  // namespace openmessaging::reference

@@ -113,6 +113,11 @@ class Storage {
   // Longest total of all segments, in bytes; 0 = none.
   virtual uint64_t MaxBytes() const = 0;
   virtual std::string Describe() const = 0;
+  // Whether a page that is not there is one of zeros, and does not kill who
+  // touches it; and whether that happened: what was read or stored since the
+  // last look cannot be trusted then.
+  virtual bool GuardsPages() const { return false; }
+  virtual bool LostPages() const { return false; }
 
   // Errors: 1404 no such file (open only).
   virtual absl::StatusOr<std::unique_ptr<File>> Open(

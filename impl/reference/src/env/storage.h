@@ -18,6 +18,8 @@ struct DirectoryOptions {
   bool create = true;
   // Only looks: nothing is made or written.
   bool read_only = false;
+  // Watches mapped pages with a handler of SIGBUS (page_guard.h).
+  bool guard_pages = false;
 };
 
 // Opens a directory of the local machine (store.md's rules of trust: owned by
