@@ -175,7 +175,8 @@ bool Store::WasClosedCleanly() const {
   const auto place = control_->ctl().file().Identity();
   return old.magic == ControlHeader::kMagic && old.uuid == store_file_.uuid &&
          old.state.Load() == static_cast<uint32_t>(ControlState::kClean) &&
-         old.boot_hash == environment_->clock->BootHash() && same_place_ &&
+         old.boot_hash == environment_->clock->BootHash() &&
+         old.boot_hash != 0 && same_place_ &&
          place.ok() && *place == FileIdentity{old.device, old.inode};
 }
 

@@ -144,7 +144,7 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
       locks_->HeldElsewhere(kSlotByte, store_file_.options.slots);
   if (!others.ok()) return others.status();
   if (*others) {
-    if (auto s = Attach(); !s.ok()) return s;
+    if (auto s = Attach(false); !s.ok()) return s;
     open_path_ = OpenPath::kJoined;
   } else if (auto taken = TakeOver(); taken.ok()) {
     open_path_ = OpenPath::kWarm;
@@ -171,7 +171,7 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
 }
 
 absl::Status Store::TakeOver() {
-  if (auto s = Attach(); !s.ok()) return s;
+  if (auto s = Attach(true); !s.ok()) return s;
   // Whoever holds a lock is dead: repair as its heir would.
   if (auto s = log_->Repair(); !s.ok()) return s;
   absl::Status status = LogCursors(true, TimePoint::max());
@@ -180,7 +180,7 @@ absl::Status Store::TakeOver() {
   return status;
 }
 
-absl::Status Store::CheckControl() {
+absl::Status Store::CheckControl(bool alone) {
   const ControlHeader& header = control_->header();
   const auto place = control_->ctl().file().Identity();
   if (!place.ok()) return place.status();
@@ -198,6 +198,8 @@ absl::Status Store::CheckControl() {
       header.format == (uint32_t{kFormatMajor} << 16 | kFormatMinor) &&
       header.uuid == store_file_.uuid &&
       header.boot_hash == environment_->clock->BootHash() &&
+      // Who cannot tell one boot from another takes it for another.
+      (!alone || header.boot_hash != 0 || storage_->IsVolatile()) &&
       header.device == place->device && header.inode == place->inode &&
       header.state.Load() == static_cast<uint32_t>(ControlState::kLive) &&
       header.poisoned.Load() == 0;
@@ -208,7 +210,7 @@ absl::Status Store::CheckControl() {
                     "\": ctl is not of this store, boot or place");
 }
 
-absl::Status Store::Attach() {
+absl::Status Store::Attach(bool alone) {
   auto ctl = GrowingFile::Open(*storage_, "ctl");
   if (!ctl.ok()) return ctl.status();
   const auto size = (*ctl)->file().Size();
@@ -221,7 +223,7 @@ absl::Status Store::Attach() {
   auto idx = GrowingFile::Open(*storage_, "idx");
   if (!idx.ok()) return idx.status();
   control_ = std::make_unique<Control>(std::move(*ctl), std::move(*idx));
-  if (auto s = CheckControl(); !s.ok()) return s;
+  if (auto s = CheckControl(alone); !s.ok()) return s;
   if (auto s = TakeSlot(); !s.ok()) return s;
   Assemble();
   return absl::OkStatus();

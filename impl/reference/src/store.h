@@ -160,14 +160,14 @@ class Store final : public LogListener {
   absl::Status CheckEmpty() const;
   absl::Status ReadOrCreateStoreFile(const StoreOpenOptions& options);
   absl::Status MakeDirectories();
-  // Believes ctl as it is: a living process uses it, or one of this boot left
-  // it. Errors: it cannot be believed.
-  absl::Status Attach();
+  // Believes ctl as it is: a living process uses it, or, where this one is
+  // `alone`, one of this boot left it. Errors: it cannot be believed.
+  absl::Status Attach(bool alone);
   // Attach with nobody else alive: goes on where the dead stopped. Errors: as
   // Attach, where control_refused_ says whether ctl is to blame; what is asked
   // of the machine may fail as well.
   absl::Status TakeOver();
-  absl::Status CheckControl();
+  absl::Status CheckControl(bool alone);
   // Makes ctl anew, from the checkpoint or from the log.
   absl::Status Rebuild();
   bool WasClosedCleanly() const;

@@ -503,6 +503,34 @@ TEST_CASE("an ack that a flush has logged survives a power loss") {
         std::vector<std::string>{Body(1, 50), Body(3, 50), "leads a flush"});
 }
 
+TEST_CASE("where no boot id can be read every opening is of another boot") {
+  TestMachine machine;
+  machine.clock.boot_hash = 0;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  SendOne(handle.store, "durable");
+  Handle peer = OpenStore(directory.path(), machine);
+  CHECK(peer.store->open_path() == OpenPath::kJoined);
+  Member member(handle.store, "billing", std::chrono::hours(1));
+  REQUIRE(member.Take().size() == 1);
+  peer.Kill();
+  handle.Kill();
+
+  // The clock of the other boot begins far below the lease that ctl has.
+  machine.clock.boot_ns = 1'000'000'000;
+  Handle cold = OpenStore(directory.path(), machine);
+  CHECK(cold.store->open_path() == OpenPath::kCold);
+  Member again(cold.store, "billing");
+  CHECK(BodiesOf(again.Take()) == std::vector<std::string>{"durable"});
+  again.Close();
+  cold.Close();
+
+  Handle closed = OpenStore(directory.path(), machine);
+  CHECK(closed.store->open_path() == OpenPath::kCold);
+  CHECK(AllStored(closed.store).size() == 1);
+}
+
 TEST_CASE("a durable message whose checksum is gone is damaged") {
   TestMachine machine;
   TempDirectory directory;
