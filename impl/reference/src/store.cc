@@ -253,7 +253,13 @@ absl::StatusOr<bool> Store::TryTakeSlot(uint32_t n) {
   Slot* const slots = control_->slots();
   const LeftBodies left = LeftBodies::Of(slots[n]);
   // The generation first: a word of a dead predecessor must never name us.
-  uint32_t generation = (slots[n].generation.Load() + 1) & 0xfffff;
+  // One that nobody had begins anywhere: no receipt of before a recovery, which
+  // knows nothing of slots, is like one of after it.
+  uint32_t generation = slots[n].generation.Load();
+  if (generation == 0) {
+    generation = static_cast<uint32_t>(environment_->random->Next());
+  }
+  generation = (generation + 1) & 0xfffff;
   if (generation == 0) generation = 1;
   if (!OMS_PLANTED(kGenerationKept)) slots[n].generation.Store(generation);
   const auto locked = locks_->TryLock(kSlotByte + n);

@@ -504,6 +504,10 @@ class Member final : private driver::DeliverySink {
 
   absl::Status Settle(size_t index, driver::Verb verb,
                       std::chrono::milliseconds duration = {}) {
+    return Settle(receipts_[index], verb, duration);
+  }
+  absl::Status Settle(const Receipt& receipt, driver::Verb verb,
+                      std::chrono::milliseconds duration = {}) {
     struct Results final : driver::SettleCompletion {
       void Settled(size_t, const Receipt&) override {}
       void Failed(size_t, absl::Status status) override {
@@ -511,7 +515,7 @@ class Member final : private driver::DeliverySink {
       }
       absl::Status result{};
     } results;
-    const driver::Settlement settlement{receipts_[index], verb, duration};
+    const driver::Settlement settlement{receipt, verb, duration};
     driver::CallContext context;
     context.deadline = InGoodTime();
     consumer_->Settle({&settlement, 1}, context, results);

@@ -531,6 +531,33 @@ TEST_CASE("where no boot id can be read every opening is of another boot") {
   CHECK(AllStored(closed.store).size() == 1);
 }
 
+TEST_CASE("a receipt of before a recovery settles nothing behind it") {
+  TestMachine machine;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  for (int n = 0; n < 4; ++n) SendOne(handle.store, Body(n, 50));
+  Member member(handle.store, "billing");
+  REQUIRE(member.Take().size() == 4);
+  std::vector<Receipt> old;
+  for (size_t n = 0; n < 4; ++n) old.push_back(member.receipt(n));
+  handle.Kill();
+  // No log knows of these deliveries, so they are the first ones again.
+  RemoveDerived(directory.path());
+
+  Handle cold = OpenStore(directory.path(), machine);
+  Member again(cold.store, "billing");
+  const auto seen = again.Take();
+  REQUIRE(seen.size() == 4);
+  CHECK(seen[0].delivery_count == 1);
+
+  for (const Receipt& receipt : old) {
+    CHECK(OmsCode(again.Settle(receipt, driver::Verb::kAck)) ==
+          Code::kReceiptExpired);
+  }
+  for (size_t n = 0; n < 4; ++n) CHECK(again.Ack(n).ok());
+}
+
 TEST_CASE("a durable message whose checksum is gone is damaged") {
   TestMachine machine;
   TempDirectory directory;
