@@ -132,8 +132,12 @@ void PreparedTable::Put(const Prepared& prepared) {
   const Changing changing(*this);
   Place place = FindPlace(prepared.id);
   const bool known = place.block != nullptr;
-  if (known && prepared.state == PreparedState::kUndecided &&
-      place.block->IsDecided(place.index)) {
+  if (known && prepared.state == PreparedState::kUndecided) {
+    if (place.block->IsDecided(place.index)) return;
+    // Appended again, and as often asked about as before. When it is due the
+    // table knows better than a record, whose boot may be unknown.
+    place.block->bytes[place.index].Store(prepared.bytes);
+    place.block->position[place.index].Store(prepared.position);
     return;
   }
   if (!known) place = Take();

@@ -444,6 +444,31 @@ TEST_CASE("a segment goes though something in it is prepared or was decided") {
   }
 }
 
+TEST_CASE("what is appended again is due when it was however the clock is set") {
+  TestMachine machine;
+  // By its record alone nobody can tell that it is of this boot.
+  machine.clock.boot_hash = 0;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "orders");
+  const std::string id = Prepare(handle, "open", milliseconds(50), 9);
+  const auto find = [&] {
+    return TableOf(handle).Find(*ParseHeldId(id, *handle.store), 0);
+  };
+  const auto before = find();
+  REQUIRE(before.has_value());
+  machine.clock.wall_ms -= 3'600'000;
+
+  REQUIRE(handle.store->transactions().Renew(UINT64_MAX, InGoodTime()).ok());
+
+  const auto after = find();
+  REQUIRE(after.has_value());
+  CHECK(after->position > before->position);
+  CHECK(after->time_ns == before->time_ns);
+  Advance(machine, milliseconds(50));
+  CHECK(Asked(handle) == "open");
+}
+
 TEST_CASE("a prepared message that was damaged is told of as such") {
   for (const bool renewed : {false, true}) {
     CAPTURE(renewed);
