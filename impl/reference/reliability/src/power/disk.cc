@@ -177,6 +177,9 @@ class Disk::Locks final : public ByteLocks {
     return false;
   }
   void AbandonAfterFork() override {}
+  bool IsOf(const std::shared_ptr<bool>& process) const {
+    return alive_ == process;
+  }
 
  private:
   Disk* const disk_;
@@ -318,8 +321,11 @@ std::shared_ptr<Inode> Disk::Make(std::string_view name) {
 }
 
 void Disk::Process::Kill() {
+  if (!*alive_) return;
   *alive_ = false;
-  disk_->locks_.clear();
+  std::erase_if(disk_->locks_, [this](const auto& lock) {
+    return lock.second->IsOf(alive_);
+  });
 }
 
 std::unique_ptr<File> Disk::Process::Handle(

@@ -91,7 +91,7 @@ class Disk {
   Entries flushed_entries_;
   // A directory is an entry of "" without a file.
   std::vector<std::shared_ptr<Inode>> watched_;
-  std::map<uint64_t, const void*> locks_;
+  std::map<uint64_t, const Locks*> locks_;
 };
 
 class Disk::Process final : public Storage {

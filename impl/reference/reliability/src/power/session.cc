@@ -5,14 +5,17 @@
 #include <charconv>
 #include <utility>
 
+#include "openmessaging/dead_letter.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::reference::power {
 namespace {
 
-driver::ConsumerOptions OptionsOf(std::string_view group) {
+driver::ConsumerOptions OptionsOf(std::string_view group,
+                                  std::chrono::milliseconds lease) {
   driver::ConsumerOptions options;
   options.group = std::string(group);
+  options.lease = lease;
   return options;
 }
 
@@ -40,15 +43,18 @@ void Basket::Deliver(Message message, const Receipt& receipt) {
   one.number = NumberOf(one.body);
   one.partition = message.partition();
   one.offset = message.offset();
+  one.count = message.delivery_count();
   one.id = message.message_id();
   one.receipt = receipt;
   one.property = message.properties().GetOr<int64_t>("n", -1);
+  one.reason = message.properties().GetOr<std::string>(kDeadReason, "");
+  one.group = message.properties().GetOr<std::string>(kDeadGroup, "");
 }
 
 Receiver::Receiver(const std::shared_ptr<Store>& store, std::string_view group,
-                   bool ack_sync)
+                   bool ack_sync, std::chrono::milliseconds lease)
     : ack_sync_(ack_sync),
-      consumer_(store, OptionsOf(group),
+      consumer_(store, OptionsOf(group, lease),
                 ConsumerSettings{false, false, ack_sync}, nullptr) {}
 
 absl::Status Receiver::Take(size_t max, std::vector<Received>& into) {
@@ -66,7 +72,8 @@ absl::Status Receiver::Take(size_t max, std::vector<Received>& into) {
   return absl::OkStatus();
 }
 
-absl::Status Receiver::Settle(const Receipt& receipt, driver::Verb verb) {
+absl::Status Receiver::Settle(const Receipt& receipt, driver::Verb verb,
+                              std::chrono::milliseconds duration) {
   struct Results final : driver::SettleCompletion {
     void Settled(size_t, const Receipt&) override {}
     void Failed(size_t, absl::Status status) override {
@@ -74,7 +81,7 @@ absl::Status Receiver::Settle(const Receipt& receipt, driver::Verb verb) {
     }
     absl::Status result{};
   } results;
-  const driver::Settlement settlement{receipt, verb, {}};
+  const driver::Settlement settlement{receipt, verb, duration};
   driver::CallContext context;
   context.deadline = InGoodTime();
   consumer_.Settle({&settlement, 1}, context, results);
@@ -82,11 +89,11 @@ absl::Status Receiver::Settle(const Receipt& receipt, driver::Verb verb) {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Open(
-    Disk& disk, const SimulatedMachine& machine, const StoreOptions& options) {
+    Disk& disk, const Environment* environment, const StoreOptions& options) {
   auto process = disk.Run();
   StoreOpenOptions open;
   open.create = options;
-  auto store = Store::Open(process, machine.environment(), open, InGoodTime());
+  auto store = Store::Open(process, environment, open, InGoodTime());
   if (!store.ok()) {
     process->Kill();
     return store.status();

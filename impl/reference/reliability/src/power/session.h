@@ -73,10 +73,14 @@ struct Received {
   int number = -1;  // Which one the body says; -1: none.
   int32_t partition = 0;
   int64_t offset = 0;
+  int32_t count = 0;  // Of deliveries.
   MessageId id{};
   Receipt receipt{};
   std::string body{};
   int64_t property = -1;
+  // Of a dead letter.
+  std::string reason{};
+  std::string group{};
 };
 
 // Keeps what is delivered.
@@ -90,14 +94,16 @@ class Basket final : public driver::DeliverySink {
 class Receiver {
  public:
   Receiver(const std::shared_ptr<Store>& store, std::string_view group,
-           bool ack_sync);
+           bool ack_sync,
+           std::chrono::milliseconds lease = std::chrono::seconds(30));
 
   absl::Status Bind(std::string_view queue) {
     return consumer_.Bind(queue, {}, InGoodTime());
   }
   // Takes what is there. Errors: the first damage that is told of.
   absl::Status Take(size_t max, std::vector<Received>& into);
-  absl::Status Settle(const Receipt& receipt, driver::Verb verb);
+  absl::Status Settle(const Receipt& receipt, driver::Verb verb,
+                      std::chrono::milliseconds duration = {});
   bool ack_sync() const { return ack_sync_; }
   void Close() { consumer_.Close(InGoodTime()).IgnoreError(); }
 
@@ -110,7 +116,12 @@ class Session {
  public:
   // Errors: as Store::Open.
   static absl::StatusOr<std::unique_ptr<Session>> Open(
-      Disk& disk, const SimulatedMachine& machine, const StoreOptions& options);
+      Disk& disk, const Environment* environment, const StoreOptions& options);
+  static absl::StatusOr<std::unique_ptr<Session>> Open(
+      Disk& disk, const SimulatedMachine& machine,
+      const StoreOptions& options) {
+    return Open(disk, machine.environment(), options);
+  }
   ~Session() { Kill(); }
 
   std::vector<absl::StatusOr<SendResult>> Send(std::span<const Message> batch);
