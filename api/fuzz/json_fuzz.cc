@@ -4,14 +4,13 @@
 // read is written as what reads the same; what is refused is refused with the
 // code of its limit. CloudEvents, which have a reader of their own, too.
 
-#include "openmessaging/json.h"
-
 #include <array>
 #include <string>
 #include <string_view>
 
 #include "input.h"
 #include "openmessaging/cloud_events.h"
+#include "openmessaging/json.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::fuzz {
@@ -75,8 +74,8 @@ KeyValue MakeProperties(Input& input, int depth) {
         status = made.Put(key, static_cast<int64_t>(input.Number()));
         break;
       case 4:
-        status = made.Put(
-            key, std::bit_cast<float>(static_cast<uint32_t>(input.Number<4>())));
+        status = made.Put(key, std::bit_cast<float>(
+                                   static_cast<uint32_t>(input.Number<4>())));
         break;
       case 5:
         status = made.Put(key, std::bit_cast<double>(input.Number()));

@@ -96,9 +96,9 @@ void CheckEdits(Input& input) {
 
 // A number with a unit, read digit by digit. Returns: nothing where it is none
 // or over `limit`.
-std::optional<uint64_t> ReadSlowly(
-    std::string_view text, const std::map<std::string, uint64_t>& units,
-    uint64_t limit) {
+std::optional<uint64_t> ReadSlowly(std::string_view text,
+                                   const std::map<std::string, uint64_t>& units,
+                                   uint64_t limit) {
   unsigned __int128 number = 0;
   size_t digits = 0;
   while (digits < text.size() && text[digits] >= '0' && text[digits] <= '9') {
@@ -115,11 +115,16 @@ void CheckAttribute(std::string_view text) {
   static const std::map<std::string, uint64_t> times = {
       {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
   static const std::map<std::string, uint64_t> sizes = {
-      {"", 1},           {"B", 1},
-      {"KiB", 1 << 10},  {"MiB", 1 << 20},
-      {"GiB", 1 << 30},  {"TiB", uint64_t{1} << 40},
-      {"KB", 1000},      {"MB", 1000000},
-      {"GB", 1000000000}, {"TB", 1000000000000}};
+      {"", 1},
+      {"B", 1},
+      {"KiB", 1 << 10},
+      {"MiB", 1 << 20},
+      {"GiB", 1 << 30},
+      {"TiB", uint64_t{1} << 40},
+      {"KB", 1000},
+      {"MB", 1000000},
+      {"GB", 1000000000},
+      {"TB", 1000000000000}};
   Attributes attributes;
   if (!attributes.Set("a", text).ok()) {
     Expect(!internal::IsUtf8(text), "text is refused", text);
@@ -139,8 +144,8 @@ void CheckAttribute(std::string_view text) {
   const auto whole = attributes.GetInteger("a");
   if (whole.ok()) {
     const bool negative = text.front() == '-';
-    const auto digits = ReadSlowly(text.substr(negative ? 1 : 0), {{"", 1}},
-                                   uint64_t{1} << 63);
+    const auto digits =
+        ReadSlowly(text.substr(negative ? 1 : 0), {{"", 1}}, uint64_t{1} << 63);
     Expect(digits && (negative ? uint64_t{0} - *digits : *digits) ==
                          static_cast<uint64_t>(*whole),
            "another number", text);

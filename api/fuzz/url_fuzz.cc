@@ -30,8 +30,8 @@ void CheckParsed(const Url& url, std::string_view text) {
   bool plain = IsPlainText(url.account()) && IsPlainText(url.region()) &&
                IsPlainText(url.path());
   for (const Url::HostPort& host : url.hosts()) {
-    plain = plain && IsPlainText(host.host) && !host.host.empty() &&
-            host.port != 0;
+    plain =
+        plain && IsPlainText(host.host) && !host.host.empty() && host.port != 0;
   }
   for (const auto& [name, value] : url.attributes()) {
     plain = plain && internal::IsAttributeName(name) && IsPlainText(value);
@@ -52,8 +52,8 @@ void CheckParsed(const Url& url, std::string_view text) {
 // the text itself has it.
 std::string AroundSecret(Input& input) {
   constexpr std::string_view kBefore[] = {
-      "?password=", "&token=", "&account.key=", "?x-secret=", "&passphrase=",
-      "?tls.key="};
+      "?password=", "&token=",      "&account.key=",
+      "?x-secret=", "&passphrase=", "?tls.key="};
   const size_t place = input.Pick(2 + std::size(kBefore));
   const std::string_view before = input.TakeUpTo('\n');
   const std::string_view behind = input.TakeRest();
@@ -77,7 +77,8 @@ std::string AroundSecret(Input& input) {
 void CheckHidden(const absl::Status& status) {
   const std::string_view words(status.message().data(),
                                status.message().size());
-  Expect(words.find(kSecret) == std::string_view::npos, "an error tells", words);
+  Expect(words.find(kSecret) == std::string_view::npos, "an error tells",
+         words);
 }
 
 }  // namespace
@@ -89,8 +90,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input input(data, size);
   const bool secret = size > 0 && data[0] == '!';
   if (secret) input.Byte();
-  const std::string text = secret ? AroundSecret(input)
-                                  : std::string(input.TakeRest());
+  const std::string text =
+      secret ? AroundSecret(input) : std::string(input.TakeRest());
   const auto url = Url::Parse(text);
   if (url.ok()) {
     CheckParsed(*url, text);

@@ -4,8 +4,6 @@
 // hold, what is compiled prints as what means the same, and an error has a
 // place.
 
-#include "openmessaging/kit/filter.h"
-
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -14,6 +12,7 @@
 #include "filter_maker.h"
 #include "input.h"
 #include "openmessaging/internal/utf8.h"
+#include "openmessaging/kit/filter.h"
 #include "openmessaging/status.h"
 
 namespace openmessaging::fuzz {
