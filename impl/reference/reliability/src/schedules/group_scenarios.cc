@@ -136,6 +136,7 @@ class ExpiryScenario final : public StoreScenario {
     Must("receive", takers_[1]->Take(1, Now()));
     if (takers_[1]->taken().empty()) return;
     taken_by_1_ = true;
+    held_.Store(1);  // Now the other one comes too late, and must be told so.
     if (settled_ && verb_ == driver::Verb::kAck) {
       late_ = true;  // Unless it had it before, and tells only now.
     }
@@ -171,6 +172,7 @@ class ExpiryScenario final : public StoreScenario {
   const driver::Verb verb_;
   std::array<std::unique_ptr<Taker>, 2> takers_{};
   std::unique_ptr<Taker> keeper_;
+  Shared<uint32_t> held_{};
   bool settled_ = false;
   bool taken_by_1_ = false;
   bool settling_by_1_ = false;
