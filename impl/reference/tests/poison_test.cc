@@ -176,5 +176,36 @@ TEST_CASE("killed in the middle of a move a message is in one place") {
   CheckSound(place.path());
 }
 
+// Arguments: URL. Rejects one message, says "done", and closes nothing.
+OMS_ROLE(burier) {
+  const auto bus = Connect(role.argument(0));
+  PullConsumer consumer = Consume(bus, "orders");
+  Must(Take(consumer).Reject());
+  role.Say("done");
+  role.Hear();
+}
+
+TEST_CASE("a dead letter does not come back though ctl is lost") {
+  FilePlace place;
+  {
+    const auto bus = ConnectWithDead(place.Url(), 0);
+    SendOne(bus, Message("orders", "poison"));
+  }
+  Child burier("burier", {place.Url()});
+  REQUIRE(burier.Hear() == "done");
+  REQUIRE(burier.Kill());
+  // Nothing but the record of the move says that its source is settled.
+  std::filesystem::remove(place.path() + "/ctl");
+
+  const auto bus = Connect(place.Url());
+  PullConsumer consumer = Consume(bus, "orders");
+  CHECK(NothingComes(consumer));
+  PullConsumer undertaker = Consume(bus, "dead");
+  const Delivery dead = Take(undertaker);
+  CHECK(dead->body() == "poison");
+  Must(dead.Ack());
+  CHECK(NothingComes(undertaker));
+}
+
 }  // namespace
 }  // namespace openmessaging::reference::poison_test
