@@ -3,6 +3,7 @@
 #include "prepared_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "cursor_image.h"
 #include "openmessaging/status.h"
@@ -216,7 +217,11 @@ std::optional<Prepared> PreparedTable::FindDue(uint64_t group,
         prepared.group != group || prepared.time_ns > now_ns) {
       return;
     }
-    if (!first || prepared.time_ns < first->time_ns) first = prepared;
+    // A recovery finds them in any order.
+    if (!first || std::pair(prepared.time_ns, prepared.id.sequence) <
+                      std::pair(first->time_ns, first->id.sequence)) {
+      first = prepared;
+    }
   });
   return first;
 }
