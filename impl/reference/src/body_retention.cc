@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "planted.h"
 #include "record_walk.h"
 #include "store.h"
 
@@ -82,6 +83,7 @@ bool Store::RetireBodies(uint32_t first, uint32_t keep, TimePoint deadline) {
   absl::flat_hash_set<std::string> staying;
   const uint32_t current = control_->header().append.current.Load();
   for (uint32_t n = keep; n != current + 1; ++n) {
+    if (OMS_PLANTED(kSharedBodyRemoved)) break;
     if (!has(n, kSharesBodies)) continue;
     if (!ForEachBody(n, true, [&](const LargeBody& body) {
           staying.insert(BodyName(body));

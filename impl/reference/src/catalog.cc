@@ -15,6 +15,7 @@
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "routes.h"
 
 namespace openmessaging::reference {
@@ -217,8 +218,9 @@ void Catalog::Publish(const RecordHeader& header) {
   // Behind what says that it changed: who looks between looks again.
   target->record.Store(header.position);
   // In this order, so that an heir who repeats it finds the entry.
-  if (next.Load() <= id) next.Store(id + 1);
+  if (next.Load() <= id && !OMS_PLANTED(kNumberReused)) next.Store(id + 1);
   if (fresh) control.catalog.count.Store(total + 1);
+  if (OMS_PLANTED(kChangeUntold)) return;
   control.catalog.version.FetchAdd(1);
 }
 
@@ -566,7 +568,10 @@ absl::Status Catalog::AppendRecord(RecordType type, uint32_t queue_id,
   record.offset = id;
   record.pieces[2] = body;
   log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
-  if (!record.status.ok() || (flags & kPrivateGroup) != 0) return record.status;
+  if (!record.status.ok() || (flags & kPrivateGroup) != 0 ||
+      OMS_PLANTED(kQueueNotAwaited)) {
+    return record.status;
+  }
   return log_->WaitDurable(record.end, deadline);
 }
 
@@ -624,7 +629,7 @@ absl::Status Catalog::CreateQueue(std::string_view name,
           queues->begin(), queues->end(),
           [&](const QueueRecord& queue) { return queue.name == wanted; });
     };
-    if (has(name)) {
+    if (has(name) && !OMS_PLANTED(kQueueMadeTwice)) {
       return MakeStatus(Code::kQueueExists, "create queue \"", name,
                         "\": it exists already");
     }
@@ -835,6 +840,7 @@ absl::Status Catalog::EndOrphans(TimePoint deadline) {
 }
 
 absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {
+  if (OMS_PLANTED(kCatalogNotRenewed)) return absl::OkStatus();
   for (uint32_t n = 0; n < count(); ++n) {
     const CatalogEntry& old = *entry(n);
     if (old.live.Load() == 0 || old.record.Load() >= position) continue;

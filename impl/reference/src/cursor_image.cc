@@ -8,6 +8,7 @@
 #include "cursor_words.h"
 #include "delivery_word.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -18,7 +19,8 @@ uint16_t ImageOf(DeliveryWord word, uint64_t offset) {
   if (!word.Is(offset)) return 0;
   // What moved to the exceptions is told with them.
   if (word.state() == DeliveryState::kMoved) return kSettledBit;
-  const auto attempts = static_cast<uint16_t>(word.attempts());
+  const auto attempts =
+      static_cast<uint16_t>(OMS_PLANTED(kAttemptsUntold) ? 0 : word.attempts());
   return word.state() == DeliveryState::kSettled ? attempts | kSettledBit
                                                  : attempts;
 }
@@ -96,6 +98,7 @@ void PutCursorImage(const Control& control, const Cursor& cursor,
   }
   // Behind the window, so that what moves meanwhile is told here at least.
   for (uint32_t n = 0; n < words.UsedExceptions(); ++n) {
+    if (OMS_PLANTED(kExceptionsUntold)) break;
     if (const auto found = UnsettledException(words, n)) {
       image.Put(found->offset);
       image.Put(static_cast<uint16_t>(found->attempts));
@@ -118,7 +121,7 @@ void CursorChanges::AddDead(const DeadSource& source) {
   floor = std::max(floor, source.floor);
   Change& change = by_offset[source.offset];
   change.attempts = std::max(change.attempts, source.attempts);
-  change.settled = true;
+  change.settled = !OMS_PLANTED(kDeadLetterRestored);
 }
 
 namespace {

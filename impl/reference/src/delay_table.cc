@@ -6,6 +6,7 @@
 
 #include "cursor_image.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "written_time.h"
 
 namespace openmessaging::reference {
@@ -117,7 +118,8 @@ std::vector<Delayed> DelayTable::All(int64_t due_ns, uint64_t below) const {
     const uint64_t sequence = place.block->sequence[place.index].Load();
     const Delayed delayed = Read(place);
     if (sequence != 0 && delayed.id.sequence == sequence &&
-        delayed.due_ns <= due_ns && delayed.position < below) {
+        (delayed.due_ns <= due_ns || OMS_PLANTED(kDueEarly)) &&
+        delayed.position < below) {
       all.push_back(delayed);
     }
   });
@@ -128,6 +130,7 @@ std::string DelayTable::Image() const {
   ImageWriter image;
   image.Put(control().header().boot_hash);
   for (const Delayed& delayed : All(INT64_MAX, UINT64_MAX)) {
+    if (OMS_PLANTED(kDelaysNotKept)) break;
     image.Put(delayed.id.sequence);
     image.Put(delayed.id.epoch);
     image.Put(delayed.queue_partition);

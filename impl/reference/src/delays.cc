@@ -14,6 +14,7 @@
 #include "held_message.h"
 #include "log.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "routes.h"
 #include "store.h"
 
@@ -246,6 +247,7 @@ absl::Status Delays::Cancel(const Queue& queue, const MessageId& id,
 }
 
 absl::Status Delays::Renew(uint64_t position, TimePoint deadline) {
+  if (OMS_PLANTED(kDelaysNotRenewed)) return absl::OkStatus();
   const std::vector<Delayed> all =
       DelayTable(&store_->control()).All(INT64_MAX, position);
   for (const Delayed& delayed : all) {

@@ -39,7 +39,8 @@ class GroupWindow::Owners {
       alive_[slot] = window_->liveness_->IsAlive(Owner(
           slot, window_->control_->slots()[slot].generation.Load()));
     }
-    return window_->IsPresentLife(leased) && alive_[slot];
+    return (window_->IsPresentLife(leased) || OMS_PLANTED(kLifeIgnored)) &&
+           alive_[slot];
   }
 
  private:
@@ -70,14 +71,17 @@ bool GroupWindow::LookAt(uint64_t offset, const DeliveryPlace& place,
     }
     due_ns = place.due->Load();
     if (found.state() == DeliveryState::kLeased) {
-      const bool alive = scan.owners.IsAlive(found);
-      if (!alive && !OMS_PLANTED(kLeaseOutlivesOwner)) due_ns = 0;
+      if (!scan.owners.IsAlive(found) && !OMS_PLANTED(kLeaseOutlivesOwner)) {
+        due_ns = 0;
+      }
       scan.next_ns = std::min(scan.next_ns, scan.now_ns + kLookForDeadNs);
     }
   }
   if (ordered_) {
     const auto hit = index.Find(offset);
-    if (!keys_.Take(hit ? hit->key_hash : 0)) return true;
+    if (!keys_.Take(hit && !OMS_PLANTED(kKeyNotHeld) ? hit->key_hash : 0)) {
+      return true;
+    }
   }
   if (due_ns > scan.now_ns) {
     scan.next_ns = std::min(scan.next_ns, due_ns);
@@ -181,7 +185,7 @@ bool GroupWindow::Expire(const Candidate& candidate, const IndexHit& hit,
                          int64_t now_ns, TimePoint deadline,
                          TakeResult& result) {
   const uint64_t offset = candidate.offset;
-  if (!HasExpired(offset, hit)) return false;
+  if (!HasExpired(offset, hit) || OMS_PLANTED(kExpiredDelivered)) return false;
   const bool buried = (hit.flags & kIndexBuried) != 0;
   ++result.expired;
   const uint32_t attempts =
@@ -321,7 +325,9 @@ absl::Status GroupWindow::LogAttempts(TimePoint deadline) {
       attempts_.push_back({offset, found.attempts() + 1});
     }
   }
-  if (attempts_.empty()) return absl::OkStatus();
+  if (attempts_.empty() || OMS_PLANTED(kAttemptsUnlogged)) {
+    return absl::OkStatus();
+  }
   absl::Status logged =
       log_->LogAttempts(LoggedFloor(), attempts_, deadline);
   // On a full disk receiving goes on: the words in ctl still count, and only
@@ -361,6 +367,7 @@ void GroupWindow::TakeDue(size_t max, int64_t now_ns, int64_t lease_ns,
                lease_ns, out, result);
     next_scan = std::min(next_scan, now_ns + kLookForDeadNs);
   }
+  if (OMS_PLANTED(kNoLookAgain)) next_scan = INT64_MAX;
   cursor_->next_scan_ns.Store(next_scan);
 }
 

@@ -4,6 +4,7 @@
 
 #include "group_window.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 
@@ -59,6 +60,7 @@ absl::StatusOr<std::optional<GroupWindow::Aside>> GroupWindow::SetAside(
 }
 
 void GroupWindow::PutBack(const Aside& aside) {
+  if (OMS_PLANTED(kAsideForgotten)) return;
   uint64_t expected =
       aside.receipt.WithState(DeliveryState::kReturned, aside.offset).bits();
   aside.place.word->CompareExchange(expected, aside.receipt.bits());

@@ -153,7 +153,9 @@ bool GroupWindow::MoveToExceptions(uint64_t offset) {
     entry.due.Store(0);
   }
   entry.name.Store(offset + 1);
-  if (table.used.Load() <= place) table.used.Store(place + 1);
+  if (table.used.Load() <= place && !OMS_PLANTED(kExceptionUncounted)) {
+    table.used.Store(place + 1);
+  }
   uint64_t expected = found.bits();
   if (!old.word->CompareExchange(
           expected, DeliveryWord::Restored(offset, DeliveryState::kMoved,
@@ -251,7 +253,8 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
     const auto hit = index_.Find(next);
     // A run of lost messages is told as one.
     if (hit && result.lost) break;
-    if (hit && (hit->flags & kIndexDisk) != 0 && hit->position >= durable) {
+    if (hit && (hit->flags & kIndexDisk) != 0 && hit->position >= durable &&
+        !OMS_PLANTED(kUndurableHandedOut)) {
       // Durable ends a record, so one that begins below it is durable.
       result.flush_to = hit->position + 1;
       break;
@@ -276,7 +279,7 @@ void GroupWindow::TakeNew(size_t max, int64_t now_ns, int64_t lease_ns,
   if (next == first) return;
   // First the reason to look again, lest a death between leave leases that
   // nobody ever sees.
-  LowerNextScan(now_ns + kLookForDeadNs);
+  if (!OMS_PLANTED(kLeaseNotWatched)) LowerNextScan(now_ns + kLookForDeadNs);
   cursor_->next.Store(next);
 }
 
@@ -373,7 +376,12 @@ absl::Status GroupWindow::Ack(uint64_t offset, DeliveryWord receipt) {
       receipt.WithState(DeliveryState::kSettled, offset).bits();
   if (receipt.Is(offset) && receipt.state() == DeliveryState::kLeased &&
       offset < cursor_->next.Load()) {
+    if (OMS_PLANTED(kAckStored)) {
+      word(offset).Store(settled);
+      return absl::OkStatus();
+    }
     uint64_t expected = receipt.bits();
+    if (OMS_PLANTED(kStaleAckTaken)) expected = word(offset).Load();
     if (word(offset).CompareExchange(expected, settled)) {
       FreeKey();
       return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "checksum.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -295,7 +296,8 @@ std::optional<IndexHit> IndexReader::Find(uint64_t offset) {
   uint64_t place = entry.place.LoadRelaxed();
   uint64_t check = entry.check.LoadRelaxed();
   if (static_cast<uint32_t>(check >> 32) !=
-      CheckOf(queue_partition_, offset, place)) {
+          CheckOf(queue_partition_, offset, place) &&
+      !OMS_PLANTED(kPlaceUnchecked)) {
     const auto again = ReadAgain(entry, offset, check);
     // Of another one, where the extent was retired and taken again under us.
     if (!again || !Fits(extent_, offset)) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -193,7 +194,7 @@ absl::StatusOr<LargeBody> LargeBodies::Write(std::string_view bytes,
   absl::Status status = (*file)->WriteAll(bytes);
   if (status.ok() && to_disk) {
     body.checksum = Crc32c(bytes);
-    status = (*file)->Sync();
+    if (!OMS_PLANTED(kBodyUnflushed)) status = (*file)->Sync();
   }
   if (!status.ok()) {
     // Closed first, so that its blocks are free when the name is gone.
@@ -207,6 +208,7 @@ absl::StatusOr<LargeBody> LargeBodies::Write(std::string_view bytes,
 void LargeBodies::Keep(const LargeBody& body) { End(body.number); }
 
 void LargeBodies::Withdraw(const LargeBody& body) {
+  if (OMS_PLANTED(kBodyLeftBehind)) return End(body.number);
   // What cannot be removed stays under way: it goes after this handle's end.
   if (Remove({body}).ok()) End(body.number);
 }

@@ -138,7 +138,8 @@ void Log::AppendHere(std::span<Append> entries, int64_t store_ms,
       for (const std::string_view piece : entry.pieces) {
         crc = Crc32c(crc, piece.data(), piece.size());
       }
-      entry.payload_checksum = OMS_PLANTED(kPayloadUnsummed) ? 0 : crc;
+      if (OMS_PLANTED(kPayloadUnsummed)) crc = 0;
+      entry.payload_checksum = crc;
     }
   }
   const std::span<Append> all = entries;
@@ -200,7 +201,9 @@ uint64_t Log::Room(Purpose purpose) const {
   if (header.catalog.reserved_segment.Load() != current_ordinal_ + 1) {
     return room;
   }
-  if (purpose == Purpose::kMessages) return 0;
+  if (purpose == Purpose::kMessages && !OMS_PLANTED(kReserveForMessages)) {
+    return 0;
+  }
   // The rest is for retirement, which gives room back.
   const uint64_t kept = (current_->end() - current_->base()) / 2;
   return purpose == Purpose::kRetirement ? room
@@ -376,7 +379,8 @@ Log::Claim Log::Fit(std::span<const Append> entries, uint64_t room) const {
       spare -= needed;
     }
     total += bytes;
-    if ((entry.flags & kMore) == 0 || n + 1 == entries.size()) {
+    if ((entry.flags & kMore) == 0 || n + 1 == entries.size() ||
+        OMS_PLANTED(kUnitSplit)) {
       whole.count = n + 1;
       whole.bytes = total;
     }
@@ -446,6 +450,7 @@ void Log::WriteClaim(std::span<Append> entries, uint64_t total,
   for (size_t i = 0; i < entries.size(); ++i) {
     Append& entry = entries[i];
     entry.position = position;
+    if (OMS_PLANTED(kSequenceReused)) --sequence;
     entry.sequence = ++sequence;
     position += PaddedBytes(entry.bytes());
     entry.end = position;
@@ -485,6 +490,7 @@ void Log::WriteRecord(Append& entry, uint64_t position, int64_t store_ms) {
   const uint64_t undurable = (position - durable()) / kRecordAlignment;
   header.durable_floor =
       undurable < kNoFloor ? static_cast<uint32_t>(undurable) : kNoFloor;
+  if (OMS_PLANTED(kFloorUnsaid)) header.durable_floor = kNoFloor;
   header.fields_bytes = static_cast<uint32_t>(entry.pieces[0].size() +
                                               entry.pieces[1].size());
   if (checksums()) header.header_checksum = SealOf(header, salt);

@@ -8,6 +8,7 @@
 
 #include "log.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "settled_record.h"
 
 namespace openmessaging::reference {
@@ -17,7 +18,8 @@ namespace {
 
 bool Log::WaitsStill(const Append& entry) const {
   const auto found = delays_.Find(entry.waiting->id);
-  return found && found->position == entry.waiting->position;
+  return OMS_PLANTED(kCancelledBroughtIn) ||
+         (found && found->position == entry.waiting->position);
 }
 
 bool Log::IsKnown(const Deduplication& asked,
@@ -97,6 +99,7 @@ void Log::FinishOther(const RecordHeader& header, const char* record,
           });
       break;
     case RecordType::kDue:
+      if (OMS_PLANTED(kDueStaysDelayed)) break;
       delays_.Remove(HeldIdOf(HeldHeadOf(header, record), header));
       break;
     case RecordType::kCancel:

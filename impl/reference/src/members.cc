@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -38,7 +39,8 @@ absl::StatusOr<uint64_t> Members::JoinAlone(const Group& group, uint64_t seen) {
       kMemberByte + group.id * kSlotsOfGroup, kSlotsOfGroup);
   if (!others.ok()) return others.status();
   const internal::MutexLock lock(mutex_);
-  if (*others || ordinary_.contains(group.id)) {
+  if ((*others || ordinary_.contains(group.id)) &&
+      !OMS_PLANTED(kAloneUnasked)) {
     return InTheWay(group, "other consumers");
   }
   const uint64_t number = consumers.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -76,8 +78,8 @@ absl::StatusOr<uint64_t> Members::Join(const Group& group, bool alone,
   }
   absl::StatusOr<uint64_t> claim = uint64_t{0};
   const uint64_t seen = group.state->exclusive.Load();
-  if (seen != 0 && liveness_->IsAlive(Owner::FromWord(
-                       static_cast<uint32_t>(seen >> 34)))) {
+  if (seen != 0 && !OMS_PLANTED(kAloneUnseen) &&
+      liveness_->IsAlive(Owner::FromWord(static_cast<uint32_t>(seen >> 34)))) {
     claim = InTheWay(group, "an exclusive consumer");
   } else if (alone) {
     claim = JoinAlone(group, seen);

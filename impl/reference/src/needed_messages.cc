@@ -5,6 +5,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "cursor_words.h"
 #include "delivery_word.h"
+#include "planted.h"
 #include "store.h"
 #include "store_time.h"
 
@@ -93,7 +94,7 @@ NeededMessages NeededOf(Store& store, const CatalogEntry& entry,
       AddUnsettled(store.control(), *group->cursor(number), needed);
     }
   }
-  if (unread) needed.from = first;
+  if (unread && !OMS_PLANTED(kUnreadRetired)) needed.from = first;
   // What everybody has settled stays for the queue's retention time.
   if (const int64_t retention_ms = queue.retention_ms.Load();
       retention_ms > 0 && needed.from > first) {

@@ -12,7 +12,7 @@
 #ifdef OPENMESSAGING_PLANTED_BUGS
 #include "planted/bugs.h"
 
-#define OMS_PLANTED(bug)                       \
+#define OMS_PLANTED(bug)                      \
   (::openmessaging::reference::planted_bug == \
    ::openmessaging::reference::PlantedBug::bug)
 #else

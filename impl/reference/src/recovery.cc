@@ -228,6 +228,7 @@ absl::Status Store::RebuildFromCheckpoint(const Checkpoint& checkpoint,
   ControlHeader& header = control_->header();
   // As in RebuildFromLog.
   header.epoch = checkpoint.epoch + (same_life ? 1 : 2);
+  if (OMS_PLANTED(kEpochKept)) header.epoch = checkpoint.epoch;
   LogEnd log{checkpoint.end, checkpoint.sequence, {}, {}};
   for (const Checkpoint::SegmentPart& part : checkpoint.segments) {
     AddSegment(part.base, part.capacity, part.salt, part.epoch, part.used);
@@ -311,7 +312,8 @@ absl::Status Store::RebuildFromLog(const Checkpoint* checkpoint,
   }
   // One more than the next: a life that went on after a clean close may have
   // used that, and a power loss taken every trace of it.
-  header.epoch = epoch == 0 ? 1 : epoch + (OMS_PLANTED(kEpochReused) ? 0 : 2);
+  header.epoch = epoch == 0 ? 1 : epoch + 2;
+  if (OMS_PLANTED(kEpochReused)) header.epoch = std::max(1u, epoch);
   // A checkpoint that no longer stands may still know more than the log does
   // of what was retired.
   if (checkpoint != nullptr) {

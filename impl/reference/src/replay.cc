@@ -15,6 +15,7 @@
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "scanner.h"
 #include "settled_record.h"
 #include "store.h"
@@ -144,6 +145,7 @@ absl::Status Store::Replay(LogScan& scan) {
     Prepared& newest = prepared[said.id.sequence];
     if (newest.state == PreparedState::kUndecided ||
         said.state != PreparedState::kUndecided) {
+      if (OMS_PLANTED(kOutcomeNotReplayed) && newest.id.sequence != 0) return;
       newest = said;
     }
   };
@@ -151,6 +153,7 @@ absl::Status Store::Replay(LogScan& scan) {
   absl::flat_hash_map<Hash128, Deduplicated> deduplicated;
   const auto remember = [&](const Deduplicated& fact) {
     Deduplicated& newest = deduplicated[fact.key];
+    if (OMS_PLANTED(kIdNotReplayed)) return;
     if (newest.sequence <= fact.sequence) newest = fact;
   };
   absl::flat_hash_set<std::string> bodies;
@@ -180,13 +183,15 @@ absl::Status Store::Replay(LogScan& scan) {
     }
     if (type == RecordType::kDead && payload_ok) {
       const DeadSource source = DeadSourceOf(header, record);
+      if (OMS_PLANTED(kDeadNotReplayed)) return;
       history_of(source.group, source.queue_partition).changes.AddDead(source);
       PartitionState* const from = partition_of(source.queue_partition);
       if (source.expired != 0 && from != nullptr) {
         index.Bury(*from, source.queue_partition, source.offset);
       }
     }
-    if (type == RecordType::kSettled && payload_ok) {
+    if (type == RecordType::kSettled && payload_ok &&
+        !OMS_PLANTED(kSettledNotReplayed)) {
       ForEachSettled(header, record, [&](const DeadSource& source) {
         history_of(source.group, source.queue_partition)
             .changes.AddDead(source);
@@ -197,9 +202,11 @@ absl::Status Store::Replay(LogScan& scan) {
       delayed[waits.id.sequence] = waits;
       delayed[waits.id.sequence].due_ns =
           DueNsOf(HeldHeadOf(header, record), *environment_->clock);
-    } else if (type == RecordType::kDue && payload_ok) {
+    } else if (type == RecordType::kDue && payload_ok &&
+               !OMS_PLANTED(kDueNotReplayed)) {
       delayed.erase(HeldIdOf(HeldHeadOf(header, record), header).sequence);
     } else if (type == RecordType::kCancel && payload_ok) {
+      if (OMS_PLANTED(kCancelNotReplayed)) return;
       delayed.erase(NamedIn(header, record).sequence);
     } else if (type == RecordType::kPrepare && payload_ok) {
       note(PreparedOf(header, record, *environment_->clock));
@@ -257,7 +264,7 @@ absl::Status Store::Replay(LogScan& scan) {
       const std::string_view bytes = reader.GetBytes();
       if (!reader.ok()) return;
       History& history = history_of(group, header.queue_partition);
-      if (number < history.number) return;
+      if (number < history.number && !OMS_PLANTED(kOldImageWins)) return;
       history.number = number;
       history.image = std::string(bytes);
     } else if (type == RecordType::kSeek && payload_ok) {
@@ -265,7 +272,9 @@ absl::Status Store::Replay(LogScan& scan) {
       // was read of them is older.
       const SeekTarget target = SeekTargetOf(header, record);
       History& history = history_of(target.group, header.queue_partition);
-      if (target.number < history.number) return;
+      if (target.number < history.number || OMS_PLANTED(kSeekNotReplayed)) {
+        return;
+      }
       ImageWriter image;
       image.Put(target.offset);
       image.Put(target.offset);
@@ -381,7 +390,7 @@ absl::Status Store::Replay(LogScan& scan) {
         cursor.next.Store(end);
         cursor.floor.Store(std::min(cursor.floor.Load(), end));
       }
-      cursor.once_from.Store(end);
+      if (!OMS_PLANTED(kOnceAgain)) cursor.once_from.Store(end);
     }
   }
   return absl::OkStatus();

@@ -16,6 +16,7 @@
 #include "last_deliveries.h"
 #include "needed_messages.h"
 #include "openmessaging/key_value.h"
+#include "planted.h"
 #include "prepared_table.h"
 #include "store.h"
 
@@ -33,6 +34,7 @@ constexpr int64_t kIdleLookNs = 900'000'000;
 uint64_t Store::LowestNeeded(uint64_t end) {
   uint64_t lowest = end;
   for (const NeededMessages& needed : FindNeeded(*this)) {
+    if (OMS_PLANTED(kNeededRetired)) continue;
     lowest = std::min(lowest, needed.Lowest(*control_, lowest));
   }
   return lowest;
@@ -124,6 +126,7 @@ uint32_t Store::Retirable(uint32_t first, uint32_t keep) {
 }
 
 absl::Status Store::RenewDeduplications(uint64_t position, TimePoint deadline) {
+  if (OMS_PLANTED(kIdsNotRenewed)) return absl::OkStatus();
   const std::vector<Deduplicated> all =
       DeduplicationTable(control_.get())
           .All(environment_->clock->BootNs(), position);
@@ -174,6 +177,7 @@ absl::Status Store::RenewBelow(uint64_t boundary,
   record.pieces[2] = body.encoded();
   log_->AppendAll({&record, 1}, environment_->clock->WallMs(), deadline);
   if (!record.status.ok()) return record.status;
+  if (OMS_PLANTED(kRetiredUnflushed)) return absl::OkStatus();
   // Not WaitDurable: whoever flushes now may be waiting for this.
   const auto flushed = log_->TryFlush();
   if (!flushed.ok()) return flushed.status();

@@ -9,6 +9,7 @@
 #include "large_bodies.h"
 #include "openmessaging/key_value.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "sound_header.h"
 
 namespace openmessaging::reference {
@@ -79,7 +80,9 @@ absl::Status LogScan::LoadSegment(Storage& storage, const std::string& name,
                       header.major, ".", header.minor,
                       "; this library reads format ", kFormatMajor);
   }
-  if (header.uuid != uuid) return refuse("it belongs to another store");
+  if (header.uuid != uuid && !OMS_PLANTED(kStrangerAccepted)) {
+    return refuse("it belongs to another store");
+  }
   if (name != SegmentName(header.base, header.epoch)) {
     return refuse("its header belongs to another segment");
   }
@@ -98,6 +101,7 @@ absl::Status LogScan::LoadSegment(Storage& storage, const std::string& name,
 }
 
 void LogScan::DropSuperseded() {
+  if (OMS_PLANTED(kSupersededKept)) return;
   std::vector<ScannedSegment> kept;
   for (size_t i = 0; i < segments_.size(); ++i) {
     const SegmentHeader& mine = segments_[i].header;
@@ -204,9 +208,11 @@ void LogScan::Walk(const std::function<bool(const Step&)>& step) const {
 
 bool LogScan::PayloadOk(const ScannedSegment& segment,
                         const RecordHeader& header, uint64_t position) const {
+  if (OMS_PLANTED(kPayloadUnverified)) return true;
   if ((CommitWord::Flags(header.commit) & kPayloadPending) != 0) {
     return options_.same_place && options_.boot_hash != 0 &&
-           segment.header.boot_hash == options_.boot_hash &&
+           (segment.header.boot_hash == options_.boot_hash ||
+            OMS_PLANTED(kPendingBelieved)) &&
            position >= witness_;
   }
   return Crc32c(0, segment.At(position) + sizeof(RecordHeader),
@@ -217,7 +223,7 @@ bool LogScan::PayloadOk(const ScannedSegment& segment,
 std::string LogScan::BodyFault(const ScannedSegment& segment,
                                const RecordHeader& header, uint64_t position) {
   const uint8_t flags = CommitWord::Flags(header.commit);
-  if ((flags & kBodyApart) == 0) return {};
+  if ((flags & kBodyApart) == 0 || OMS_PLANTED(kBodyUnverified)) return {};
   const auto body = LargeBodyOf(header, segment.At(position));
   if (!body) return "the record does not name its body";
   const bool pending = (flags & kPayloadPending) != 0;
@@ -240,7 +246,7 @@ std::optional<LogScan::Step> LogScan::AcceptPrefix() {
     const ScannedSegment& segment = segments_[step.segment];
     // Below the witness it is damage, and the log goes on behind it.
     const bool good =
-        step.position < witness_ ||
+        step.position < witness_ || OMS_PLANTED(kTornTailAccepted) ||
         (!step.hole && PayloadOk(segment, step.header, step.position) &&
          (step.position < retired_to_ ||
           BodyFault(segment, step.header, step.position).empty()));
@@ -251,7 +257,7 @@ std::optional<LogScan::Step> LogScan::AcceptPrefix() {
     if (step.hole) return true;
     // Of a unit all is below the witness, or nothing.
     if ((CommitWord::Flags(step.header.commit) & kMore) != 0 &&
-        step.position >= witness_) {
+        step.position >= witness_ && !OMS_PLANTED(kHalfUnitAccepted)) {
       if (!open) open = step;
       return true;
     }
@@ -275,7 +281,7 @@ void LogScan::FindEnd() {
   std::vector<Retirement> retirements;
   Walk([&](const Step& step) {
     if (step.hole) return true;
-    if (step.header.durable_floor != kNoFloor &&
+    if (step.header.durable_floor != kNoFloor && !OMS_PLANTED(kNoWitness) &&
         step.header.durable_floor <= step.position / kRecordAlignment) {
       witness_ = std::max(
           witness_,
@@ -364,6 +370,7 @@ void LogScan::ForEach(uint64_t from, const Visit& visit) {
   Walk([&](const Step& step) {
     if (step.position >= end_) return false;
     if (step.hole) {
+      if (OMS_PLANTED(kHoleUntold)) return true;
       // Of several segments that were retired some may be there still.
       if (step.position >= retired_to_) {
         Report(step.segment, step.position,

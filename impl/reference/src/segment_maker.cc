@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -61,11 +62,15 @@ absl::Status Log::MakeSegment(uint64_t base, uint64_t capacity, uint32_t epoch,
         !s.ok()) {
       return s;
     }
+    if (OMS_PLANTED(kSegmentUnflushed)) {
+      return storage_->Rename(kTemporarySegment, SegmentName(base, epoch));
+    }
     if (auto s = (*file)->Sync(); !s.ok()) return s;
     if (auto s = storage_->Rename(kTemporarySegment, SegmentName(base, epoch));
         !s.ok()) {
       return s;
     }
+    if (OMS_PLANTED(kSegmentNameUnflushed)) return absl::OkStatus();
     return storage_->SyncDirectory("log");
   };
   if (auto status = build(); !status.ok()) {
@@ -130,6 +135,7 @@ absl::Status Log::MakeSegmentFromReserve(uint64_t base, uint64_t bytes,
 absl::Status Log::EnsureReserve() {
   const uint64_t bytes = control_->header().options.reserve_bytes;
   if (bytes == 0 || storage_->IsVolatile()) return absl::OkStatus();
+  if (OMS_PLANTED(kNoReserve)) return absl::OkStatus();
   if (const auto file = storage_->Open(kReserveName, Access::kRead);
       file.ok()) {
     const auto size = (*file)->Size();
@@ -198,8 +204,8 @@ uint64_t Log::LimitFor(Purpose purpose) const {
   const StoreOptions& options = control_->header().options;
   const uint64_t limit =
       options.max_bytes != 0 ? options.max_bytes : storage_->MaxBytes();
-  if (limit == 0 || purpose == Purpose::kRetirement ||
-      purpose == Purpose::kDue) {
+  if (limit == 0 || OMS_PLANTED(kLimitIgnored) ||
+      purpose == Purpose::kRetirement || purpose == Purpose::kDue) {
     return UINT64_MAX;
   }
   return purpose == Purpose::kFacts ? limit + options.reserve_bytes : limit;

@@ -8,6 +8,7 @@
 
 #include "openmessaging/internal/thread_start.h"
 #include "openmessaging/receipt.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 
@@ -62,6 +63,7 @@ void SettleFlusher::Run() {
       batch = std::move(batches_.front());
       batches_.pop_front();
     }
+    if (OMS_PLANTED(kAsyncAckNotAwaited)) batch.position = 0;
     // The first one flushes for all that are there by now.
     batch.Complete(log_->WaitDurable(batch.position, batch.deadline));
   }

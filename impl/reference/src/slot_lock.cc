@@ -28,11 +28,14 @@ bool Liveness::IsAlive(Owner owner) const {
   // locks do not conflict with themselves.
   if (slot == self_.slot()) return false;
   const auto held = locks_->HeldElsewhere(kSlotByte + slot, 1);
-  return !held.ok() || *held;
+  return !held.ok() || *held || OMS_PLANTED(kDeadTakenForAlive);
 }
 
 bool SlotLock::TakeFromDead(uint32_t word) {
-  if (word == 0 || liveness_->IsAlive(Owner::FromWord(word))) return false;
+  if (word == 0 || (liveness_->IsAlive(Owner::FromWord(word)) &&
+                    !OMS_PLANTED(kLivingRobbed))) {
+    return false;
+  }
   // Keeps the waiters bit: those who sleep must still be woken.
   const uint32_t mine = liveness_->self().word() | (word & kWaiters);
   if (OMS_PLANTED(kDeadLockStored)) {

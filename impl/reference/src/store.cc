@@ -197,12 +197,13 @@ absl::Status Store::CheckControl(bool alone) {
       header.magic == ControlHeader::kMagic &&
       header.format == (uint32_t{kFormatMajor} << 16 | kFormatMinor) &&
       header.uuid == store_file_.uuid &&
-      header.boot_hash == environment_->clock->BootHash() &&
+      (header.boot_hash == environment_->clock->BootHash() ||
+       OMS_PLANTED(kOldBootBelieved)) &&
       // Who cannot tell one boot from another takes it for another.
       (!alone || header.boot_hash != 0 || storage_->IsVolatile()) &&
       header.device == place->device && header.inode == place->inode &&
       header.state.Load() == static_cast<uint32_t>(ControlState::kLive) &&
-      header.poisoned.Load() == 0;
+      (header.poisoned.Load() == 0 || OMS_PLANTED(kPoisonForgotten));
   if (believed) return absl::OkStatus();
   control_refused_ = true;
   return MakeStatus(Code::kStorageError, "open store \"",
@@ -316,6 +317,7 @@ void Store::AbandonAfterFork() {
   forked_ = true;
   closed_ = true;
   if (housekeeper_ != nullptr) housekeeper_->AbandonAfterFork();
+  if (OMS_PLANTED(kForkKeepsLocks)) return;
   locks_->AbandonAfterFork();
 }
 
@@ -348,7 +350,7 @@ absl::Status Store::Close(TimePoint deadline) {
     }
     // The next one to open it will not look.
     RemoveLeftovers();
-    status = LogCursors(false, deadline);
+    if (!OMS_PLANTED(kClosedUnlogged)) status = LogCursors(false, deadline);
     if (status.ok() && !OMS_PLANTED(kClosedUnflushed)) {
       status = log_->WaitDurable(log_->committed(), deadline);
     }

@@ -16,6 +16,7 @@
 #include "openmessaging/internal/fields.h"
 #include "openmessaging/message_id.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "routes.h"
 #include "sip_hash.h"
 #include "store.h"
@@ -320,6 +321,7 @@ absl::Status Transactions::RenewMessage(const Prepared& prepared,
 }
 
 absl::Status Transactions::Renew(uint64_t position, TimePoint deadline) {
+  if (OMS_PLANTED(kPreparedNotRenewed)) return absl::OkStatus();
   // Of one OUTCOMES record.
   constexpr size_t kRenewedBytes = 32 * sizeof(OutcomeImage);
   std::string outcomes;

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -23,6 +24,7 @@
 #include "doctest/doctest.h"
 #include "goals.h"
 #include "openmessaging/internal/text.h"
+#include "planted/bugs.h"
 #include "planted/run.h"
 #include "planted/table.h"
 
@@ -39,10 +41,10 @@ using std::chrono::seconds;
 using End = planted::Outcome::End;
 
 // As many as there are to be in all.
-constexpr size_t kWanted = 50;
+constexpr size_t kWanted = 60;
 // For a run without a bug. With one it has as long as that took, several times
 // over, and a while.
-constexpr seconds kLimit{120};
+constexpr seconds kLimit{180};
 constexpr seconds kWhile{20};
 constexpr int kTimesLonger = 4;
 
@@ -56,13 +58,19 @@ bool IsAsked(std::string_view bug) {
              .find(Concat(',', bug, ',')) != std::string::npos;
 }
 
+// Returns: whether its program is here: that of the engine's own tests is built
+// where the tests of a folder are one program.
+bool IsBuilt(const Run& run) {
+  return std::filesystem::exists(planted::ProgramFolder() + run.program);
+}
+
 std::vector<Row> Chosen() {
   std::vector<Row> chosen;
   for (const Row& row : planted::Table()) {
-    if (Asked("OMS_PLANTED_ONLY").empty() ? row.quick || IsLongRun()
-                                          : IsAsked(row.bug)) {
-      chosen.push_back(row);
-    }
+    const bool wanted = Asked("OMS_PLANTED_ONLY").empty()
+                            ? row.quick || IsLongRun()
+                            : IsAsked(row.bug);
+    if (wanted && IsBuilt(row.run)) chosen.push_back(row);
   }
   return chosen;
 }
@@ -98,9 +106,9 @@ bool Try(const Row& row, milliseconds limit, std::ofstream& table) {
   const Outcome outcome = Execute(row.run, row.bug, limit);
   const bool found = IsFound(outcome);
   const double took = static_cast<double>(outcome.took.count()) / 1000;
-  std::printf("%-24s %-8s %-44s %-10s %5.1f s\n",
-              std::string(row.bug).c_str(), found ? "found" : "NOT FOUND",
-              row.run.name.c_str(), outcome.Text().c_str(), took);
+  std::printf("%-24s %-8s %-44s %-10s %5.1f s\n", std::string(row.bug).c_str(),
+              found ? "found" : "NOT FOUND", row.run.name.c_str(),
+              outcome.Text().c_str(), took);
   std::fflush(stdout);
   if (!Asked("OMS_PLANTED_ONLY").empty()) std::puts(outcome.output.c_str());
   CHECK_MESSAGE(found, row.bug, " is not found by ", row.run.name, ": ",
@@ -138,6 +146,16 @@ TEST_CASE("each planted bug is found by the run that the table names") {
           found == chosen.size() && found >= wanted});
 }
 
+TEST_CASE("each planted bug has its row") {
+  std::vector<std::string_view> rows;
+  for (const Row& row : planted::Table()) rows.push_back(row.bug);
+  std::vector<std::string_view> bugs;
+#define OMS_PLANTED_ADD(bug) bugs.push_back(std::string_view(#bug).substr(1));
+  OMS_PLANTED_BUGS(OMS_PLANTED_ADD)
+#undef OMS_PLANTED_ADD
+  CHECK(rows == bugs);
+}
+
 TEST_CASE("there are enough planted bugs and a third is for the machines") {
   std::set<std::string_view> names;
   size_t of_machines = 0;
@@ -156,7 +174,9 @@ TEST_CASE("there are enough planted bugs and a third is for the machines") {
 
 TEST_CASE("a program that has no such bug says so and finds nothing") {
   std::set<std::string> programs;
-  for (const Row& row : planted::Table()) programs.insert(row.run.program);
+  for (const Row& row : planted::Table()) {
+    if (IsBuilt(row.run)) programs.insert(row.run.program);
+  }
   for (const std::string& program : programs) {
     const Outcome outcome =
         Execute({program, program, {"--count"}, {}}, "NoSuchBug", kLimit);

@@ -5,8 +5,8 @@
 // file of this user with one link. Rejected: POSIX record locks (closing any
 // descriptor of the file drops them) and flock (one lock a file).
 
-#include <fcntl.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -28,6 +28,7 @@
 #include "env/pages.h"
 #include "env/storage.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 
 namespace openmessaging::reference {
 namespace {
@@ -215,12 +216,14 @@ class DirectoryFile final : public File {
         return SystemError("write", path_, count == 0 ? EIO : errno);
       }
       done += static_cast<size_t>(count);
+      if (OMS_PLANTED(kShortWriteTaken)) break;
     }
     return absl::OkStatus();
   }
 
   absl::Status Sync() override {
     // EINTR too ends a flush whose outcome nobody knows: no retry.
+    if (OMS_PLANTED(kFlushTriedAgain)) static_cast<void>(fdatasync(fd_.get()));
     if (fdatasync(fd_.get()) != 0) {
       const int error = errno;
       return MakeStatus(Code::kStorageError, "flush \"",
@@ -504,7 +507,7 @@ absl::Status CheckTrust(int fd, std::string_view path, uint64_t& device) {
                       "\": the directory belongs to user ", info.st_uid,
                       "; expected this user, ", geteuid());
   }
-  if ((info.st_mode & 0022) != 0) {
+  if ((info.st_mode & 0022) != 0 && !OMS_PLANTED(kWritableByOthers)) {
     return MakeStatus(Code::kForbidden, "open store \"", path,
                       "\": others may write the directory; expected mode 0700 "
                       "or one that lets only its owner write");

@@ -15,6 +15,7 @@
   BUG(kCommitWordFirst)       \
   BUG(kClaimFromFront)        \
   BUG(kIntentUnsaid)          \
+  BUG(kSequenceReused)        \
   BUG(kOffsetBeforeIndex)     \
   BUG(kIntentClearedFirst)    \
   BUG(kRollTailFirst)         \
@@ -22,6 +23,9 @@
   BUG(kDecidedTwice)          \
   BUG(kPayloadUnsummed)       \
   BUG(kAppendLockLeftEarly)   \
+  BUG(kFloorUnsaid)           \
+  BUG(kReserveForMessages)    \
+  BUG(kUnitSplit)             \
   BUG(kDuplicateStored)       \
   BUG(kDeadUnfinished)        \
   BUG(kDelaysUnmended)        \
@@ -40,7 +44,9 @@
   BUG(kOnlyTailFlushed)       \
   BUG(kFailedFlushBelieved)   \
   BUG(kGenerationIgnored)     \
+  BUG(kDeadTakenForAlive)     \
   BUG(kDeadLockStored)        \
+  BUG(kLivingRobbed)          \
   BUG(kReleaseWakesNobody)    \
   BUG(kWaiterSaysNothing)     \
   BUG(kBellUnchanged)         \
@@ -52,19 +58,90 @@
   BUG(kAckNotAwaited)         \
   BUG(kSyncAckUnlogged)       \
   BUG(kSettledNotDirty)       \
+  BUG(kAsyncAckNotAwaited)    \
+  BUG(kStaleAckTaken)         \
+  BUG(kAckStored)             \
   BUG(kLeaseStored)           \
+  BUG(kLeaseNotWatched)       \
   BUG(kFloorPastLeased)       \
+  BUG(kUndurableHandedOut)    \
+  BUG(kExceptionUncounted)    \
+  BUG(kAttemptsUnlogged)      \
   BUG(kLeaseOutlivesOwner)    \
+  BUG(kLifeIgnored)           \
+  BUG(kExpiredDelivered)      \
+  BUG(kKeyNotHeld)            \
+  BUG(kNoLookAgain)           \
+  BUG(kAsideForgotten)        \
+  BUG(kExceptionsUntold)      \
+  BUG(kAttemptsUntold)        \
+  BUG(kDeadLetterRestored)    \
   BUG(kGateNotAwaited)        \
   BUG(kGenerationKept)        \
+  BUG(kOldBootBelieved)       \
+  BUG(kPoisonForgotten)       \
   BUG(kClosedUnflushed)       \
+  BUG(kClosedUnlogged)        \
+  BUG(kForkKeepsLocks)        \
   BUG(kGroupCleanEarly)       \
   BUG(kCursorCleanLate)       \
   BUG(kSeekNumberFirst)       \
   BUG(kDeadNotSettled)        \
+  BUG(kCheckpointUnverified)  \
+  BUG(kOneCheckpoint)         \
+  BUG(kDelaysNotKept)         \
+  BUG(kOldCheckpointTaken)    \
   BUG(kLogBehindIgnored)      \
   BUG(kEpochReused)           \
-  BUG(kEndUnsaid)
+  BUG(kEndUnsaid)             \
+  BUG(kEpochKept)             \
+  BUG(kDeadNotReplayed)       \
+  BUG(kSettledNotReplayed)    \
+  BUG(kCancelNotReplayed)     \
+  BUG(kDueNotReplayed)        \
+  BUG(kOutcomeNotReplayed)    \
+  BUG(kOldImageWins)          \
+  BUG(kIdNotReplayed)         \
+  BUG(kSeekNotReplayed)       \
+  BUG(kOnceAgain)             \
+  BUG(kPayloadUnverified)     \
+  BUG(kPendingBelieved)       \
+  BUG(kNoWitness)             \
+  BUG(kSupersededKept)        \
+  BUG(kBodyUnverified)        \
+  BUG(kHalfUnitAccepted)      \
+  BUG(kStrangerAccepted)      \
+  BUG(kTornTailAccepted)      \
+  BUG(kHoleUntold)            \
+  BUG(kSegmentUnflushed)      \
+  BUG(kSegmentNameUnflushed)  \
+  BUG(kNoReserve)             \
+  BUG(kLimitIgnored)          \
+  BUG(kNeededRetired)         \
+  BUG(kRetiredUnflushed)      \
+  BUG(kDelaysNotRenewed)      \
+  BUG(kPreparedNotRenewed)    \
+  BUG(kIdsNotRenewed)         \
+  BUG(kCatalogNotRenewed)     \
+  BUG(kUnreadRetired)         \
+  BUG(kSharedBodyRemoved)     \
+  BUG(kPlaceUnchecked)        \
+  BUG(kDueEarly)              \
+  BUG(kDueStaysDelayed)       \
+  BUG(kCancelledBroughtIn)    \
+  BUG(kCheckedTwice)          \
+  BUG(kHeldUnverified)        \
+  BUG(kBodyUnflushed)         \
+  BUG(kBodyLeftBehind)        \
+  BUG(kQueueMadeTwice)        \
+  BUG(kChangeUntold)          \
+  BUG(kNumberReused)          \
+  BUG(kQueueNotAwaited)       \
+  BUG(kAloneUnasked)          \
+  BUG(kAloneUnseen)           \
+  BUG(kShortWriteTaken)       \
+  BUG(kFlushTriedAgain)       \
+  BUG(kWritableByOthers)
 
 namespace openmessaging::reference {
 
