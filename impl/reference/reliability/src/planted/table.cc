@@ -218,7 +218,7 @@ std::vector<Row> MakeTable() {
        Schedules("create-store"), true},
       {"GenerationKept",
        "the next owner of a slot has the generation of the last one",
-       Schedules("create-store"), true},
+       Test("settlement", "OMS-CONS-007: unbinding gives back at once*"), true},
       {"OldBootBelieved", "the ctl of an earlier boot is believed", Power(0),
        true},
       {"PoisonForgotten", "a store whose flush failed is opened as it is",
