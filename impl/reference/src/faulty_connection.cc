@@ -21,6 +21,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "env/environment.h"
 #include "fault_errors.h"
 #include "fault_plan.h"
 #include "faulty_transactions.h"
@@ -43,7 +44,6 @@
 namespace openmessaging::reference {
 namespace {
 
-using driver::TimePoint;
 using SteadyClock = std::chrono::steady_clock;
 
 // How long a message that is overtaken waits beside its delay.
