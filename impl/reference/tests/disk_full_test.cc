@@ -6,12 +6,14 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "doctest/doctest.h"
@@ -422,12 +424,22 @@ TEST_CASE("a real disk fills, is read empty and is written again") {
     CHECK(stored > 100);
     CHECK(drain() == stored);
   }
-  // Another program's file takes the room, and gives it back.
+  // Another program's file takes the room that the housekeeper gave back, and
+  // gives it back in turn.
+  constexpr uintmax_t kOthers = 800'000;
+  const auto patience =
+      std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::filesystem::space(path).available < kOthers) {
+    REQUIRE(std::chrono::steady_clock::now() < patience);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
   const std::string other = path + "/other";
-  std::ofstream(other) << std::string(800'000, 'x');
+  std::ofstream(other) << std::string(kOthers, 'x');
+  REQUIRE(std::filesystem::file_size(other) == kOthers);
   const size_t between = fill();
   std::filesystem::remove(other);
-  CHECK(producer->Send(message).ok());
+  const auto last = producer->Send(message);
+  CHECK_MESSAGE(last.ok(), last.status().message());
   CHECK(drain() == between + 1);
 }
 
