@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -25,12 +26,14 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSmall = "?first-segment=4KiB&max-segment=8KiB";
 
-// Names and sizes of the segments.
+// Names and sizes of the segments. One that goes meanwhile is not there.
 std::map<std::string, uintmax_t> SegmentsOf(const FilePlace& place) {
   std::map<std::string, uintmax_t> segments;
   for (const auto& entry : fs::directory_iterator(place.path() + "/log")) {
     if (entry.path().extension() != ".seg") continue;
-    segments[entry.path().filename()] = entry.file_size();
+    std::error_code gone;
+    const uintmax_t size = entry.file_size(gone);
+    if (!gone) segments[entry.path().filename()] = size;
   }
   return segments;
 }
