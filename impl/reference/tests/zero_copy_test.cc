@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "store_fixture.h"
@@ -171,6 +172,11 @@ TEST_CASE("OMS-MSG-008: a message outlives the file that it lies in") {
   CHECK(kept->body() == LongBody());
   kept.reset();
   Must(consumer.Unbind("orders"));
+  // The housekeeper may be looking at it.
+  const auto deadline = Soon();
+  while (IsMapped(before->path) && steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(milliseconds(5));
+  }
   CHECK_FALSE(IsMapped(before->path));
 }
 
