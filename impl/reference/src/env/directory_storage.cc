@@ -313,7 +313,8 @@ class DirectoryStorage final : public Storage {
  public:
   DirectoryStorage(Descriptor fd, std::string path, uint64_t device,
                    std::shared_ptr<PageGuard> guard)
-      : fd_(std::move(fd)),
+      : Storage(guard == nullptr ? nullptr : guard->lost_word()),
+        fd_(std::move(fd)),
         path_(std::move(path)),
         device_(device),
         guard_(std::move(guard)) {}
@@ -321,8 +322,6 @@ class DirectoryStorage final : public Storage {
   bool IsVolatile() const override { return false; }
   uint64_t MaxBytes() const override { return 0; }
   std::string Describe() const override { return path_; }
-  bool GuardsPages() const override { return guard_ != nullptr; }
-  bool LostPages() const override { return guard_ != nullptr && guard_->lost(); }
 
   absl::StatusOr<std::unique_ptr<File>> Open(std::string_view name,
                                              Access access) override {

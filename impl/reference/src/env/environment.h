@@ -106,6 +106,10 @@ class ByteLocks {
 // most one '/'.
 class Storage {
  public:
+  Storage() = default;
+  // Of one that guards its pages; `lost_pages` lives as long.
+  explicit Storage(const std::atomic<bool>* lost_pages)
+      : lost_pages_(lost_pages) {}
   virtual ~Storage() = default;
 
   // True: nothing outlives the process, so nothing is flushed or checksummed.
@@ -116,8 +120,11 @@ class Storage {
   // Whether a page that is not there is one of zeros, and does not kill who
   // touches it; and whether that happened: what was read or stored since the
   // last look cannot be trusted then.
-  virtual bool GuardsPages() const { return false; }
-  virtual bool LostPages() const { return false; }
+  bool GuardsPages() const { return lost_pages_ != nullptr; }
+  bool LostPages() const {
+    return lost_pages_ != nullptr &&
+           lost_pages_->load(std::memory_order_acquire);
+  }
 
   // Errors: 1404 no such file (open only).
   virtual absl::StatusOr<std::unique_ptr<File>> Open(
@@ -137,6 +144,10 @@ class Storage {
   virtual absl::Status SyncDirectory(std::string_view name) = 0;
   virtual absl::StatusOr<std::vector<std::string>> List(
       std::string_view directory) const = 0;
+
+ private:
+  // Asked for each message: no virtual call.
+  const std::atomic<bool>* const lost_pages_ = nullptr;
 };
 
 class Clock {

@@ -17,8 +17,8 @@ namespace openmessaging::reference {
 // The kernel sends SIGBUS to who touches a page of a mapping behind the end of
 // its file, which somebody cut, or a page that the disk does not give back.
 // While a guard lives, such a page of what it watches is replaced by one of
-// zeros, this process's own, and lost() is true from then on: whoever reads or
-// stores looks at it afterwards, and trusts nothing if it is.
+// zeros, this process's own, and *lost_word() is true from then on: whoever
+// reads or stores looks at it afterwards, and trusts nothing if it is.
 //
 // The handler is the process's: the first guard installs it and the last one
 // puts back what was there, unless somebody has put another above it. Signals
@@ -33,7 +33,7 @@ class PageGuard {
   PageGuard(const PageGuard&) = delete;
   PageGuard& operator=(const PageGuard&) = delete;
 
-  bool lost() const { return lost_.load(std::memory_order_acquire); }
+  const std::atomic<bool>* lost_word() const { return &lost_; }
 
   // Watches [data, data + size) until Forget(data), before it is unmapped.
   void Watch(const void* data, size_t size);
