@@ -330,8 +330,11 @@ void LogScan::FindEnd() {
       if (last.header.base > end_ || end_ >= last.header.base + last.bytes) {
         continue;
       }
+      // Of a file that was cut there may be less than a word.
       uint64_t commit = 0;
-      std::memcpy(&commit, last.At(end_), sizeof(commit));
+      std::memcpy(&commit, last.At(end_),
+                  std::min<uint64_t>(sizeof(commit),
+                                     last.header.base + last.bytes - end_));
       if (commit != 0) {
         torn_tail_ = true;
         Report(i, end_, "a torn tail: a record that was never completed",
