@@ -99,11 +99,8 @@ std::optional<Case> Case::Parse(const std::string& text) {
   return Case{static_cast<Way>(found - kWayNames.begin()), *damage};
 }
 
-Judge::Judge(const SampleStore& sample) : sample_(sample) {
-  questions_.undecided = sample.undecided;
-  questions_.groups = {{"orders", "slow"},  {"orders", "workers"},
-                       {"bulk", "fast"},    {"dead", "undertaker"},
-                       {"copies", "mover"}, {"urgent", "workers"}};
+Judge::Judge(const SampleStore& sample)
+    : sample_(sample), questions_(QuestionsOf(sample)) {
   for (size_t n = 0; n < kWayNames.size(); ++n) {
     const auto way = static_cast<Way>(n);
     truths_[n] = Look(ImageFor(way), way);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "consumer.h"
-#include "damage/sample_store.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 #include "prepared_table.h"
@@ -144,6 +143,16 @@ void ListResources(Store& store, Observation& seen) {
 }
 
 }  // namespace
+
+Questions QuestionsOf(const SampleStore& sample) {
+  return {{{"orders", "slow"},
+           {"orders", "workers"},
+           {"bulk", "fast"},
+           {"dead", "undertaker"},
+           {"copies", "mover"},
+           {"urgent", "workers"}},
+          sample.undecided};
+}
 
 Observation Observe(const std::shared_ptr<Storage>& storage,
                     const Questions& questions, bool other_boot) {

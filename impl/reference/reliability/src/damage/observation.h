@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "damage/sample_store.h"
 #include "env/environment.h"
 
 namespace openmessaging::reference::damage {
@@ -54,6 +55,9 @@ struct Questions {
   std::vector<std::pair<std::string, std::string>> groups{};
   std::vector<std::string> undecided{};
 };
+
+// Returns: what to ask a sample for.
+Questions QuestionsOf(const SampleStore& sample);
 
 // Opens the store that a storage has, looks at all of it, and leaves it to a
 // crash. Time passes meanwhile: days, for its clock.
