@@ -87,6 +87,7 @@ int Main(int argc, char** argv) {
   int64_t seconds = 10;
   std::optional<int64_t> patience;
   bool no_kills = false;
+  bool no_delays = false;
   app.add_option("URL", options.url, "the driver and broker to judge")
       ->required();
   app.add_option("--seconds", seconds, "how long is sent; 10")
@@ -107,6 +108,7 @@ int Main(int argc, char** argv) {
       ->type_name("N")
       ->check(CLI::Range(1, 3600));
   app.add_flag("--no-kills", no_kills, "let all workers live, as threads");
+  app.add_flag("--no-delays", no_delays, "send nothing with a delay");
   app.add_option("--history", options.file,
                  "write a line for each operation, as JSON")
       ->type_name("FILE");
@@ -120,6 +122,7 @@ int Main(int argc, char** argv) {
   options.duration = std::chrono::seconds(seconds);
   if (patience) options.patience = std::chrono::seconds(*patience);
   options.kills = !no_kills;
+  options.delays = !no_delays;
   options.seed = seed ? *seed : std::random_device()();
   if (!options.library.empty()) {
     options.library = std::filesystem::absolute(options.library).string();

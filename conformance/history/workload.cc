@@ -81,7 +81,8 @@ class Runner {
     leases_ = can(Capability::kLease);
     Terms& terms = workload_.terms;
     terms.seed = options_.seed;
-    terms.means = {can(Capability::kDelay), can(Capability::kTransactionCheck),
+    terms.means = {options_.delays && can(Capability::kDelay),
+                   can(Capability::kTransactionCheck),
                    can(Capability::kTransactionLocal)};
     terms.acks_are_final = can(Capability::kSettleConfirmed);
     groups_["audit"] = false;

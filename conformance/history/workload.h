@@ -27,6 +27,8 @@ struct WorkloadOptions {
   int consumers = 2;  // Of each group.
   // Kill workers, where they can be processes of their own.
   bool kills = true;
+  // Delay messages, where the driver can.
+  bool delays = true;
   // When nothing has come for so long, nothing will: at least twice the lease.
   std::chrono::milliseconds patience{2 * kLease};
   // Where the history goes while it is made; empty: nowhere.
