@@ -78,11 +78,17 @@ void World::Delivered(size_t group, Process& process, power::Received& one) {
   EnterItem(item);
   item.offset = one.offset;
   int64_t& newest = PartitionOf(item).newest[group];
-  if (share.hold == Hold::kNew && one.offset <= newest) {
+  // What had expired was passed over; a recovery may forget that, and a clock
+  // that is set back that it had expired.
+  if (share.hold == Hold::kNew && one.offset <= newest && !item.expired) {
     Fail("I3: offset ", one.offset, " comes after ", newest);
   }
   newest = std::max(newest, one.offset);
   if (share.hold == Hold::kOut) AddStale(item, share);
+  // Its dead letter was lost with the power, and it has not expired any more.
+  if (share.may_return && item.expired_letter == Letter::kMust) {
+    item.expired_letter = Letter::kMay;
+  }
   share.hold = Hold::kOut;
   share.letter = Letter::kNot;
   share.may_return = false;

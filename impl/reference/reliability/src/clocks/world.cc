@@ -253,6 +253,7 @@ void World::NoticeTime() {
 
 void World::Jump() {
   ++counts_.jumps;
+  Enter();  // What came is of the time before.
   constexpr std::array<int64_t, 3> kSteps = {1000, kHourMs, 10 * kYearMs};
   const uint64_t kind = dice_.Below(8);
   if (kind == 6) {
