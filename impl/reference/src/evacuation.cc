@@ -14,6 +14,7 @@
 #include "delay_table.h"
 #include "message_reader.h"
 #include "openmessaging/status.h"
+#include "planted.h"
 #include "prepared_table.h"
 #include "store.h"
 
@@ -149,6 +150,8 @@ bool Evacuation::Add(const NeededMessages& needed, uint64_t offset,
   append.guarded = append.guard->Load();
   MovedHead head;
   head.from = hit.position;
+  const bool buried = (append.guarded & kBuriedBit) != 0;
+  head.buried = buried && !OMS_PLANTED(kMovedUnburied) ? 1 : 0;
   auto segment = store_->segments().Find(hit.position);
   if (!segment.ok() && OmsCode(segment.status()) != Code::kQueueNotFound) {
     return false;

@@ -271,7 +271,10 @@ struct MovedHead {
   // Of the record in which the message came, and so of its id.
   uint64_t sequence = 0;
   uint32_t epoch = 0;
-  uint32_t damaged = 0;   // 1: it could not be read any more.
+  uint16_t damaged = 0;   // 1: it could not be read any more.
+  // 1: it expired, and is in the dead-letter queue. The record that moved it
+  // there came before this one, and finds nothing to bury when it is replayed.
+  uint16_t buried = 0;
   int64_t store_ms = 0;   // When it came.
   uint64_t from = 0;      // The position at which it lay before.
 };

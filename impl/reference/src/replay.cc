@@ -255,6 +255,10 @@ absl::Status Store::Replay(LogScan& scan) {
       if (header.position >= retired_to) {
         IndexMessage(index, *partition, header, record);
       }
+      if (type == RecordType::kMoved && payload_ok &&
+          MovedHeadOf(header, record).buried != 0) {
+        index.Bury(*partition, header.queue_partition, header.offset);
+      }
       partition->next_offset.Store(
           std::max(partition->next_offset.Load(), header.offset + 1));
     } else if (type == RecordType::kAckRange && payload_ok) {

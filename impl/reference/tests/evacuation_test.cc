@@ -267,6 +267,49 @@ TEST_CASE("what moves still expires, and still comes at most once") {
   handle.Close();
 }
 
+TEST_CASE("OMS-TIME-010: what expired and moved is one dead letter however it moves") {
+  TestMachine machine;
+  TempDirectory directory;
+  Handle handle = OpenStore(directory.path(), machine);
+  CreateQueue(*handle.store, "dead");
+  QueueOptions with_dead;
+  with_dead.dead_letter_queue = "dead";
+  REQUIRE(handle.store->catalog()
+              .CreateQueue("orders", with_dead, InGoodTime())
+              .ok());
+  { Member fast(handle.store, "fast"); }
+  { Member slow(handle.store, "slow"); }
+  Message expires("orders", "expires");
+  expires.SetExpireAt(milliseconds(machine.clock.wall_ms.load() + 1000));
+  REQUIRE(TrySend(handle.store, {&expires, 1})[0].ok());
+  Advance(machine, milliseconds(2000));
+  {
+    Member fast(handle.store, "fast");
+    REQUIRE(fast.Take().empty());
+    fast.Close();
+  }
+  // The slow group still has to hear of it, so it moves.
+  SettleOthers(handle);
+  KeepHouse(handle);
+
+  handle.Kill();
+  RemoveDerived(directory.path());
+  handle = OpenStore(directory.path(), machine);
+
+  REQUIRE(handle.store->open_path() == OpenPath::kCold);
+  Member slow(handle.store, "slow");
+  CHECK(slow.Take().empty());
+  Member undertaker(handle.store, "undertaker", "dead");
+  CHECK(BodiesOf(undertaker.Take()) == std::vector<std::string>{"expires"});
+  const auto records = RecordsOf(directory.path());
+  CHECK(std::any_of(records.begin(), records.end(), [](const auto& record) {
+    return record.type() == RecordType::kMoved;
+  }));
+  slow.Close();
+  undertaker.Close();
+  handle.Close();
+}
+
 TEST_CASE("holes are neither lost messages nor stored ones") {
   World world(600, 300);
   KeepHouse(world.handle());

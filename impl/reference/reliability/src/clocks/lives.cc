@@ -80,7 +80,6 @@ void World::MakeQueues(Process& process) {
 
 void World::Recover(OpenPath path) {
   const bool cold = path == OpenPath::kCold;
-  recovered_ = recovered_ || cold;
   for (auto& [number, item] : items_) {
     if (cold && item.stage == Stage::kGone && !item.durable) {
       item.stage = Stage::kUndecided;

@@ -185,12 +185,6 @@ void World::Overdue(Item& item, Share& share, const GroupFact& group) {
 void World::CheckLetter(const power::Received& one) {
   Note("letter ", one.number, " of ", one.group, ": ", one.reason);
   Item* const item = Find(one.number);
-  if (one.reason == kDeadExpired &&
-      !expired_letters_.insert(one.number).second && recovered_) {
-    ++counts_.letters_again;
-    Note("known: the letter of ", one.number, " comes again");
-    return;
-  }
   if (item == nullptr || item->queue != kOrders) {
     return Fail("I9: message ", one.number, " is a dead letter, and was ",
                 "settled or never sent");

@@ -41,7 +41,6 @@ void Counts::Add(const Counts& other) {
   jumps += other.jumps;
   crashes += other.crashes;
   boots += other.boots;
-  letters_again += other.letters_again;
   most_looks = std::max(most_looks, other.most_looks);
 }
 

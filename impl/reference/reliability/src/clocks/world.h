@@ -43,9 +43,6 @@ struct Counts {
   uint64_t crashes = 0;
   uint64_t boots = 0;
   uint64_t most_looks = 0;  // At a clock in one call.
-  // Dead letters of expired messages that came again behind a recovery: known,
-  // and not mended yet.
-  uint64_t letters_again = 0;
   void Add(const Counts& other);
 };
 
@@ -210,8 +207,6 @@ class World {
   std::set<int> gone_;  // Must never be seen.
   std::vector<StaleReceipt> stale_;
   std::vector<Decided> decided_;
-  std::set<int> expired_letters_;  // Whose dead letter was seen.
-  bool recovered_ = false;
 
   Counts counts_;
   std::string failure_;

@@ -104,6 +104,7 @@
   BUG(kIdNotReplayed)         \
   BUG(kSeekNotReplayed)       \
   BUG(kOnceAgain)             \
+  BUG(kMovedUnburied)         \
   BUG(kPayloadUnverified)     \
   BUG(kPendingBelieved)       \
   BUG(kNoWitness)             \
