@@ -38,6 +38,7 @@ bool Trial::MayBeGone(int queue, int number) const {
     const GroupFact& group = model_.groups[g];
     if (group.queue != queue || !happened(group.made.began)) continue;
     any = true;
+    if (static_cast<int>(g) == acked_group_ && number == acked_) continue;
     if (std::none_of(facts_.begin(), facts_.end(), [&](const SettleFact* fact) {
           return Settles(*fact, static_cast<int>(g), number);
         })) {
