@@ -381,18 +381,20 @@ Received Receive(OwnedMessage message, const std::shared_ptr<Handle>& handle,
   record.timestamp_ms = rd_kafka_message_timestamp(message.get(), &type);
   record.broker_time = type == RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME;
   FieldsReader reader;
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(message.get(), &headers) ==
-      RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name = nullptr;
-    const void* value = nullptr;
-    size_t size = 0;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value,
-                                               &size) ==
-                       RD_KAFKA_RESP_ERR_NO_ERROR;
-         ++i) {
-      reader.Add(name, value, size);
-    }
+  // They are several blocks of memory each, which go at once and not with the
+  // message: the next one finds them free.
+  rd_kafka_headers_t* detached = nullptr;
+  (void)rd_kafka_message_detach_headers(message.get(), &detached);
+  const OwnedHeaders headers(detached);
+  const char* name = nullptr;
+  const void* value = nullptr;
+  size_t size = 0;
+  for (size_t i = 0;
+       headers != nullptr &&
+       rd_kafka_header_get_all(headers.get(), i, &name, &value, &size) ==
+           RD_KAFKA_RESP_ERR_NO_ERROR;
+       ++i) {
+    reader.Add(name, value, size);
   }
   const size_t field_bytes = reader.Finish(record);
   const std::string_view body(static_cast<const char*>(message->payload),
