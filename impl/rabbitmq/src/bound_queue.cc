@@ -206,7 +206,7 @@ void BoundQueue::Begin() {
     inbox_->sources[source_] = shared_from_this();
     wait = inbox_->waiting;
     stream = inbox_->streaming;
-    inbox_->changed.NotifyAll();
+    inbox_->Tell();
   }
   streams_ = false;
   if (stream) {
@@ -260,7 +260,7 @@ void BoundQueue::Lose(const absl::Status& why, bool for_good) {
     last_error_ = About("receive from", name_, why);
     ++errors_;
     if (for_good) failure_ = last_error_;
-    inbox_->changed.NotifyAll();
+    inbox_->Tell();
   }
   if (lost != 0 && inbox_->events != nullptr) inbox_->events->Lost({&lost, 1});
   for (const Waiter& waiter : waiters) {
@@ -302,7 +302,7 @@ void BoundQueue::Unwait() {
   Cancel([inbox = inbox_](const absl::StatusOr<Reply>&) {
     const internal::MutexLock lock(inbox->mutex);
     --inbox->ending;
-    inbox->changed.NotifyAll();
+    inbox->Tell();
   });
 }
 
@@ -371,7 +371,7 @@ void BoundQueue::Take(uint64_t tag, bool redelivered, const Content& content) {
   tags_.Add(tag);
   inbox_->ready.push_back(
       {std::move(message), shared_from_this(), source_, tag});
-  inbox_->changed.NotifyAll();
+  inbox_->Tell();
 }
 
 void BoundQueue::OnCancel(std::string_view consumer_tag) {

@@ -36,8 +36,6 @@ struct Reply {
   uint32_t consumer_count = 0;
 };
 
-// Writes one method. Returns: a status of rabbitmq-c.
-using Sender = std::function<int(amqp_connection_state_t, amqp_channel_t)>;
 using OnReply = std::function<void(const absl::StatusOr<Reply>&)>;
 
 // Threads: every method is called on the link's thread, with no lock held.

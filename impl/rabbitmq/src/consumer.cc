@@ -18,6 +18,10 @@ using Clock = std::chrono::steady_clock;
 // they ask for (bound_queue.h).
 constexpr size_t kStreamFrom = 32;
 
+// So many settlements fit a socket that takes any: 21 bytes each, which the
+// kernel joins where it cannot send them.
+constexpr size_t kMostSettledHere = 64;
+
 // A look has been asked for, and its answer is on its way: dropped, it would
 // lie here.
 constexpr std::chrono::milliseconds kLookGrace{250};
@@ -33,7 +37,7 @@ void LookAt(std::shared_ptr<Inbox> inbox,
     found = !inbox->ready.empty();
     if (found || index == queues->size()) {
       inbox->looking = false;
-      inbox->changed.NotifyAll();
+      inbox->Tell();
       return;
     }
   }
@@ -61,7 +65,7 @@ RabbitConsumer::Queues RabbitConsumer::AllQueues() const {
 }
 
 void RabbitConsumer::ForEachQueue(void (BoundQueue::*method)()) {
-  (void)link_->Post([queues = AllQueues(), method] {
+  (void)link_->Run([queues = AllQueues(), method] {
     for (const auto& queue : queues) (queue.get()->*method)();
   });
 }
@@ -129,7 +133,7 @@ absl::Status RabbitConsumer::Receive(size_t max, TimePoint deadline,
       AwaitFirst(deadline);
     }
   }
-  FlushLater(to_flush);
+  Flush(std::move(to_flush), max);
   return status;
 }
 
@@ -180,7 +184,9 @@ absl::Status RabbitConsumer::Failure() const {
 
 void RabbitConsumer::BeginStreaming() {
   inbox_->streaming = true;
+  inbox_->mutex.Unlock();
   ForEachQueue(&BoundQueue::Stream);
+  inbox_->mutex.Lock();
 }
 
 void RabbitConsumer::BeginLook(size_t max) {
@@ -190,52 +196,83 @@ void RabbitConsumer::BeginLook(size_t max) {
               queues->begin() +
                   static_cast<std::ptrdiff_t>(next_queue_++ % queues->size()),
               queues->end());
-  inbox_->looking = link_->Post(
+  inbox_->looking = true;
+  inbox_->mutex.Unlock();
+  const bool begun = link_->Run(
       [inbox = inbox_, queues, max] { LookAt(inbox, queues, 0, max); });
+  inbox_->mutex.Lock();
+  if (!begun) inbox_->looking = false;
+}
+
+template <typename Done>
+bool RabbitConsumer::AwaitChange(const Done& done, TimePoint deadline) {
+  if (done()) return true;
+  inbox_->mutex.Unlock();
+  const bool helped = link_->Await(
+      [this, &done] {
+        const internal::MutexLock lock(inbox_->mutex);
+        return done();
+      },
+      deadline);
+  inbox_->mutex.Lock();
+  while (!done()) {
+    if (helped || !inbox_->changed.WaitUntil(inbox_->mutex, deadline)) {
+      return done();
+    }
+  }
+  return true;
 }
 
 bool RabbitConsumer::AwaitLook(TimePoint deadline) {
-  while (inbox_->looking && !inbox_->interrupted) {
-    if (!inbox_->changed.WaitUntil(inbox_->mutex, deadline)) break;
-  }
+  AwaitChange(
+      [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return !inbox_->looking || inbox_->interrupted;
+      },
+      deadline);
   return !inbox_->looking;
 }
 
 void RabbitConsumer::AwaitFirst(TimePoint deadline) {
-  const auto nothing = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return inbox_->ready.empty() && !inbox_->interrupted && Failure().ok();
-  };
-  if (!inbox_->streaming) {
+  const bool waits = !inbox_->streaming;
+  if (waits) {
     inbox_->waiting = true;
+    inbox_->mutex.Unlock();
     ForEachQueue(&BoundQueue::Wait);
+    inbox_->mutex.Lock();
   }
-  while (nothing()) {
-    if (!inbox_->changed.WaitUntil(inbox_->mutex, deadline)) break;
-  }
-  if (inbox_->streaming) return;
+  AwaitChange(
+      [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return !inbox_->ready.empty() || inbox_->interrupted || !Failure().ok();
+      },
+      deadline);
+  if (waits) EndWait();
+}
+
+void RabbitConsumer::EndWait() {
   inbox_->waiting = false;
-  // With one queue the message that came has ended it already.
-  (void)link_->Post([inbox = inbox_, queues = AllQueues()] {
-    for (const auto& queue : queues) queue->Unwait();
-  });
-  if (!inbox_->ready.empty()) return;
   // What comes before the broker has ended them is for this call.
   ++inbox_->ending;
-  (void)link_->Post([inbox = inbox_] {
+  inbox_->mutex.Unlock();
+  // With one queue the message that came has ended it already.
+  const bool begun = link_->Run([inbox = inbox_, queues = AllQueues()] {
+    for (const auto& queue : queues) queue->Unwait();
     const internal::MutexLock lock(inbox->mutex);
     --inbox->ending;
-    inbox->changed.NotifyAll();
+    inbox->Tell();
   });
-  const TimePoint end = Clock::now() + kEndGrace;
-  while (inbox_->ending > 0 && inbox_->ready.empty()) {
-    if (!inbox_->changed.WaitUntil(inbox_->mutex, end)) break;
-  }
+  inbox_->mutex.Lock();
+  if (!begun) --inbox_->ending;
+  AwaitChange(
+      [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return inbox_->ending == 0 || !inbox_->ready.empty();
+      },
+      Clock::now() + kEndGrace);
 }
 
 void RabbitConsumer::Interrupt() {
   const internal::MutexLock lock(inbox_->mutex);
   inbox_->interrupted = true;
-  inbox_->changed.NotifyAll();
+  inbox_->Tell();
 }
 
 // --- settling ---
@@ -265,7 +302,7 @@ void RabbitConsumer::Settle(std::span<const driver::Settlement> batch,
       }
     }
   }
-  FlushLater(to_flush);
+  Flush(std::move(to_flush), batch.size());
   for (Told& one : told) {
     if (one.status.ok()) {
       done.Settled(one.index, Receipt());
@@ -338,11 +375,16 @@ absl::Status RabbitConsumer::Note(const driver::Settlement& one,
   return absl::OkStatus();
 }
 
-void RabbitConsumer::FlushLater(const Queues& queues) {
+void RabbitConsumer::Flush(Queues queues, size_t count) {
   if (queues.empty()) return;
-  (void)link_->Post([queues] {
+  auto flush = [queues = std::move(queues)] {
     for (const auto& queue : queues) queue->Flush();
-  });
+  };
+  if (count <= kMostSettledHere) {
+    (void)link_->Run(std::move(flush));
+  } else {
+    (void)link_->Post(std::move(flush));
+  }
 }
 
 absl::Status RabbitConsumer::Close(TimePoint deadline) {

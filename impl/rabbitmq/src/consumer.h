@@ -55,11 +55,18 @@ class RabbitConsumer final : public driver::Consumer {
   using Queues = std::vector<std::shared_ptr<BoundQueue>>;
 
   Queues AllQueues() const;
-  void ForEachQueue(void (BoundQueue::*method)());
+  // Calls it with the link's turn.
+  void ForEachQueue(void (BoundQueue::*method)())
+      ABSL_LOCKS_EXCLUDED(inbox_->mutex);
   // Hands over what came. Returns: how many.
   size_t Hand(size_t max, driver::DeliverySink& sink, Queues& to_flush)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   bool HandOne(driver::DeliverySink& sink, Queues& to_flush)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
+  // Waits until `done()`, which is asked under the lock; reads from the link
+  // meanwhile, unless others do. Returns: whether it is done.
+  template <typename Done>
+  bool AwaitChange(const Done& done, TimePoint deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   absl::Status Failure() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   void BeginStreaming() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
@@ -69,13 +76,16 @@ class RabbitConsumer final : public driver::Consumer {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   void AwaitFirst(TimePoint deadline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
+  void EndWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
   // Returns: what to tell of a settlement at once; OK where the queue will, or
   // where it is `settled` already.
   absl::Status Note(const driver::Settlement& one,
                     driver::SettleCompletion& done, size_t index,
                     std::shared_ptr<BoundQueue>& queue, bool& settled)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(inbox_->mutex);
-  void FlushLater(const Queues& queues);
+  // Writes the `count` settlements that were noted, or fewer: here where that
+  // does not block.
+  void Flush(Queues queues, size_t count) ABSL_LOCKS_EXCLUDED(inbox_->mutex);
 
   const std::shared_ptr<Link> link_;
   const std::shared_ptr<Inbox> inbox_;

@@ -90,6 +90,7 @@ class RabbitConnection final : public driver::Connection {
     auto inbox = std::make_shared<Inbox>();
     inbox->options = options;
     inbox->last_source = last_source_;
+    inbox->link = consuming_;
     inbox->events = &events;
     return std::make_unique<RabbitConsumer>(
         consuming_, std::move(inbox), dead_letters_,

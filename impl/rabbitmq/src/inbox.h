@@ -16,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "link.h"
 #include "openmessaging/driver/consumer.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/message.h"
@@ -36,6 +37,7 @@ struct Inbox {
   // Constant.
   driver::ConsumerOptions options{};
   std::shared_ptr<std::atomic<uint64_t>> last_source{};
+  std::shared_ptr<Link> link{};
 
   // The link's thread. Null once the consumer is closed.
   driver::ConsumerEvents* events = nullptr;
@@ -55,6 +57,12 @@ struct Inbox {
   bool waiting ABSL_GUARDED_BY(mutex) = false;
   // Consumers that were asked to end.
   int ending ABSL_GUARDED_BY(mutex) = 0;
+
+  // Wakes who waits for a change of what is above.
+  void Tell() {
+    changed.NotifyAll();
+    link->Wake();
+  }
 };
 
 }  // namespace openmessaging::rabbitmq

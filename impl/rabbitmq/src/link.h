@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Link is one AMQP connection with a thread of its own: it connects, comes back
-// after a loss, and moves frames between the broker and channels.
+// Link is one AMQP connection: it connects, comes back after a loss, and moves
+// frames between the broker and channels. It has a thread of its own, and
+// callers work in place of it where they would only wait.
 
 #ifndef OPENMESSAGING_RABBITMQ_LINK_H_
 #define OPENMESSAGING_RABBITMQ_LINK_H_
@@ -30,13 +31,17 @@ namespace openmessaging::rabbitmq {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
-// Threads: what says "any thread" may be called from any; the rest on the
-// link's own, in a task or in a call of a channel. Invariants:
-//   (1) the AMQP connection is touched by the link's thread alone; another one
-//       may only shut its socket down, which ends a write that is stuck;
+// Threads: what says "any thread" may be called from any; the rest by who has
+// the link's turn (kit::IoThread), in a task or in a call of a channel. That is
+// what "the link's thread" means everywhere here.
+// Invariants:
+//   (1) the AMQP connection is touched by who has the turn; others may only
+//       shut its socket down, which ends a write that is stuck;
 //   (2) a call is answered exactly once, with an error where the channel goes;
 //   (3) while it is down, it tries again for as long as it has channels; but
-//       once its credentials were refused, only when somebody asks for it.
+//       once its credentials were refused, only when somebody asks for it;
+//   (4) its own thread alone connects, and writes what may not fit the socket:
+//       a caller blocks for what it waits for, and for nothing else.
 class Link final : private kit::IoThread::Work {
  public:
   // `purpose` is for errors and for the broker's own lists.
@@ -47,8 +52,29 @@ class Link final : private kit::IoThread::Work {
 
   // --- any thread ---
 
-  // Runs `task` on the link's thread. Returns: false once it is stopped.
+  // Runs `task` on the link's own thread. Returns: false once it is stopped.
   bool Post(kit::IoThread::Task task) { return thread_.Post(std::move(task)); }
+
+  // Runs `task`, which writes at most kMostHere bytes, before it returns where
+  // that does not block; else posts it. Hold no lock. Returns: as Post.
+  template <typename Task>
+  bool Run(Task task) {
+    if (!thread_.TryTakeTurn()) return Post(std::move(task));
+    const bool here = CanWrite();
+    if (here) task();
+    thread_.GiveTurn();
+    return here || Post(std::move(task));
+  }
+  static constexpr size_t kMostHere = size_t{8} << 10;
+
+  // Reads what comes until `done()` or `deadline`, unless others do. Hold no
+  // lock. Returns: false where others do, or it is stopped.
+  template <typename Done>
+  bool Await(const Done& done, TimePoint deadline) {
+    return thread_.Await(done, deadline);
+  }
+  // Lets who is in Await see whether he is done.
+  void Wake() { thread_.Wake(); }
 
   // Connects where it is not connected. Blocks.
   // Errors: 1401, 1403, 1503; 1410 at `deadline`.
@@ -79,11 +105,21 @@ class Link final : private kit::IoThread::Work {
   // Asks for the connection, where its credentials were refused.
   void Want();
 
-  // Writes a method that has no answer. Returns: false where the channel is not
+  // Writes a method that has no answer: `sender(connection, id)` writes it, and
+  // returns a status of rabbitmq-c. Returns: false where the channel is not
   // open, or the write broke the connection.
-  bool Send(const Channel& channel, const Sender& sender);
+  template <typename Sender>
+  bool Send(const Channel& channel, const Sender& sender) {
+    const Slot* const slot = Find(channel);
+    if (slot == nullptr || !slot->open) return false;
+    return Check(sender(connection_, slot->id));
+  }
   // Writes one that has.
-  void Call(const Channel& channel, const Sender& sender, OnReply on_reply);
+  template <typename Sender>
+  void Call(const Channel& channel, const Sender& sender, OnReply on_reply) {
+    Slot* const slot = BeginCall(channel, on_reply);
+    if (slot != nullptr) Check(sender(connection_, slot->id));
+  }
   // Closes the channel at the broker and detaches it. `on_closed` may be empty.
   void Close(const Channel& channel, OnReply on_closed);
 
@@ -102,9 +138,13 @@ class Link final : private kit::IoThread::Work {
     std::string body{};
   };
 
-  int Socket() override;
-  TimePoint Turn() override;
+  int Socket() override { return socket_.load(std::memory_order_relaxed); }
+  TimePoint Turn(bool ready) override;
 
+  // Returns: whether kMostHere bytes can be written now without waiting.
+  bool CanWrite() const;
+  // Notes a call. Returns: nullptr where it was answered, as it cannot be made.
+  Slot* BeginCall(const Channel& channel, OnReply& on_reply);
   void Tick();
   void TryToConnect();
   void Disconnect(const absl::Status& why);
@@ -134,7 +174,7 @@ class Link final : private kit::IoThread::Work {
   const Config config_;
   const std::string purpose_;
 
-  // The link's thread.
+  // Who has the turn.
   amqp_connection_state_t connection_ = nullptr;
   std::map<amqp_channel_t, Slot> slots_;
   amqp_channel_t last_id_ = 0;

@@ -13,6 +13,7 @@
 
 #include "broker_error.h"
 #include "delay_line.h"
+#include "openmessaging/driver/message_access.h"
 #include "openmessaging/internal/text.h"
 #include "topology.h"
 
@@ -33,6 +34,24 @@ int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
+}
+
+// About what a message has beside its fields and its body: two frames, and how
+// the broker is told where it goes.
+constexpr size_t kEnvelopeBytes = 512;
+
+// Returns: how many bytes it has for the broker, or a few more. One with a
+// delay may have to make its levels first.
+size_t CostOf(const Message& message) {
+  if (message.delay().count() > 0) return Link::kMostHere + 1;
+  return message.body().size() +
+         2 * driver::MessageAccess::Fields(message).size() + kEnvelopeBytes;
+}
+
+size_t CostOfAll(std::span<const Message> batch) {
+  size_t bytes = 0;
+  for (const Message& message : batch) bytes += CostOf(message);
+  return bytes;
 }
 
 std::string HostName() {
@@ -59,23 +78,41 @@ std::string PublishChannel::Entry::Id(std::string_view prefix) const {
 
 // --- any thread ---
 
+bool PublishChannel::Add(std::span<const Message> batch, int64_t born_ms,
+                         driver::SendCompletion& done, const Left& left) {
+  const internal::MutexLock lock(mutex_);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    Entry& entry = incoming_.emplace_back();
+    entry.message = batch[i];  // Shares its bytes.
+    entry.born_ms = born_ms;
+    entry.index = i;
+    entry.done = &done;
+    entry.left = left;
+    entry.delay_units = DelayUnits(entry.message.delay());
+  }
+  enqueued_ += batch.size();
+  return !batch.empty() && !std::exchange(pump_posted_, true);
+}
+
 void PublishChannel::Enqueue(std::span<const Message> batch, int64_t born_ms,
                              driver::SendCompletion& done) {
-  bool post = false;
-  {
-    const internal::MutexLock lock(mutex_);
-    for (size_t i = 0; i < batch.size(); ++i) {
-      Entry& entry = incoming_.emplace_back();
-      entry.message = batch[i];  // Shares its bytes.
-      entry.born_ms = born_ms;
-      entry.index = i;
-      entry.done = &done;
-      entry.delay_units = DelayUnits(entry.message.delay());
-    }
-    enqueued_ += batch.size();
-    post = !batch.empty() && !std::exchange(pump_posted_, true);
+  if (Add(batch, born_ms, done, nullptr)) PostPump();
+}
+
+void PublishChannel::EnqueueAndAwait(std::span<const Message> batch,
+                                     int64_t born_ms,
+                                     driver::SendCompletion& done,
+                                     TimePoint deadline) {
+  const auto left = std::make_shared<std::atomic<size_t>>(batch.size());
+  const bool begin = Add(batch, born_ms, done, left);
+  if (begin && CostOfAll(batch) <= Link::kMostHere) {
+    const bool begun = link_->Run(
+        [self = shared_from_this()] { self->Pump(Link::kMostHere); });
+    if (!begun) FailAll();
+  } else if (begin) {
+    PostPump();
   }
-  Post(post);
+  (void)link_->Await([&left] { return left->load() == 0; }, deadline);
 }
 
 void PublishChannel::EnqueueBack(const Message& message, std::string queue,
@@ -93,15 +130,14 @@ void PublishChannel::EnqueueBack(const Message& message, std::string queue,
     ++enqueued_;
     post = !std::exchange(pump_posted_, true);
   }
-  Post(post);
+  if (post) PostPump();
 }
 
-void PublishChannel::Post(bool post) {
-  if (!post || link_->Post([self = shared_from_this()] { self->Pump(); })) {
-    return;
-  }
+void PublishChannel::PostPump() {
+  const bool posted = link_->Post(
+      [self = shared_from_this()] { self->Pump(kMostBytesInTurn); });
   // The link has stopped: nobody else works on it any more.
-  OnDown(MakeStatus(Code::kClosed, "the connection is closed"), false);
+  if (!posted) FailAll();
 }
 
 absl::Status PublishChannel::AwaitAll(TimePoint deadline) {
@@ -151,8 +187,8 @@ void PublishChannel::OnOpen() {
   stale_ = false;
   delay_levels_ = 0;
   making_ = 0;
-  delay_type_ = ExpiresInQuorum(link_->server()) ? queue_type_
-                                                 : QueueType::kClassic;
+  delay_type_ =
+      ExpiresInQuorum(link_->server()) ? queue_type_ : QueueType::kClassic;
   amqp_confirm_select_t select{};
   const auto self = shared_from_this();
   link_->Call(
@@ -169,7 +205,7 @@ void PublishChannel::OnOpen() {
           self->is_ready_ = true;
           self->changed_.NotifyAll();
         }
-        self->Pump();
+        self->Pump(kMostBytesInTurn);
       });
 }
 
@@ -204,7 +240,7 @@ void PublishChannel::OnDown(const absl::Status& why, bool refused) {
   if (refused) link_->Reopen(*this);
 }
 
-void PublishChannel::Pump() {
+void PublishChannel::Pump(size_t most_bytes) {
   {
     const internal::MutexLock lock(mutex_);
     pump_posted_ = false;
@@ -225,7 +261,9 @@ void PublishChannel::Pump() {
   size_t bytes = 0;
   size_t failed = 0;
   const TimePoint now = std::chrono::steady_clock::now();
-  while (!waiting_.empty() && count < kMostInTurn && bytes < kMostBytesInTurn) {
+  while (!waiting_.empty() && count < kMostInTurn && bytes < most_bytes) {
+    bytes += CostOf(waiting_.front().message);
+    if (bytes > most_bytes && most_bytes == Link::kMostHere) break;
     Entry entry = std::move(waiting_.front());
     waiting_.pop_front();
     if (link_->blocked()) {
@@ -238,7 +276,6 @@ void PublishChannel::Pump() {
     }
     if (WaitsForProbe(entry, now)) continue;
     ++count;
-    bytes += entry.message.body().size();
     entry.number = ++last_number_;
     entry.written = now;
     const bool written = Publish(entry);
@@ -256,17 +293,18 @@ void PublishChannel::PumpLater() {
     const internal::MutexLock lock(mutex_);
     post = !std::exchange(pump_posted_, true);
   }
-  if (post) (void)link_->Post([self = shared_from_this()] { self->Pump(); });
+  if (!post) return;
+  (void)link_->Post(
+      [self = shared_from_this()] { self->Pump(kMostBytesInTurn); });
 }
 
 bool PublishChannel::Publish(Entry& entry) {
   const std::string id = entry.Id(id_prefix_);
   const bool back = !entry.back_to.empty();
   const bool delayed = entry.delay_units > 0;
-  amqp_basic_properties_t properties =
-      writer_.Write(entry.message, id, host_,
-                    entry.born_ms == 0 ? NowMs() : entry.born_ms, NowMs(),
-                    back ? entry.message.delivery_count() : 0);
+  amqp_basic_properties_t properties = writer_.Write(
+      entry.message, id, host_, entry.born_ms == 0 ? NowMs() : entry.born_ms,
+      NowMs(), back ? entry.message.delivery_count() : 0);
   // What expires while it waits would go on to the next level at once.
   if (entry.message.expire_at().count() != 0 &&
       (delayed || kept_->Has(entry.message.destination()))) {
@@ -424,6 +462,14 @@ void PublishChannel::Complete(Entry& entry, bool taken) {
     done.Sent(entry.index, result);
   }
   entry.message = Message();
+  Leave(entry);
+}
+
+void PublishChannel::Leave(Entry& entry) {
+  if (entry.left == nullptr) return;
+  entry.left->fetch_sub(1);
+  entry.left.reset();
+  link_->Wake();
 }
 
 void PublishChannel::Fail(Entry& entry, const absl::Status& why,
@@ -431,10 +477,11 @@ void PublishChannel::Fail(Entry& entry, const absl::Status& why,
   driver::SendCompletion& done = *std::exchange(entry.done, nullptr);
   if (!entry.returned.ok()) {
     done.Failed(entry.index, std::move(entry.returned));
-    return;
+  } else {
+    done.Failed(entry.index,
+                About("send to", entry.message.destination(), why, outcome));
   }
-  done.Failed(entry.index,
-              About("send to", entry.message.destination(), why, outcome));
+  Leave(entry);
 }
 
 void PublishChannel::Completed(size_t count) {

@@ -6,6 +6,7 @@
 #ifndef OPENMESSAGING_RABBITMQ_PRODUCER_H_
 #define OPENMESSAGING_RABBITMQ_PRODUCER_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -74,6 +75,11 @@ class PublishChannel final
   // --- any thread ---
   void Enqueue(std::span<const Message> batch, int64_t born_ms,
                driver::SendCompletion& done) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same for a caller who waits: sends here where that does not block, and
+  // reads confirms until all have completed, unless others read.
+  void EnqueueAndAwait(std::span<const Message> batch, int64_t born_ms,
+                       driver::SendCompletion& done, TimePoint deadline)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // Sends a message that was received from the broker's queue `queue` back to
   // it, as the message that it is, to be there after `delay`.
   void EnqueueBack(const Message& message, std::string queue,
@@ -95,11 +101,15 @@ class PublishChannel final
   void OnConfirm(uint64_t tag, bool multiple, bool taken) override;
 
  private:
+  // How many messages of a call that somebody waits for have not completed.
+  using Left = std::shared_ptr<std::atomic<size_t>>;
+
   struct Entry {
     Message message{};
     int64_t born_ms = 0;
     size_t index = 0;
     driver::SendCompletion* done = nullptr;
+    Left left{};          // Null where nobody waits.
     uint64_t number = 0;  // Part of its id.
     TimePoint written{};
     absl::Status returned{};  // What the broker said when it gave it back.
@@ -110,17 +120,26 @@ class PublishChannel final
     std::string Id(std::string_view prefix) const;
   };
 
-  // Posts a Pump unless one is. Fails what is there where the link has stopped.
-  void Post(bool post);
+  // Returns: whether a Pump must be begun, as none is.
+  bool Add(std::span<const Message> batch, int64_t born_ms,
+           driver::SendCompletion& done, const Left& left)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Posts a Pump. Fails what is there where the link has stopped.
+  void PostPump();
+  void FailAll() {
+    OnDown(MakeStatus(Code::kClosed, "the connection is closed"), false);
+  }
 
-  // Publishes what there is.
-  void Pump() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Publishes what there is, near `most_bytes`, and posts itself for the rest.
+  void Pump(size_t most_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   bool Publish(Entry& entry);
   void Fail(Entry& entry, const absl::Status& why, Outcome outcome);
   // Returns: whether it is to be sent once more, by its queue's name.
   bool GoesDirect(Entry& entry);
   void PumpLater() ABSL_LOCKS_EXCLUDED(mutex_);
   void Complete(Entry& entry, bool taken);
+  // One is done with: wakes who waits for it.
+  void Leave(Entry& entry);
   void Completed(size_t count) ABSL_LOCKS_EXCLUDED(mutex_);
   void MakeDelaysFor(int64_t units);
   // Returns: whether it goes on later, once the broker has said that its
@@ -177,7 +196,12 @@ class RabbitProducer final : public driver::Producer {
 
   void Send(std::span<const Message> batch, const driver::CallContext& context,
             driver::SendCompletion& done) override {
-    channel_->Enqueue(batch, context.born_timestamp_ms, done);
+    if (context.caller_waits) {
+      channel_->EnqueueAndAwait(batch, context.born_timestamp_ms, done,
+                                context.deadline);
+    } else {
+      channel_->Enqueue(batch, context.born_timestamp_ms, done);
+    }
   }
   absl::Status Flush(TimePoint deadline) override {
     return channel_->AwaitAll(deadline);

@@ -85,6 +85,9 @@ class RpcChannel final : public Channel,
   void OnConfirm(uint64_t tag, bool multiple, bool taken) override;
 
  private:
+  // Writes one method. Returns: a status of rabbitmq-c.
+  using Sender = std::function<int(amqp_connection_state_t, amqp_channel_t)>;
+
   // What one call waits for.
   struct Pending {
     bool done = false;

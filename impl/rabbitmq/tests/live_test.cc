@@ -22,62 +22,13 @@
 #include "channel.h"
 #include "config.h"
 #include "link.h"
+#include "live_broker.h"
 #include "openmessaging/openmessaging.h"
 
 namespace openmessaging::rabbitmq::rabbitmq_live_test {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr milliseconds kPatience{20000};
-
-// Returns: the broker's URL; empty where there is none.
-std::string BrokerUrl() {
-  const char* const url = std::getenv("OMS_RABBITMQ_URL");
-  if (url != nullptr) return url;
-  std::cout << "skipped: OMS_RABBITMQ_URL is not set\n";
-  return {};
-}
-
-// A queue of its own, removed in the end.
-class Live {
- public:
-  explicit Live(const std::string& url, const QueueOptions& options = {})
-      : bus(MessagingAccessPoint::Connect(url).value()) {
-    static int count = 0;
-    queue = internal::Concat("live-", ::getpid(), '-', ++count);
-    const absl::Status made =
-        bus.resource_manager().CreateQueue(queue, options);
-    REQUIRE_MESSAGE(made.ok(), std::string(made.message()));
-  }
-  ~Live() { (void)bus.resource_manager().DeleteQueue(queue); }
-  Live(const Live&) = delete;
-  Live& operator=(const Live&) = delete;
-
-  PullConsumer NewConsumer(const PullConsumerOptions& options = {}) {
-    auto consumer = bus.CreatePullConsumer(options).value();
-    const absl::Status bound = consumer.Bind(queue);
-    REQUIRE_MESSAGE(bound.ok(), std::string(bound.message()));
-    return consumer;
-  }
-  void Send(int count) {
-    auto producer = bus.CreateProducer().value();
-    std::vector<Message> batch;
-    for (int n = 1; n <= count; ++n)
-      batch.emplace_back(queue, std::to_string(n));
-    for (const auto& sent : producer.Send(batch)) REQUIRE(sent.ok());
-  }
-
-  MessagingAccessPoint bus;
-  std::string queue;
-};
-
-Delivery Take(PullConsumer& consumer) {
-  auto got = consumer.Receive(kPatience);
-  REQUIRE_MESSAGE(got.ok(), std::string(got.status().message()));
-  REQUIRE(got->has_value());
-  return **std::move(got);
-}
 
 // Another client, which knows nothing of OpenMessaging.
 class Foreign {
@@ -422,6 +373,51 @@ TEST_CASE("what is sent is received and acknowledged once") {
   const auto none = next.Receive(milliseconds(300));
   REQUIRE(none.ok());
   CHECK(!none->has_value());
+}
+
+TEST_CASE("threads that share a connection miss nothing") {
+  const std::string url = BrokerUrl();
+  if (url.empty()) return;
+  constexpr int kEach = 60;
+  constexpr int kSenders = 3;
+  constexpr int kReceivers = 2;
+  Live live(url);
+  auto producer = live.bus.CreateProducer().value();
+  std::vector<PullConsumer> consumers;
+  for (int n = 0; n < kReceivers; ++n) consumers.push_back(live.NewConsumer());
+  std::atomic<int> got{0};
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+
+  // One by one, so that each waits for its own answer among the others'; every
+  // fourth does not wait.
+  for (int n = 0; n < kSenders; ++n) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kEach; ++i) {
+        const Message message(live.queue, std::to_string(i));
+        const bool sent = i % 4 == 0
+                              ? producer.SendAsync(message).Await().ok()
+                              : producer.Send(message).ok();
+        if (!sent) ++failed;
+      }
+    });
+  }
+  for (PullConsumer& consumer : consumers) {
+    threads.emplace_back([&] {
+      const auto end = std::chrono::steady_clock::now() + kPatience;
+      while (got < kSenders * kEach && std::chrono::steady_clock::now() < end) {
+        const auto one = consumer.Receive(milliseconds(50));
+        if (!one.ok()) ++failed;
+        if (!one.ok() || !one->has_value()) continue;
+        ++got;
+        if (!(**one).Ack().ok()) ++failed;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  CHECK(got == kSenders * kEach);
+  CHECK(failed == 0);
 }
 
 TEST_CASE("five hundred acknowledgements outlive an orderly end at once") {
