@@ -332,6 +332,7 @@ absl::Status Store::StartSegment(const LogEnd& log) {
   // The prefix that this recovery accepts must not change when the power goes
   // before the new segment names its end.
   for (const std::string& name : log.within) {
+    if (OMS_PLANTED(kRecoveredUnflushed)) break;
     auto file = storage_->Open(name, Access::kWrite);
     if (!file.ok()) return file.status();
     if (auto s = (*file)->Sync(); !s.ok()) {

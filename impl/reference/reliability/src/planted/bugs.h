@@ -94,6 +94,7 @@
   BUG(kLogBehindIgnored)      \
   BUG(kEpochReused)           \
   BUG(kEndUnsaid)             \
+  BUG(kRecoveredUnflushed)    \
   BUG(kEpochKept)             \
   BUG(kDeadNotReplayed)       \
   BUG(kSettledNotReplayed)    \
@@ -131,6 +132,7 @@
   BUG(kDueStaysDelayed)       \
   BUG(kCancelledBroughtIn)    \
   BUG(kCheckedTwice)          \
+  BUG(kDecisionNotAwaited)    \
   BUG(kHeldUnverified)        \
   BUG(kBodyUnflushed)         \
   BUG(kBodyLeftBehind)        \

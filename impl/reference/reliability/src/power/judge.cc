@@ -281,6 +281,13 @@ void Trial::DecideRest(Session& session) {
           yes ? PreparedState::kCommitted : PreparedState::kRolledBack,
           InGoodTime());
     };
+    // Before it is decided once more, which would make up for a loss.
+    const bool for_good =
+        happened((commit ? fact.committed : fact.rolled_back).ended);
+    if (for_good && resolve(!commit).ok()) {
+      Fail("I5: message ", n, " was ", commit ? "committed" : "rolled back",
+           " for good, and can be decided otherwise");
+    }
     const absl::Status status = resolve(commit);
     // An outcome is forgotten after a while.
     const bool forgotten =

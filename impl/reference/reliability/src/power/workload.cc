@@ -49,6 +49,7 @@ constexpr std::array<Weights, kThemes> kWeights = {{
     {8, 3, 1, 1, 2, 2, 1, 5, 5, 1, 0, 1, 1, 1, 0, 1},    // Large bodies
     {14, 3, 1, 0, 1, 1, 0, 7, 9, 0, 0, 1, 2, 1, 0, 0},   // Full
     {5, 1, 1, 0, 1, 1, 1, 3, 3, 1, 0, 1, 0, 7, 1, 0},    // Lives
+    {8, 2, 1, 1, 3, 3, 2, 4, 4, 1, 0, 1, 0, 6, 1, 0},    // Killed
 }};
 
 StoreOptions OptionsFor(Theme theme) {
@@ -511,8 +512,17 @@ class Workload {
       disk_.FlushAll();
       machine_.Boot();
       ++boot_;
+    } else if (theme_ == Theme::kKilled) {
+      RemoveControl();
     }
     Open();
+  }
+  // What is found then is what the page cache has: the next opening believes it
+  // and must flush it before it says so.
+  void RemoveControl() {
+    const auto process = disk_.Run();
+    Fail("remove ctl", process->Remove("ctl"));
+    process->Kill();
   }
 
   const Theme theme_;

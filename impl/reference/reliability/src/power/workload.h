@@ -27,9 +27,10 @@ enum class Theme : uint8_t {
   kDelays,
   kLargeBodies,
   kFull,
-  kLives,  // Opened and closed again and again.
+  kLives,   // Opened and closed again and again.
+  kKilled,  // The same, and often without ctl while the machine goes on.
 };
-inline constexpr int kThemes = 8;
+inline constexpr int kThemes = 9;
 
 struct Recording {
   Trace trace{};
