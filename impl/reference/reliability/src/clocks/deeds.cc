@@ -108,7 +108,7 @@ void World::Prepare(Item& item, const Message& message) {
   item.from_ns = now_ns() + item.check_after_ms * kMsNs;
   item.by_ns = item.from_ns + kLateNs;
   item.due_ms = machine_.wall_ms + item.check_after_ms;
-  item.first_due_ms = item.due_ms;
+  item.latest_due_ms = item.due_ms;
   driver::CallContext context;
   context.deadline = power::InGoodTime();
   const auto prepared = AnyProcess()->session().transactions().Prepare(
@@ -186,6 +186,7 @@ void World::Resolve(Item& item, bool commit) {
     return EndTransaction(item, false);
   }
   if (!status.ok()) return FailUnless("I5: decide", status);
+  item.may_be_gone = false;
   EndTransaction(item, commit);
   if (commit) ++PartitionOf(item).known;
   Flushed();
@@ -194,8 +195,9 @@ void World::Resolve(Item& item, bool commit) {
 void World::EndTransaction(Item& item, bool committed) {
   item.stage = committed ? Stage::kStored : Stage::kGone;
   if (!committed) gone_.insert(item.number);
-  decided_.push_back(
-      {item.transaction_id, committed, now_ns() + kHourMs * kMsNs});
+  // One that may be gone may have ended at any time before.
+  decided_.push_back({item.transaction_id, committed,
+                      item.may_be_gone ? 0 : now_ns() + kHourMs * kMsNs});
   if (decided_.size() > kMostStale) decided_.erase(decided_.begin());
 }
 
@@ -265,6 +267,7 @@ void World::Checked(const Message& message) {
   item->from_ns = now_ns() + least_ms * kMsNs;
   item->by_ns = now_ns() + wait_ms * kMsNs + kLateNs;
   item->due_ms = machine_.wall_ms + wait_ms;
+  item->latest_due_ms = std::max(item->latest_due_ms, item->due_ms);
   if (dice_.OneIn(3)) Resolve(*item, dice_.OneIn(2));
 }
 

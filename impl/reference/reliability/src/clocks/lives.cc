@@ -130,12 +130,13 @@ void World::RecoverTimes(Item& item) {
   // The store writes it down a little later.
   const int64_t by_ns = from_ns + kMsNs + kLateNs;
   if (!waits && item.most_checks > 0) {
-    // The log says when it was to be asked about first.
-    const int64_t first_ns =
-        now_ns() + left_ns(item.first_due_ms) + kMsNs + kLateNs;
+    // The log says when it was to be asked about first, or, where it was
+    // appended again, at any later time.
+    const int64_t latest_ns =
+        now_ns() + left_ns(item.latest_due_ms) + kMsNs + kLateNs;
     item.from_ns = now_ns();
     item.by_ns = std::max({item.by_boot == boot_ ? item.by_ns : by_ns, by_ns,
-                           first_ns});
+                           latest_ns});
   } else if (item.by_boot == boot_ && knows_boot_ && item.boot == boot_) {
     return;
   } else if (item.by_boot == boot_) {

@@ -102,7 +102,7 @@ struct Item {
   int64_t from_ns = 0;
   int64_t by_ns = 0;
   int64_t due_ms = 0;  // By the wall clock.
-  int64_t first_due_ms = 0;  // As its record says.
+  int64_t latest_due_ms = 0;  // The latest that any record of it may say.
   bool may_be_there = false;  // It was due while somebody lived.
 
   int64_t expire_ms = 0;  // By the wall clock; 0: never.
