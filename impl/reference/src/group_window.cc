@@ -429,7 +429,7 @@ absl::StatusOr<uint64_t> GroupWindow::Seek(uint64_t offset,
                       std::max(partition_->first_offset.Load(),
                                partition_->next_offset.Load()));
   const uint64_t seeks = SeeksOf(cursor_->images.Load()) + uint64_t{1};
-  cursor_->seeking.Store(1);
+  if (!OMS_PLANTED(kSeekUnsaid)) cursor_->seeking.Store(1);
   auto position = log_->LogSeek(offset, seeks << kSeekShift, deadline);
   cursor_->seeking.Store(0);
   lock_.Release();

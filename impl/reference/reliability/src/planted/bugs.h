@@ -86,6 +86,7 @@
   BUG(kGroupCleanEarly)       \
   BUG(kCursorCleanLate)       \
   BUG(kSeekNumberFirst)       \
+  BUG(kSeekUnsaid)            \
   BUG(kDeadNotSettled)        \
   BUG(kCheckpointUnverified)  \
   BUG(kOneCheckpoint)         \

@@ -236,6 +236,8 @@ std::vector<Row> MakeTable() {
        Schedules("ack-as-flush-runs"), true},
       {"SeekNumberFirst", "a moved cursor has its number before its place",
        Step("seek")},
+      {"SeekUnsaid", "nobody is told that a group is being moved",
+       Schedules("seek-killed"), true},
       {"DeadNotSettled", "a dead letter is not settled where it came from",
        Step("reject")},
       {"CheckpointUnverified",

@@ -190,7 +190,7 @@ std::vector<ScenarioKind> LockScenarios() {
 std::vector<ScenarioKind> AllScenarios() {
   std::vector<ScenarioKind> all;
   for (const auto& some : {LockScenarios(), AppendScenarios(), GroupScenarios(),
-                           LifeScenarios()}) {
+                           UnitScenarios(), LifeScenarios()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;

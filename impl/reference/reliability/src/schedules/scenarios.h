@@ -15,6 +15,7 @@ namespace openmessaging::reference::schedules {
 std::vector<ScenarioKind> LockScenarios();
 std::vector<ScenarioKind> AppendScenarios();
 std::vector<ScenarioKind> GroupScenarios();
+std::vector<ScenarioKind> UnitScenarios();
 std::vector<ScenarioKind> LifeScenarios();
 
 // Returns: all of them.
