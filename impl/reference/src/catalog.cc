@@ -3,15 +3,10 @@
 #include "catalog.h"
 
 #include <algorithm>
-#include <atomic>
-#include <charconv>
-#include <chrono>
 #include <cstring>
 #include <optional>
 
 #include "catalog_locked.h"
-#include "openmessaging/internal/text.h"
-#include "openmessaging/key_value.h"
 #include "openmessaging/limits.h"
 #include "openmessaging/queue_name.h"
 #include "openmessaging/status.h"
@@ -21,29 +16,9 @@
 namespace openmessaging::reference {
 namespace {
 
-// What the names of private groups begin with; epoch, owner, number follow.
-constexpr std::string_view kPrivatePrefix = "oms.member.";
-
 absl::Status DamagedRecord(uint64_t position, std::string_view what) {
   return MakeStatus(Code::kDamaged, "read the record at position ", position,
                     ": ", what);
-}
-
-void PutOffsets(KeyValue& body, std::string_view key,
-                const std::vector<uint64_t>& offsets) {
-  if (offsets.empty()) return;
-  const std::string_view bytes(reinterpret_cast<const char*>(offsets.data()),
-                               offsets.size() * sizeof(uint64_t));
-  body.Put(key, Bytes{bytes}).IgnoreError();
-}
-
-bool GetOffsets(const KeyValueView& fields, std::string_view key,
-                std::vector<uint64_t>& offsets) {
-  const std::string_view bytes = fields.GetOr<Bytes>(key, Bytes{}).data;
-  if (bytes.size() % sizeof(uint64_t) != 0) return false;
-  offsets.resize(bytes.size() / sizeof(uint64_t));
-  if (!bytes.empty()) std::memcpy(offsets.data(), bytes.data(), bytes.size());
-  return true;
 }
 
 uint32_t KindOf(RecordType type) {
@@ -56,93 +31,11 @@ RecordType RecordOf(uint32_t kind) {
   return kind == kGroupKind ? RecordType::kGroup : RecordType::kNamespace;
 }
 
+}  // namespace
+
 absl::Status QueueNotFound(std::string_view name) {
   return MakeStatus(Code::kQueueNotFound, "find queue \"", name,
                     "\": no such queue");
-}
-
-}  // namespace
-
-// What is as by default is not written, but for the partitions.
-std::string EncodeQueueRecord(const QueueRecord& record) {
-  const QueueOptions& options = record.options;
-  const QueueOptions defaults;
-  KeyValue body;
-  body.Put("name", record.name).IgnoreError();
-  body.Put("partitions", options.partitions).IgnoreError();
-  if (options.max_deliveries != defaults.max_deliveries) {
-    body.Put("max-deliveries", options.max_deliveries).IgnoreError();
-  }
-  if (!options.dead_letter_queue.empty()) {
-    body.Put("dead-letter-queue", options.dead_letter_queue).IgnoreError();
-  }
-  const auto put_ms = [&](std::string_view key,
-                          std::chrono::milliseconds value,
-                          std::chrono::milliseconds by_default) {
-    if (value == by_default) return;
-    body.Put(key, int64_t{value.count()}).IgnoreError();
-  };
-  put_ms("redelivery-ms", options.redelivery_delay, defaults.redelivery_delay);
-  put_ms("max-redelivery-ms", options.max_redelivery_delay,
-         defaults.max_redelivery_delay);
-  put_ms("retention-ms", options.retention, defaults.retention);
-  if (options.priorities) body.Put("priorities", true).IgnoreError();
-  put_ms("deduplication-ms", options.deduplication_window,
-         defaults.deduplication_window);
-  if (!options.filter.empty()) {
-    body.Put("filter", Bytes{options.filter}).IgnoreError();
-  }
-  PutOffsets(body, "next", record.next);
-  return std::string(body.encoded());
-}
-
-std::optional<QueueRecord> DecodeQueueRecord(std::string_view body) {
-  const auto fields = KeyValueView::Parse(body);
-  if (!fields.ok()) return std::nullopt;
-  QueueRecord record;
-  QueueOptions& options = record.options;
-  record.name = fields->GetOr<std::string>("name", "");
-  options.partitions = fields->GetOr<int32_t>("partitions", 0);
-  options.max_deliveries =
-      fields->GetOr<int32_t>("max-deliveries", options.max_deliveries);
-  options.dead_letter_queue =
-      fields->GetOr<std::string>("dead-letter-queue", "");
-  const auto get_ms = [&](std::string_view key,
-                          std::chrono::milliseconds& value) {
-    value = std::chrono::milliseconds(
-        fields->GetOr<int64_t>(key, int64_t{value.count()}));
-    return value.count() >= 0;
-  };
-  options.priorities = fields->GetOr<bool>("priorities", false);
-  options.filter = fields->GetOr<Bytes>("filter", Bytes{}).data;
-  const bool sound =
-      !record.name.empty() && options.partitions >= 1 &&
-      options.partitions <= kMaxPartitions &&
-      LoggedPartitions(options) <= kMaxPartitionsPerQueue &&
-      options.max_deliveries >= 0 &&
-      get_ms("redelivery-ms", options.redelivery_delay) &&
-      get_ms("max-redelivery-ms", options.max_redelivery_delay) &&
-      get_ms("retention-ms", options.retention) &&
-      get_ms("deduplication-ms", options.deduplication_window) &&
-      GetOffsets(*fields, "next", record.next);
-  if (!sound) return std::nullopt;
-  return record;
-}
-
-std::string EncodeGroupRecord(std::string_view name,
-                              const std::vector<uint64_t>& start) {
-  KeyValue body;
-  body.Put("name", name).IgnoreError();
-  PutOffsets(body, "start", start);
-  return std::string(body.encoded());
-}
-
-bool DecodeGroupRecord(std::string_view body, std::string& name,
-                       std::vector<uint64_t>& start) {
-  const auto fields = KeyValueView::Parse(body);
-  if (!fields.ok()) return false;
-  name = fields->GetOr<std::string>("name", "");
-  return !name.empty() && GetOffsets(*fields, "start", start);
 }
 
 Catalog::Catalog(const Environment* environment, Control* control,
@@ -265,56 +158,6 @@ const CatalogEntry* Catalog::FindLiveQueue(uint32_t queue) const {
   return nullptr;
 }
 
-absl::Status Catalog::MakeDelayRoom(uint32_t needed, TimePoint deadline) {
-  const Locked locked(lock_, deadline);
-  if (!locked.status().ok()) return locked.status();
-  const DelayTable table(control_);
-  while (table.spare() < needed) {
-    const auto block = table.Allocate(*control_);
-    if (!block.ok()) return block.status();
-    if (auto s = log_->AddDelayBlock(*block, deadline); !s.ok()) return s;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Catalog::MakeDeduplicationRoom(uint32_t needed,
-                                            TimePoint deadline) {
-  const Locked locked(lock_, deadline);
-  if (!locked.status().ok()) return locked.status();
-  const DeduplicationTable table(control_);
-  // Somebody else did.
-  if (table.spare() >= needed) return absl::OkStatus();
-  for (uint32_t left = table.Growth(); left > 0 || table.spare() < needed;
-       left -= std::min(left, 1u)) {
-    if (auto s = table.CheckMayGrow(); !s.ok()) {
-      return table.spare() >= needed ? absl::OkStatus() : s;
-    }
-    const auto block = table.Allocate(*control_);
-    if (!block.ok()) return block.status();
-    if (auto s = log_->AddDeduplicationBlock(*block, deadline); !s.ok()) {
-      return s;
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Catalog::MakePreparedRoom(TimePoint deadline) {
-  const Locked locked(lock_, deadline);
-  if (!locked.status().ok()) return locked.status();
-  const PreparedTable table(control_);
-  // Somebody else did.
-  if (table.spare() > 0) return absl::OkStatus();
-  for (uint32_t left = table.Growth(); left > 0; --left) {
-    if (auto s = table.CheckMayGrow(); !s.ok()) {
-      return table.spare() > 0 ? absl::OkStatus() : s;
-    }
-    const auto block = table.Allocate(*control_);
-    if (!block.ok()) return block.status();
-    if (auto s = log_->AddPreparedBlock(*block, deadline); !s.ok()) return s;
-  }
-  return absl::OkStatus();
-}
-
 Cursor* Catalog::FindCursor(uint32_t group, uint32_t partition) {
   for (uint32_t n = count(); n-- > 0;) {
     const CatalogEntry& candidate = *entry(n);
@@ -400,29 +243,6 @@ absl::Status Catalog::EnsureState(CatalogEntry& entry, uint32_t partitions,
   }
   entry.state.Store(*offset);
   return absl::OkStatus();
-}
-
-absl::Status Catalog::EnsureArea(Shared<uint64_t>& place, uint64_t bytes,
-                                 TimePoint deadline) {
-  if (place.Load() != 0) return absl::OkStatus();
-  const Locked locked(lock_, deadline);
-  if (!locked.status().ok()) return locked.status();
-  if (place.Load() != 0) return absl::OkStatus();
-  const auto offset = control_->Allocate(bytes);
-  if (!offset.ok()) return offset.status();
-  place.Store(*offset);
-  return absl::OkStatus();
-}
-
-absl::Status Catalog::EnsureWindow(Cursor& cursor, TimePoint deadline) {
-  return EnsureArea(cursor.window,
-                    WindowBytes(control_->header().options.window), deadline);
-}
-
-absl::Status Catalog::EnsureExceptions(Cursor& cursor, TimePoint deadline) {
-  return EnsureArea(cursor.exceptions,
-                    ExceptionTable::Bytes(control_->header().options.window),
-                    deadline);
 }
 
 absl::Status Catalog::Load(uint32_t index, TimePoint deadline) {
@@ -679,164 +499,6 @@ absl::Status Catalog::DeleteQueue(std::string_view name, TimePoint deadline) {
   return AppendRecord(
       RecordType::kQueue, (*queue)->id, 0, kGone,
       EncodeQueueRecord({std::string(name), (*queue)->options}), deadline);
-}
-
-absl::StatusOr<std::shared_ptr<const Group>> Catalog::LookUpGroup(
-    uint32_t queue, std::string_view name, TimePoint deadline) {
-  const internal::MutexLock lock(mutex_);
-  if (auto s = Refresh(deadline); !s.ok()) return s;
-  const auto found = groups_.find({queue, std::string(name)});
-  if (found != groups_.end()) return found->second;
-  return std::shared_ptr<const Group>();
-}
-
-absl::StatusOr<std::shared_ptr<const Group>> Catalog::FindGroup(
-    const Queue& queue, std::string_view name, TimePoint deadline) {
-  auto group = LookUpGroup(queue.id, name, deadline);
-  if (group.ok() && *group == nullptr) {
-    return MakeStatus(Code::kQueueNotFound, "find group \"", name,
-                      "\" of queue \"", std::string_view(queue.name),
-                      "\": no such group; expected one that has bound the "
-                      "queue");
-  }
-  return group;
-}
-
-absl::StatusOr<std::vector<std::shared_ptr<const Group>>> Catalog::GroupsOf(
-    const Queue& queue, TimePoint deadline) {
-  const internal::MutexLock lock(mutex_);
-  if (auto s = Refresh(deadline); !s.ok()) return s;
-  std::vector<std::shared_ptr<const Group>> all;
-  for (auto at = groups_.lower_bound({queue.id, std::string()});
-       at != groups_.end() && at->first.first == queue.id; ++at) {
-    all.push_back(at->second);
-  }
-  return all;
-}
-
-absl::Status Catalog::DeleteGroup(const Queue& queue, std::string_view name,
-                                  TimePoint deadline) {
-  const auto group = FindGroup(queue, name, deadline);
-  if (!group.ok()) return group.status();
-  const Locked locked(*this, deadline);
-  if (!locked.status().ok()) return locked.status();
-  if ((*group)->live()) return EndGroup(**group, deadline);
-  return MakeStatus(Code::kQueueNotFound, "delete group \"", name,
-                    "\" of queue \"", std::string_view(queue.name),
-                    "\": it was deleted meanwhile");
-}
-
-absl::Status Catalog::MakeGroup(const Queue& queue, std::string_view name,
-                                StartPosition start, uint8_t flags,
-                                TimePoint deadline) {
-  if (!queue.live()) return QueueNotFound(queue.name);
-  std::vector<uint64_t> first(queue.partitions);
-  for (uint32_t p = 0; p < queue.partitions; ++p) {
-    const PartitionState& partition = *queue.state->partition(p);
-    first[p] = start == StartPosition::kLatest ? partition.next_offset.Load()
-                                               : partition.first_offset.Load();
-  }
-  if (auto s = EnsurePage(); !s.ok()) return s;
-  const uint32_t id = control_->header().append.next_group.Load();
-  return AppendRecord(RecordType::kGroup, queue.id, id, flags,
-                      EncodeGroupRecord(name, first), deadline);
-}
-
-absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenGroup(
-    const std::shared_ptr<const Queue>& queue, std::string_view name,
-    StartPosition start, TimePoint deadline) {
-  auto group = LookUpGroup(queue->id, name, deadline);
-  if (!group.ok() || *group != nullptr) return group;
-  {
-    const Locked locked(*this, deadline);
-    if (!locked.status().ok()) return locked.status();
-    // Somebody may have made it while this waited.
-    bool exists = false;
-    for (uint32_t n = count(); n-- > 0 && !exists;) {
-      const CatalogEntry& candidate = *entry(n);
-      if (candidate.kind.Load() != kGroupKind ||
-          candidate.queue.Load() != queue->id || candidate.live.Load() == 0) {
-        continue;
-      }
-      const auto body = ReadRecord(candidate);
-      std::string taken;
-      std::vector<uint64_t> ignored;
-      exists = body.ok() && DecodeGroupRecord(*body, taken, ignored) &&
-               taken == name;
-    }
-    if (!exists) {
-      if (auto s = MakeGroup(*queue, name, start, 0, deadline); !s.ok()) {
-        return s;
-      }
-    }
-  }
-  group = LookUpGroup(queue->id, name, deadline);
-  if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
-  return group;
-}
-
-absl::StatusOr<std::shared_ptr<const Group>> Catalog::OpenPrivateGroup(
-    const std::shared_ptr<const Queue>& queue, StartPosition start,
-    TimePoint deadline) {
-  // Tells whose it is: a life of a slot in one opening of the store. The prefix
-  // is reserved, so that nobody else can join it.
-  static std::atomic<uint64_t> number{0};
-  const std::string name = internal::Concat(
-      kPrivatePrefix, control_->header().epoch, '.',
-      liveness_->self().word(), '.', number.fetch_add(1));
-  {
-    const Locked locked(*this, deadline);
-    if (!locked.status().ok()) return locked.status();
-    if (auto s = MakeGroup(*queue, name, start, kPrivateGroup, deadline); !s.ok()) {
-      return s;
-    }
-  }
-  auto group = LookUpGroup(queue->id, name, deadline);
-  if (group.ok() && *group == nullptr) return QueueNotFound(queue->name);
-  return group;
-}
-
-absl::Status Catalog::EndGroup(const Group& group, TimePoint deadline) {
-  const uint8_t flags =
-      group.entry->live.Load() == kLivePrivately ? kGone | kPrivateGroup : kGone;
-  return AppendRecord(RecordType::kGroup, group.queue->id, group.id, flags,
-                      EncodeGroupRecord(group.name, {}), deadline);
-}
-
-bool Catalog::IsOrphan(const CatalogEntry& entry) {
-  if (entry.live.Load() != kLivePrivately) return false;
-  const auto body = ReadRecord(entry);
-  std::string name;
-  std::vector<uint64_t> ignored;
-  if (!body.ok() || !DecodeGroupRecord(*body, name, ignored)) return false;
-  std::string_view rest = name;
-  if (!rest.starts_with(kPrivatePrefix)) return false;
-  rest.remove_prefix(kPrivatePrefix.size());
-  uint32_t epoch = 0;
-  uint32_t owner = 0;
-  const char* const end = rest.data() + rest.size();
-  const auto dot = std::from_chars(rest.data(), end, epoch);
-  if (dot.ec != std::errc() || dot.ptr == end ||
-      std::from_chars(dot.ptr + 1, end, owner).ec != std::errc()) {
-    return false;
-  }
-  return epoch != control_->header().epoch ||
-         !liveness_->IsAlive(Owner::FromWord(owner));
-}
-
-absl::Status Catalog::EndOrphans(TimePoint deadline) {
-  for (uint32_t n = 0; n < count(); ++n) {
-    const CatalogEntry& candidate = *entry(n);
-    if (candidate.kind.Load() != kGroupKind || !IsOrphan(candidate)) continue;
-    // Whoever does it twice does nothing.
-    if (auto s = AppendRecord(RecordType::kGroup, candidate.queue.Load(),
-                              candidate.id.Load(), kGone | kPrivateGroup,
-                              EncodeGroupRecord(kPrivatePrefix, {}), deadline);
-        !s.ok()) {
-      return s;
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status Catalog::Renew(uint64_t position, TimePoint deadline) {

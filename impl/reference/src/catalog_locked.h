@@ -43,6 +43,7 @@ class Catalog::Locked {
   absl::Status status_;
 };
 
+absl::Status QueueNotFound(std::string_view name);
 absl::Status NamespaceNotFound(std::string_view operation,
                                std::string_view object,
                                std::string_view name_space);
