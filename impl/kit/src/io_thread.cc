@@ -19,9 +19,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // How long nobody may watch the socket once a helper has left: who helps again
-// and again wakes the thread once in such a time only. And how long somebody
-// who asked for something is taken to wait for it.
+// and again wakes the thread once in such a time only.
 constexpr std::chrono::milliseconds kGrace{100};
+// How long somebody who asked for something is taken to wait for it.
+constexpr std::chrono::milliseconds kAsked{20};
 
 int MakeBell() {
   const int bell = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -156,7 +157,7 @@ bool IoThread::Watches(TimePoint now, TimePoint& until) {
   const bool helped = helper_ != std::thread::id();
   const TimePoint back = helped_at_ + kGrace;
   deep_ = helped && now >= back;
-  if (!helped && (now >= back || now < asked_at_ + kGrace)) return true;
+  if (!helped && (now >= back || now < asked_at_ + kAsked)) return true;
   if (!deep_) until = std::min(until, std::max(now, back));
   return false;
 }
@@ -230,7 +231,7 @@ void IoThread::EndHelp() {
     helper_ = std::thread::id();
     helped_at_ = Clock::now();
     left_input_ = has_input_;
-    const bool asked = helped_at_ < asked_at_ + kGrace;
+    const bool asked = helped_at_ < asked_at_ + kAsked;
     ring = asleep_ && (left_input_ || (!watching_ && (asked || deep_)));
     if (ring) asleep_ = false;
   }

@@ -33,9 +33,8 @@ namespace openmessaging::inline v0::kit {
 //   (3) the thread looks at the socket and at its tasks in turn, so that
 //       neither keeps the other waiting;
 //   (4) while there is a helper, it alone reads. When it has left, the thread
-//       reads again: at once where somebody posted, or waited beside a helper,
-//       within the last 100 ms; else within such a time. So what nobody helps
-//       with is late by no more than it took already;
+//       reads again: at once where somebody posted, or wanted to help beside
+//       it, within the last 20 ms; else within 100 ms;
 //   (5) a wake costs a system call only where its thread sleeps.
 class IoThread {
  public:
