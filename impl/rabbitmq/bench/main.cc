@@ -194,6 +194,11 @@ class Bench {
     send.native = [this](int count, Meter& meter) { NativeSend(count, meter); };
     send.api = [this](int count, Meter& meter) { Send(count, meter); };
     send.prepare = [this](int) { Renew(); };
+    // Each waits for its confirm before the next is sent.
+    price::Case wait{"send-wait", 500};
+    wait.native = [this](int count, Meter& meter) { NativeWait(count, meter); };
+    wait.api = [this](int count, Meter& meter) { Wait(count, meter); };
+    wait.prepare = send.prepare;
     price::Case receive{"receive-64", 10000};
     receive.native = [this](int count, Meter& meter) {
       NativeReceive(count, meter);
@@ -214,7 +219,11 @@ class Bench {
     };
     cycle.api = [this](int count, Meter& meter) { Cycle(count, meter); };
     cycle.prepare = send.prepare;
-    return {send, receive, get, cycle};
+    // As the native side of both: messages come by themselves.
+    price::Case stream = cycle;
+    stream.name = "round-trip-64";
+    stream.api = [this](int count, Meter& meter) { Stream(count, meter); };
+    return {send, wait, receive, get, cycle, stream};
   }
 
  private:
@@ -270,6 +279,28 @@ class Bench {
       sent.push_back(producer.SendAsync(Message(queue_, Body())));
     }
     for (const auto& one : sent) Check(one.Await().ok(), "a send");
+    meter.Stop();
+  }
+
+  void NativeWait(int count, Meter& meter) {
+    NativeClient client(bus_.url());
+    client.Confirm();
+    client.Send(queue_);
+    client.AwaitConfirms();
+    meter.Start();
+    for (int n = 0; n < count; ++n) {
+      client.Send(queue_);
+      client.AwaitConfirms();
+    }
+    meter.Stop();
+  }
+  void Wait(int count, Meter& meter) {
+    Producer producer = bus_.CreateProducer().value();
+    Check(producer.Send(Message(queue_, Body())).ok(), "a send");
+    meter.Start();
+    for (int n = 0; n < count; ++n) {
+      Check(producer.Send(Message(queue_, Body())).ok(), "a send");
+    }
     meter.Stop();
   }
 
@@ -337,6 +368,24 @@ class Bench {
       Check(producer.Send(Message(queue_, Body())).ok(), "a send");
       Take(consumer);
     }
+    meter.Stop();
+  }
+
+  void Stream(int count, Meter& meter) {
+    Producer producer = bus_.CreateProducer().value();
+    PullConsumer consumer = NewConsumer();
+    const auto cycle = [&] {
+      Check(producer.Send(Message(queue_, Body())).ok(), "a send");
+      const auto got = consumer.ReceiveBatch(64, std::chrono::seconds(10));
+      Check(got.ok() && got->size() == 1, "a receive");
+      Look(got->front());
+      for (const absl::Status& acked : consumer.Ack(*got)) {
+        Check(acked.ok(), "an ack");
+      }
+    };
+    cycle();
+    meter.Start();
+    for (int n = 0; n < count; ++n) cycle();
     meter.Stop();
   }
 
