@@ -9,6 +9,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "check_storage.h"
 #include "checkpoint.h"
+#include "control.h"
 #include "env/storage.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
@@ -44,6 +45,15 @@ absl::Status AddUnnamed(
                                "a large body that no record names", false});
   }
   return absl::OkStatus();
+}
+
+// Adds a note where an opening wrote one down.
+void AddRefusedControl(Storage& storage, CheckReport& report) {
+  if (!storage.Open(kRefusedControlName, Access::kRead).ok()) return;
+  report.findings.push_back({kRefusedControlName, 0,
+                             "an opening did not believe ctl, and read the "
+                             "log instead; the file says why",
+                             false});
 }
 
 // Reads the log once, as it is while it is read.
@@ -114,6 +124,7 @@ absl::StatusOr<CheckReport> CheckOnce(Storage& storage, const StoreFile& store,
     report.findings.push_back(
         {finding.file, finding.position, finding.what, finding.damage});
   }
+  AddRefusedControl(storage, report);
   // Somebody may have opened it meanwhile.
   report.in_use = report.in_use || InUse(LocksFromOutside(storage).get(), store);
   return report;

@@ -385,6 +385,9 @@ struct IndexExtent {
 };
 static_assert(sizeof(IndexExtent) == kPage);
 
+// Says why an opening did not believe ctl, and read the log instead.
+inline constexpr char kRefusedControlName[] = "quarantine/ctl.txt";
+
 // How many bytes of ctl the fixed areas take.
 struct ControlLayout {
   explicit ControlLayout(const StoreOptions& options)

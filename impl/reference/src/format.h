@@ -57,6 +57,8 @@ struct StoreOptions {
   uint64_t reserve_bytes = uint64_t{1} << 20;
   // A longer body has a file of its own in big/.
   uint64_t big_body_bytes = uint64_t{256} << 10;
+
+  friend bool operator==(const StoreOptions&, const StoreOptions&) = default;
 };
 
 // Segments beyond max_segments that only facts and retirement may use.

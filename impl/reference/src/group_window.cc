@@ -68,7 +68,7 @@ bool GroupWindow::IsPresentLife(DeliveryWord word) const {
   const uint32_t generation =
       word.slot() == liveness_->self().slot()
           ? liveness_->self().generation()
-          : control_->slots()[word.slot()].generation.Load();
+          : liveness_->GenerationOf(word.slot());
   return (generation & 1023) == word.generation_bits();
 }
 

@@ -20,7 +20,7 @@ bool Liveness::IsAlive(Owner owner) const {
   if (owner == self_) return true;
   const uint32_t slot = owner.slot();
   // A later life of the slot was given out only after this one's byte was free.
-  if (slots_[slot].generation.Load() != owner.generation() &&
+  if (GenerationOf(slot) != owner.generation() &&
       !OMS_PLANTED(kGenerationIgnored)) {
     return false;
   }

@@ -43,17 +43,25 @@ class Owner {
 // Threads: every method may be called from any thread at any time.
 class Liveness {
  public:
-  Liveness(const ByteLocks* locks, const Slot* slots, Owner self)
-      : locks_(locks), slots_(slots), self_(self) {}
+  // `count`: of `slots`.
+  Liveness(const ByteLocks* locks, const Slot* slots, uint32_t count,
+           Owner self)
+      : locks_(locks), slots_(slots), count_(count), self_(self) {}
 
   Owner self() const { return self_; }
 
   // Returns: false only if the owner is certainly gone.
   bool IsAlive(Owner owner) const;
 
+  // Returns: that of a slot, whatever is said to be one.
+  uint32_t GenerationOf(uint32_t slot) const {
+    return slot < count_ ? slots_[slot].generation.Load() : 0;
+  }
+
  private:
   const ByteLocks* const locks_;
   const Slot* const slots_;
+  const uint32_t count_;
   const Owner self_;
 };
 

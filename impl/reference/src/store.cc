@@ -14,10 +14,12 @@
 #include <thread>
 #include <utility>
 
+#include "control_check.h"
 #include "cursor_image.h"
 #include "cursor_words.h"
 #include "env/page_guard.h"
 #include "openmessaging/internal/mutex.h"
+#include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
 #include "planted.h"
 
@@ -172,8 +174,13 @@ absl::Status Store::OpenGated(const StoreOpenOptions& options) {
 
 absl::Status Store::TakeOver() {
   if (auto s = Attach(true); !s.ok()) return s;
+  const bool in_flight = control_->header().append.intent_end.Load() != 0;
   // Whoever holds a lock is dead: repair as its heir would.
   if (auto s = log_->Repair(); !s.ok()) return s;
+  // Of what was under way not everything could be told before.
+  if (in_flight) {
+    if (auto s = CheckLeftControl(); !s.ok()) return s;
+  }
   absl::Status status = LogCursors(true, TimePoint::max());
   // On a full disk ctl alone knows it, as it did before.
   if (OmsCode(status) == Code::kStorageBusy) return absl::OkStatus();
@@ -211,6 +218,28 @@ absl::Status Store::CheckControl(bool alone) {
                     "\": ctl is not of this store, boot or place");
 }
 
+absl::Status Store::CheckLeftControl() {
+  // Of memory there is nothing to doubt, and no checksum to ask.
+  if (storage_->IsVolatile()) return absl::OkStatus();
+  ControlCheck check(storage_.get(), control_.get(), &store_file_);
+  const std::string_view fault = check.FindFault();
+  if (!check.failure().ok()) return check.failure();
+  if (fault.empty()) {
+    check.Renew();
+    return absl::OkStatus();
+  }
+  control_refused_ = true;
+  const std::string why =
+      internal::Concat("after epoch ", control_->header().epoch, ": ", fault);
+  // For people; where there is no room for it there is none.
+  if (auto note = storage_->Create(kRefusedControlName); note.ok()) {
+    (*note)->WriteAll(why).IgnoreError();
+  }
+  return MakeStatus(Code::kStorageError, "open store \"",
+                    std::string_view(Describe()), "\": ctl is damaged ",
+                    std::string_view(why));
+}
+
 absl::Status Store::Attach(bool alone) {
   auto ctl = GrowingFile::Open(*storage_, "ctl");
   if (!ctl.ok()) return ctl.status();
@@ -225,6 +254,9 @@ absl::Status Store::Attach(bool alone) {
   if (!idx.ok()) return idx.status();
   control_ = std::make_unique<Control>(std::move(*ctl), std::move(*idx));
   if (auto s = CheckControl(alone); !s.ok()) return s;
+  if (alone) {
+    if (auto s = CheckLeftControl(); !s.ok()) return s;
+  }
   if (auto s = TakeSlot(); !s.ok()) return s;
   Assemble();
   return absl::OkStatus();
@@ -271,6 +303,7 @@ absl::StatusOr<bool> Store::TryTakeSlot(uint32_t n) {
   slots[n].pid.Store(static_cast<uint32_t>(getpid()));
   slots[n].opened_boot_ns.Store(environment_->clock->BootNs());
   liveness_ = std::make_unique<Liveness>(locks_.get(), slots,
+                                         store_file_.options.slots,
                                          Owner(n, generation));
   return true;
 }

@@ -168,6 +168,8 @@ class Store final : public LogListener {
   // of the machine may fail as well.
   absl::Status TakeOver();
   absl::Status CheckControl(bool alone);
+  // Whether what a crash left in ctl can be so (ControlCheck). Errors: as Attach.
+  absl::Status CheckLeftControl();
   // Makes ctl anew, from the checkpoint or from the log.
   absl::Status Rebuild();
   bool WasClosedCleanly() const;

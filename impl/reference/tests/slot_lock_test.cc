@@ -50,7 +50,8 @@ class Processes {
     REQUIRE(locked.ok());
     REQUIRE(*locked);
     process.liveness = std::make_unique<Liveness>(
-        process.locks.get(), slots.data(), Owner(slot, generation));
+        process.locks.get(), slots.data(), static_cast<uint32_t>(slots.size()),
+        Owner(slot, generation));
     return process;
   }
 

@@ -178,11 +178,52 @@ TEST_CASE("OMS-REF-005: no flipped bit is silent after a crash") {
   }
   for (uint64_t n = 0; n < count; ++n) {
     const auto& [name, at] = places[random() % places.size()];
-    // In the same boot ctl, idx and what has no checksum yet are memory.
+    // In the same boot what has no checksum yet is memory.
     machine.Try(Way::kCrashedReboot, {Kind::kFlip, name, "", at, random() % 8});
   }
   machine.ReportAs("flipped bits in a store that a crash left",
                    WithCommas(count));
+}
+
+TEST_CASE("OMS-REF-005: what the living share ends nobody who opens it") {
+  Machine machine;
+  std::mt19937_64 random = RandomOfRun(7);
+  const Image& image = machine.ImageFor(Way::kCrashed);
+  std::vector<std::pair<std::string, uint64_t>> places;
+  for (const char* const name : {"ctl", "idx"}) {
+    for (uint64_t at = 0; at < image.Of(name).size(); ++at) {
+      if (IsUsed(image.Of(name), at)) places.emplace_back(name, at);
+    }
+  }
+  if (IsLongRun()) {
+    for (const auto& [name, at] : places) {
+      machine.Try(Way::kCrashed, {Kind::kFlip, name, "", at, random() % 8});
+    }
+  }
+  const uint64_t count = For({2'000, 20'000});
+  for (uint64_t n = 0; n < count; ++n) {
+    const auto& [name, at] = places[random() % places.size()];
+    const auto& [other, place] = places[random() % places.size()];
+    const uint64_t page = at - at % kPageBytes;
+    switch (random() % 8) {
+      case 0:
+        machine.Try(Way::kCrashed, {Kind::kStale, name, "", page,
+                                    random() % Sample().earlier.size()});
+        break;
+      case 1:
+        machine.Try(Way::kCrashed, {Kind::kNoise, name, "", page, random()});
+        break;
+      case 2:
+        machine.Try(Way::kCrashed, {Kind::kSwapPages, name, other, page,
+                                    place - place % kPageBytes});
+        break;
+      default:
+        machine.Try(Way::kCrashed,
+                    {Kind::kFlip, name, "", at, random() % 8});
+    }
+  }
+  machine.ReportAs("bits and pages of ctl and idx after a crash, same boot",
+                   IsLongRun() ? "each byte, and 20,000" : WithCommas(count));
 }
 
 TEST_CASE("OMS-REF-005: no length of a file is silent") {

@@ -17,6 +17,7 @@
 
 #include "doctest/doctest.h"
 #include "env/table_locks.h"
+#include "format.h"
 #include "openmessaging/internal/mutex.h"
 #include "openmessaging/internal/text.h"
 #include "openmessaging/status.h"
@@ -27,6 +28,8 @@ namespace {
 namespace fs = std::filesystem;
 using internal::Mutex;
 using internal::MutexLock;
+
+constexpr uint64_t kDiskBytes = uint64_t{1} << 30;
 
 // The bytes of one file. They are those of the image until somebody maps or
 // writes them.
@@ -48,25 +51,29 @@ class Bytes {
   void Grow(uint64_t size) {
     const MutexLock lock(mutex_);
     size_ = std::max(size_, size);
+    if (data_ != nullptr) Open();
   }
   // Returns: the addresses of the file, the same for everybody; nullptr where
   // more are asked for than the first one got.
   char* Map(size_t size) {
     const MutexLock lock(mutex_);
     if (data_ == nullptr) {
-      const size_t wanted = std::max<size_t>({size, size_, 1});
+      // One page more than anybody may touch.
+      const size_t wanted =
+          AlignUp(std::max<size_t>({size, size_, 1}), kPageBytes) + kPageBytes;
       void* const data =
-          mmap(nullptr, wanted, PROT_READ | PROT_WRITE,
+          mmap(nullptr, wanted, PROT_NONE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (data == MAP_FAILED) return nullptr;
       data_ = static_cast<char*>(data);
       reserved_ = wanted;
+      Open();
       if (content_ != nullptr) {
         std::memcpy(data_, content_->data(), content_->size());
       }
       content_.reset();
     }
-    return size <= reserved_ ? data_ : nullptr;
+    return size + kPageBytes <= reserved_ ? data_ : nullptr;
   }
   std::string Read(size_t limit) const {
     const MutexLock lock(mutex_);
@@ -79,9 +86,10 @@ class Bytes {
   }
   bool Write(std::string_view bytes) {
     const MutexLock lock(mutex_);
-    if (data_ != nullptr && bytes.size() > reserved_) return false;
+    if (data_ != nullptr && bytes.size() + kPageBytes > reserved_) return false;
     size_ = std::max<uint64_t>(size_, bytes.size());
     if (data_ != nullptr) {
+      Open();
       std::memcpy(data_, bytes.data(), bytes.size());
       return true;
     }
@@ -92,6 +100,17 @@ class Bytes {
   }
 
  private:
+  static constexpr size_t kPageBytes = 4096;
+
+  // Lets the bytes of the file be used, and none behind them: whoever goes there
+  // ends as on a file of the machine.
+  void Open() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const size_t open = std::min<size_t>(AlignUp(size_, kPageBytes),
+                                         reserved_ - kPageBytes);
+    if (open == 0) return;
+    REQUIRE(mprotect(data_, open, PROT_READ | PROT_WRITE) == 0);
+  }
+
   mutable Mutex mutex_;
   Content content_ ABSL_GUARDED_BY(mutex_);
   uint64_t size_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -133,6 +152,10 @@ class ImageFile final : public File {
     return std::make_unique<ImageRegion>(entry_.bytes, data, size);
   }
   absl::Status Grow(uint64_t size) override {
+    if (size > kDiskBytes) {
+      return MakeStatus(Code::kStorageBusy, "grow to ", size,
+                        " bytes: no disk is that large");
+    }
     entry_.bytes->Grow(size);
     return absl::OkStatus();
   }
@@ -173,7 +196,7 @@ class ImageStorage final : public Storage {
   }
 
   bool IsVolatile() const override { return false; }
-  uint64_t MaxBytes() const override { return uint64_t{1} << 30; }
+  uint64_t MaxBytes() const override { return kDiskBytes; }
   std::string Describe() const override { return "image"; }
 
   absl::StatusOr<std::unique_ptr<File>> Open(std::string_view name,

@@ -35,6 +35,16 @@ bool IsDerived(const std::string& file) {
          file.starts_with("quarantine/");
 }
 
+// What is believed as memory is, since the machine never stopped: not each word
+// of it can be told from another one that might be there.
+bool IsOfMemory(const Case& what) {
+  const auto is_shared = [](const std::string& file) {
+    return file == "ctl" || file == "idx";
+  };
+  if (what.way != Way::kCrashed) return false;
+  return is_shared(what.damage.file) || is_shared(what.damage.other);
+}
+
 StoreFile StoreOf(const Image& image) {
   StoreFile store;
   std::memcpy(&store, image.Of("STORE").data(), sizeof(store));
@@ -322,6 +332,17 @@ Verdict Judge::Try(const Case& what) const {
     return verdict;
   }
   if (IsForged(what.damage)) return verdict;
+  if (IsOfMemory(what)) {
+    if (std::string forged = FindForgery(seen); !forged.empty()) {
+      return fault(forged);
+    }
+    const Observation& sound = truth(what.way);
+    const bool same = seen.stored == sound.stored &&
+                      seen.later == sound.later && seen.owed == sound.owed &&
+                      seen.resources == sound.resources && seen.told.empty();
+    verdict.outcome = same ? Outcome::kHarmless : Outcome::kTold;
+    return verdict;
+  }
   bool differs = false;
   if (std::string text = CompareTruth(what, damaged, seen, told, differs);
       !text.empty()) {

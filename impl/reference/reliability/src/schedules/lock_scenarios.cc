@@ -75,8 +75,9 @@ class LockScenario : public Scenario {
     if (*life.locks->HeldElsewhere(kSlotByte + slot, 1)) return false;
     slots_[slot].generation.Store(generation);
     if (!*life.locks->TryLock(kSlotByte + slot)) return false;
-    life.liveness = std::make_unique<Liveness>(life.locks.get(), slots_.data(),
-                                               Owner(slot, generation));
+    life.liveness = std::make_unique<Liveness>(
+        life.locks.get(), slots_.data(), static_cast<uint32_t>(slots_.size()),
+        Owner(slot, generation));
     return true;
   }
 

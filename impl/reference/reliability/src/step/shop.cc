@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 
+#include "control.h"
 #include "env/environment.h"
 #include "openmessaging/reference/driver.h"
 #include "openmessaging/status.h"
@@ -70,6 +72,10 @@ void Pass(milliseconds time) {
 
 void Shop::Open() {
   bus.emplace(Want(MessagingAccessPoint::Connect(url)));
+  // No kill leaves what an opening cannot believe.
+  if (std::filesystem::exists(directory + '/' + kRefusedControlName)) {
+    throw Wrong("ctl was refused");
+  }
   producer.emplace(Want(bus->CreateProducer()));
 }
 
