@@ -12,15 +12,29 @@ namespace openmessaging::reference {
 namespace {
 
 constexpr uint64_t kPositionMask = (uint64_t{1} << 48) - 1;
+// Of an extent that nobody uses.
+constexpr uint32_t kNobody = ~uint32_t{0};
 
-// Binds an entry to where it stands and what it says.
-uint32_t CheckOf(uint32_t queue_partition, uint64_t offset, uint64_t place) {
+// Whether an extent is of a partition and has an offset.
+bool HasOffset(const Control& control, uint32_t number,
+               uint32_t queue_partition, uint64_t offset) {
+  if (number >= control.header().catalog.index_extents.Load()) return false;
+  const IndexExtent& extent = control.extent(number);
+  // In this order, because an extent that is taken again is written the other
+  // way round.
+  if (extent.queue_partition.Load() != queue_partition) return false;
+  const uint64_t first = extent.first_offset.Load();
+  return offset >= first && offset - first < IndexExtent::kEntries;
+}
+
+}  // namespace
+
+uint32_t IndexCheckOf(uint32_t queue_partition, uint64_t offset,
+                      uint64_t place) {
   place &= ~(kBuriedBit | kMovingBit);
   return static_cast<uint32_t>(
       Mix64(place ^ Mix64(offset ^ uint64_t{queue_partition} << 32)));
 }
-
-}  // namespace
 
 uint64_t IndexWriter::Spare() const {
   const ControlHeader& header = control_->header();
@@ -32,8 +46,14 @@ uint64_t IndexWriter::Spare() const {
 uint32_t IndexWriter::Take() {
   ControlHeader& header = control_->header();
   if (const uint32_t free = header.append.index_free.Load(); free != 0) {
-    header.append.index_free.Store(control_->extent(free).next.Load());
-    return free;
+    if (free < header.catalog.index_extents.Load() &&
+        control_->extent(free).queue_partition.Load() == kNobody) {
+      header.append.index_free.Store(control_->extent(free).next.Load());
+      return free;
+    }
+    // The links of idx have no checksum. What is behind a wrong one is lost to
+    // this ctl, and found by the next.
+    header.append.index_free.Store(0);
   }
   if (Spare() == 0) return 0;
   const uint32_t taken = header.append.index_bump.Load();
@@ -103,6 +123,10 @@ uint32_t IndexWriter::ExtentFor(PartitionState& partition,
   // A dead appender may have linked the extent without naming it as the last.
   uint32_t next = last == 0 ? partition.first_extent.Load()
                             : control_->extent(last).next.Load();
+  // Of a link that is damaged it is another one's, or does not fit.
+  if (next != 0 && !HasOffset(*control_, next, queue_partition, offset)) {
+    next = 0;
+  }
   if (next == 0) {
     next = Make(queue_partition, offset);
     if (next == 0) return 0;
@@ -127,7 +151,7 @@ bool IndexWriter::Put(PartitionState& partition, uint32_t queue_partition,
       position / kRecordAlignment | uint64_t{flags} << 48;
   entry.place.StoreRelaxed(place);
   entry.check.StoreRelaxed(
-      key_hash | uint64_t{CheckOf(queue_partition, offset, place)} << 32);
+      key_hash | uint64_t{IndexCheckOf(queue_partition, offset, place)} << 32);
   return true;
 }
 
@@ -146,7 +170,7 @@ bool IndexWriter::Move(PartitionState& partition, uint32_t queue_partition,
   // the heir repeats the rest.
   if (before != 0 && before != place) entry.place.FetchOr(kMovingBit);
   entry.check.Store(
-      key_hash | uint64_t{CheckOf(queue_partition, offset, place)} << 32);
+      key_hash | uint64_t{IndexCheckOf(queue_partition, offset, place)} << 32);
   entry.place.Store(place);
   return true;
 }
@@ -165,16 +189,23 @@ void IndexWriter::Free(PartitionState& partition, uint32_t number) {
   partition.removals.FetchAdd(1);
   ControlHeader& header = control_->header();
   IndexExtent& extent = control_->extent(number);
-  extent.queue_partition.Store(~uint32_t{0});
+  extent.queue_partition.Store(kNobody);
   extent.next.Store(header.append.index_free.Load());
   header.append.index_free.Store(number);
 }
 
 void IndexWriter::FreeBelow(PartitionState& partition, uint64_t offset) {
+  const uint64_t limit = control_->header().catalog.index_extents.Load();
   while (true) {
     const uint32_t first = partition.first_extent.Load();
-    if (first == 0 || first == partition.last_extent.Load()) return;
+    const uint32_t last = partition.last_extent.Load();
+    if (first == 0 || first == last || first >= limit) return;
     const IndexExtent& extent = control_->extent(first);
+    // Another one's, or one that was given back before, is no part of a chain.
+    if (extent.queue_partition.Load() !=
+        control_->extent(last).queue_partition.Load()) {
+      return;
+    }
     if (extent.first_offset.Load() + IndexExtent::kEntries > offset) return;
     partition.first_extent.Store(extent.next.Load());
     Free(partition, first);
@@ -193,6 +224,11 @@ bool IndexWriter::FreeRetired(PartitionState& partition, uint64_t offset,
     IndexExtent& extent = control_->extent(number);
     const uint64_t first = extent.first_offset.Load();
     if (first >= offset) return false;
+    // A chain ascends; one that does not would never end.
+    if (extent.queue_partition.Load() == kNobody ||
+        (at != 0 && first <= control_->extent(at).first_offset.Load())) {
+      return false;
+    }
     bool any = first + IndexExtent::kEntries > offset;
     const uint64_t end = std::min(offset - first, uint64_t{IndexExtent::kEntries});
     for (uint64_t k = 0; k < end; ++k) {
@@ -221,12 +257,7 @@ bool IndexWriter::FreeRetired(PartitionState& partition, uint64_t offset,
 }
 
 bool IndexReader::Fits(uint32_t extent, uint64_t offset) const {
-  const IndexExtent& candidate = control_->extent(extent);
-  // In this order, because an extent that is taken again is written the other
-  // way round.
-  if (candidate.queue_partition.Load() != queue_partition_) return false;
-  const uint64_t first = candidate.first_offset.Load();
-  return offset >= first && offset - first < IndexExtent::kEntries;
+  return HasOffset(*control_, extent, queue_partition_, offset);
 }
 
 uint32_t IndexReader::Walk(uint32_t extent, uint64_t offset) {
@@ -257,7 +288,7 @@ std::optional<uint64_t> IndexReader::ReadAgain(const IndexEntry& entry,
     check = entry.check.Load();
     if ((place & kMovingBit) != 0 ||
         static_cast<uint32_t>(check >> 32) ==
-            CheckOf(queue_partition_, offset, place)) {
+            IndexCheckOf(queue_partition_, offset, place)) {
       return place;
     }
     // Wrong, unless somebody writes it at this moment.
@@ -296,7 +327,7 @@ std::optional<IndexHit> IndexReader::Find(uint64_t offset) {
   uint64_t place = entry.place.LoadRelaxed();
   uint64_t check = entry.check.LoadRelaxed();
   if (static_cast<uint32_t>(check >> 32) !=
-          CheckOf(queue_partition_, offset, place) &&
+          IndexCheckOf(queue_partition_, offset, place) &&
       !OMS_PLANTED(kPlaceUnchecked)) {
     const auto again = ReadAgain(entry, offset, check);
     // Of another one, where the extent was retired and taken again under us.

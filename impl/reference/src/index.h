@@ -40,6 +40,10 @@ inline uint16_t IndexFlagsOf(uint8_t record_flags) {
       ((record_flags & kOnce) != 0 ? kIndexOnce : 0));
 }
 
+// Returns: what binds an entry to where it stands and what it says.
+uint32_t IndexCheckOf(uint32_t queue_partition, uint64_t offset,
+                      uint64_t place);
+
 // What the index knows of one message without touching its record.
 struct IndexHit {
   uint64_t position = 0;
