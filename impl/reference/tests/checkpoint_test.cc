@@ -46,6 +46,7 @@ TEST_CASE("A and B alternate, and the newer one counts") {
   TempDirectory directory;
   std::string before_a;
   std::string before_b;
+  bool wrote_a = false;
   for (uint64_t round = 1; round <= 5; ++round) {
     CAPTURE(round);
     Handle handle = OpenStore(directory.path(), machine);
@@ -60,8 +61,10 @@ TEST_CASE("A and B alternate, and the newer one counts") {
     const bool b = std::filesystem::exists(directory.path() + "/ckpt/B");
     const std::string now_a = a ? ReadFile(directory.path() + "/ckpt/A") : "";
     const std::string now_b = b ? ReadFile(directory.path() + "/ckpt/B") : "";
-    // Exactly one was written.
+    // Exactly one was written, and not the one of before.
     CHECK((now_a == before_a) != (now_b == before_b));
+    if (round > 1) CHECK((now_a == before_a) == wrote_a);
+    wrote_a = now_a != before_a;
     before_a = now_a;
     before_b = now_b;
   }
