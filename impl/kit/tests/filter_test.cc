@@ -454,6 +454,33 @@ TEST_CASE("OMS-FILTER-008: what can never have a type is refused") {
   for (const Wrong& wrong : all) CheckWrong(wrong);
 }
 
+TEST_CASE("the text of a filter is read again however deep it is") {
+  const std::string nots = Repeat(63, "NOT ");
+  for (const std::string& expression : {
+           nots + "a",
+           nots + "NOT a = 1",
+           nots + "a + 1 = 2 * - b",
+           nots + "NOT a NOT BETWEEN 1 AND 2",
+           nots + "NOT a IS NOT NULL",
+           nots + "NOT a NOT IN ('x', 'y')",
+           nots + "NOT a NOT LIKE 'x'",
+           Repeat(64, "- ") + "a = 1",
+           Repeat(63, "- ") + "a = - 1",
+           Repeat(32, "NOT (a = 1 OR ") + "b" + Repeat(32, ")"),
+           Repeat(64, "(a = 1 OR b AND ") + "c" + Repeat(64, ")"),
+           Repeat(64, "(1 + a * ") + "c" + Repeat(64, ")") + " > 5",
+       }) {
+    CAPTURE(expression);
+    const auto filter = Filter::Compile(expression);
+    REQUIRE(filter.ok());
+
+    const auto again = Filter::Compile(filter->text());
+
+    REQUIRE_MESSAGE(again.ok(), filter->text());
+    CHECK(again->text() == filter->text());
+  }
+}
+
 TEST_CASE("OMS-FILTER-009: limits are exact") {
   CHECK(Filter::Compile(Repeat(64, "(") + "a" + Repeat(64, ")")).ok());
   CheckWrong({Repeat(65, "(") + "a" + Repeat(65, ")"), 66,
