@@ -145,6 +145,7 @@ bool Salvage::RestoreHeader(SalvagedSegment& segment) {
   const SegmentHeader::Roll roll = header.roll;
   const uint64_t read_salt = header.salt;
   header = SegmentHeader();
+  segment.roll_valid = false;
   header.uuid = store_.uuid;
   header.base = base;
   header.epoch = epoch;
@@ -159,6 +160,22 @@ bool Salvage::RestoreHeader(SalvagedSegment& segment) {
   }
   header.checksum = SealOf(header);
   return true;
+}
+
+void Salvage::RestoreExchanged(SalvagedSegment& segment) {
+  const SegmentHeader& said = segment.header;
+  if (segment.name == SegmentName(said.base, said.epoch)) return;
+  const uint64_t said_bytes = std::exchange(
+      segment.bytes, segment.region->size() - kSegmentHeaderBytes);
+  // Where it is the name that is wrong, no record is in its place by it.
+  if (RestoreHeader(segment)) {
+    Note(segment.name, segment.header.base,
+         "its header is that of another segment, and was found out from its "
+         "records",
+         false);
+  } else {
+    segment.bytes = said_bytes;
+  }
 }
 
 // A store is what most of its segments say, where STORE says nothing of use.
@@ -236,6 +253,7 @@ void Salvage::PlaceSegments() {
       Note(segment.name, 0, "it belongs to another store", true);
       return true;
     }
+    RestoreExchanged(segment);
     return false;
   });
   // Where two claim one place, the one with the right name has it.

@@ -77,6 +77,8 @@ class Salvage {
       Storage& storage, const std::string& name);
   // Finds out what a segment whose header is damaged must have had in it.
   bool RestoreHeader(SalvagedSegment& segment);
+  // The same where the header is whole, but another segment's.
+  void RestoreExchanged(SalvagedSegment& segment);
   void ChooseStore();
   void PlaceSegments();
   void ReadRecords(Storage& storage, const Clock& clock);

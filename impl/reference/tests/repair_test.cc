@@ -90,6 +90,25 @@ TEST_CASE("OMS-CLI-023: a segment without its header is read all the same") {
   handle.Close();
 }
 
+TEST_CASE("OMS-CLI-023: segments whose headers were exchanged are read all the same") {
+  House house;
+  const auto files = SegmentFiles(house.path());
+  const std::string first = house.path() + "/" + files[1];
+  const std::string second = house.path() + "/" + files[2];
+  const std::string of_first = ReadFile(first).substr(0, kSegmentHeaderBytes);
+  const std::string of_second = ReadFile(second).substr(0, kSegmentHeaderBytes);
+  Overwrite(first, 0, of_second);
+  Overwrite(second, 0, of_first);
+
+  const RepairReport report = house.Repair();
+
+  CHECK_FALSE(report.has_losses());
+  CHECK(report.messages == kMessages);
+  Handle handle = house.OpenTarget();
+  CHECK(AllStored(handle.store) == house.stored());
+  handle.Close();
+}
+
 TEST_CASE("OMS-CLI-023: of a missing segment only what it had is lost") {
   for (const size_t which : {size_t{0}, size_t{1}, size_t{2}}) {
     CAPTURE(which);
