@@ -72,6 +72,13 @@ bool GroupWindow::IsPresentLife(DeliveryWord word) const {
   return (generation & 1023) == word.generation_bits();
 }
 
+bool GroupWindow::HasOwner(DeliveryWord word) const {
+  const uint32_t slot = word.slot();
+  return IsPresentLife(word) &&
+         liveness_->IsAlive(
+             Owner(slot, control_->slots()[slot].generation.Load()));
+}
+
 void GroupWindow::Repair() {
   const uint64_t end = partition_->next_offset.Load();
   uint64_t next = cursor_->next.Load();
@@ -484,7 +491,13 @@ absl::Status GroupWindow::Extend(uint64_t offset, DeliveryWord receipt,
                                  int64_t due_ns, TimePoint deadline) {
   if (auto locked = Lock("settle", offset, deadline); !locked.ok()) return locked;
   absl::Status status;
-  if (const DeliveryPlace place = FindHeld(offset, receipt)) {
+  const DeliveryPlace place = FindHeld(offset, receipt);
+  if (place && !HasOwner(receipt)) {
+    // The next look gives it to somebody else, whatever its due time says.
+    status = MakeStatus(Code::kReceiptExpired, "extend offset ", offset,
+                        ": the process that received the message has ended, "
+                        "and its lease with it");
+  } else if (place) {
     place.due->Store(due_ns);
     LowerNextScan(due_ns);
   } else if (status = Refusal(offset, receipt); status.ok()) {

@@ -224,6 +224,8 @@ class GroupWindow {
   }
   // Whether the slot's present life is the one that the word names.
   bool IsPresentLife(DeliveryWord word) const;
+  // Returns: false only if the owner of a lease is certainly gone.
+  bool HasOwner(DeliveryWord word) const;
   void Repair();
   void AdvanceFloor();
   // Moves the oldest to the exceptions while the window is nearly full.

@@ -164,6 +164,27 @@ std::vector<HandOut> LeaveBehind(Fixture& fixture, GroupWindow& window,
   return left;
 }
 
+TEST_CASE("OMS-SET-018: nobody extends the lease of a dead process") {
+  Fixture fixture;
+  Handle dying = fixture.Join();
+  auto theirs = fixture.WindowOf(dying);
+  auto window = fixture.WindowOf(fixture.handle);
+  fixture.Send(1);
+  const auto held = fixture.Take(*theirs, 1);
+  REQUIRE(held.size() == 1);
+  const int64_t later_ns = fixture.machine.clock.BootNs() + 9 * kLeaseNs;
+  // With its receipt others may, while it lives.
+  CHECK(window->Extend(0, held[0].word, later_ns, InGoodTime()).ok());
+
+  theirs.reset();
+  dying.Kill();
+
+  CHECK(OmsCode(window->Extend(0, held[0].word, later_ns, InGoodTime())) ==
+        Code::kReceiptExpired);
+  fixture.machine.clock.boot_ns += 50'000'000;
+  CHECK(fixture.Take(*window, 1).size() == 1);
+}
+
 TEST_CASE("exceptions lose their leases and owners as others do") {
   Fixture fixture;
   Handle dying = fixture.Join();

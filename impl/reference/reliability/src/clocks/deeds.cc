@@ -329,6 +329,11 @@ void World::SettleShare(Item& item, size_t group, driver::Verb verb) {
       (*receiver)->Settle(share.receipt, verb, milliseconds(for_ms));
   Note("settle ", item.number, " of ", kGroups[group].name, " by verb ",
        static_cast<int>(verb), " for ", for_ms, ": ", power::TextOf(status));
+  // A dead one's lease is over, however long it was to be.
+  if (verb == driver::Verb::kExtend && share.owner < 0) {
+    if (!IsRefused(status)) Fail("I7: the lease of a dead process is extended");
+    return;
+  }
   const bool over = now_ns() >= share.from_ns;
   // It may have moved to the dead letters as soon as its lease was over.
   const bool may_move = over && item.queue == kOrders &&
@@ -357,8 +362,6 @@ void World::Settled(Share& share, driver::Verb verb, int64_t for_ms) {
       if (share.letter == Letter::kNot) share.letter = Letter::kMust;
       return;
     case driver::Verb::kExtend:
-      // A dead one's lease is over, however long it is.
-      if (share.owner < 0) return;
       share.from_ns = now_ns() + for_ms * kMsNs;
       share.by_ns = share.from_ns + kLeaseOverNs;
       return;
