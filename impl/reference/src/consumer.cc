@@ -229,9 +229,11 @@ absl::Status ReferenceConsumer::TakeFrom(BoundQueue& bound,
     NoticeSeek(partition, taken.seeks);
   }
   look.flush_to = std::max(look.flush_to, taken.flush_to);
-  look.skipped =
-      look.skipped || taken.expired > 0 || taken.settled_once;
-  look.more = taken.count == wanted || taken.expired > 0 || taken.settled_once;
+  // In the place of one that nobody gets another may wait.
+  const bool passed =
+      taken.expired > 0 || taken.moved > 0 || taken.settled_once;
+  look.skipped = look.skipped || passed;
+  look.more = taken.count == wanted || passed;
   if ((taken.expired > 0 || taken.settled_once) &&
       !store_->volatile_storage()) {
     MarkDirty(*bound.group->state, window.cursor());

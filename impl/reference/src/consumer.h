@@ -195,7 +195,7 @@ class ReferenceConsumer final : public driver::Consumer {
   // What one look over all partitions found.
   struct Look {
     size_t count = 0;
-    bool skipped = false;  // What expired, or what the filter is not for.
+    bool skipped = false;  // What expired, died, or the filter is not for.
     // Whether the partition that was looked at last may have more.
     bool more = false;
     uint64_t flush_to = 0;

@@ -274,7 +274,10 @@ int64_t GroupWindow::MoveExhausted(int64_t now_ns, TimePoint deadline,
         MoveDead(candidate, DeadReason::kMaxDeliveries, deadline);
     const Code code = OmsCode(moved);
     FreeKey();
-    if (moved.ok() || code == Code::kReceiptExpired) continue;
+    if (moved.ok() || code == Code::kReceiptExpired) {
+      ++result.moved;
+      continue;
+    }
     if (code == Code::kDamaged) {
       // It cannot be kept anywhere: told and skipped as any damaged message.
       again_[kept++] = candidate;

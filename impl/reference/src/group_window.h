@@ -48,6 +48,7 @@ struct TakeResult {
   uint64_t lost_count = 0;
   // Messages whose time had passed: settled, or in the dead-letter queue.
   size_t expired = 0;
+  size_t moved = 0;  // Had their last delivery, and are dead letters now.
   // Some of those handed out are settled by that, or were skipped because they
   // may have been handed out before.
   bool settled_once = false;

@@ -257,6 +257,30 @@ TEST_CASE_TEMPLATE("OMS-SET-025: a lease that runs out counts as a delivery",
   CHECK(second.Ack().ok());
 }
 
+TEST_CASE_TEMPLATE("OMS-SET-025: who does not wait gets what lies behind a move",
+                   Place, MemoryPlace, FilePlace) {
+  Place place;
+  // Nobody else moves it.
+  const auto bus = ConnectWithDead(place.Url("?housekeeper=off"), 2);
+  PullConsumer consumer = Consume(bus, "orders");
+  SendOne(bus, Message("orders", "poison"));
+  Must(Take(consumer).Nack(milliseconds(0)));
+  const Delivery last = Take(consumer);
+  CHECK(last->delivery_count() == 2);
+  SendOne(bus, Message("orders", "good"));
+  const Delivery good = Take(consumer);
+  Must(last.Nack(milliseconds(0)));
+  Must(good.Nack(milliseconds(0)));
+
+  const auto received = Must(consumer.Receive(milliseconds(0)));
+
+  REQUIRE(received.has_value());
+  CHECK((*received)->body() == "good");
+  CHECK((*received)->delivery_count() == 2);
+  PullConsumer undertaker = Consume(bus, "dead");
+  CHECK(Take(undertaker)->body() == "poison");
+}
+
 TEST_CASE_TEMPLATE("OMS-SET-025: a thousand dead letters keep their order",
                    Place, MemoryPlace, FilePlace) {
   Place place;

@@ -291,8 +291,8 @@ void World::Receive(Process& process, size_t group, size_t most) {
   FailUnless("receive", status);
   Enter();
   for (power::Received& one : all) Delivered(group, process, one);
-  // Who asks for one may find one that moves to the dead letters, and no other.
-  if (fine() && most == SIZE_MAX) CheckOverdue(group);
+  // Whoever got less than he asked for left nothing behind.
+  if (fine() && all.size() < most) CheckOverdue(group);
 }
 
 void World::Settle() {
