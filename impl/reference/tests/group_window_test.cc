@@ -164,7 +164,7 @@ std::vector<HandOut> LeaveBehind(Fixture& fixture, GroupWindow& window,
   return left;
 }
 
-TEST_CASE("OMS-SET-018: nobody extends the lease of a dead process") {
+TEST_CASE("OMS-SET-012: nobody extends the lease of a dead process") {
   Fixture fixture;
   Handle dying = fixture.Join();
   auto theirs = fixture.WindowOf(dying);
