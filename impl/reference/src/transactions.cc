@@ -223,7 +223,8 @@ absl::Status Transactions::Resolve(std::string_view transaction_id,
       Drop(prepared, deadline).IgnoreError();
       return Unknown(transaction_id, "its queue was deleted");
     }
-    if (!status.ok() || !disk || OMS_PLANTED(kDecisionNotAwaited)) return status;
+    const bool awaited = disk && !OMS_PLANTED(kDecisionNotAwaited);
+    if (!status.ok() || !awaited) return status;
     return store_->log().WaitDurable(end, deadline);
   }
 }
