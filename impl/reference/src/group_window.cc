@@ -75,8 +75,7 @@ bool GroupWindow::IsPresentLife(DeliveryWord word) const {
 bool GroupWindow::HasOwner(DeliveryWord word) const {
   const uint32_t slot = word.slot();
   return IsPresentLife(word) &&
-         liveness_->IsAlive(
-             Owner(slot, control_->slots()[slot].generation.Load()));
+         liveness_->IsAlive(Owner(slot, liveness_->GenerationOf(slot)));
 }
 
 void GroupWindow::Repair() {
