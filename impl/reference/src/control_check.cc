@@ -13,6 +13,13 @@
 
 namespace openmessaging::reference {
 
+bool ControlCheck::IsZero(std::string_view bytes) {
+  // Each byte equals the one before it, and the first is zero.
+  return bytes.empty() ||
+         (bytes[0] == '\0' &&
+          std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
 bool ControlCheck::IsPlace(uint64_t position) {
   return position % kRecordAlignment == 0 && position <= kMaxPosition;
 }
@@ -48,6 +55,9 @@ std::string_view ControlCheck::CheckHeader() {
   if (bump % kPage != 0 || bump < layout.end || bump > size ||
       size > control_.ctl().limit()) {
     return "its own size cannot be";
+  }
+  if (!IsZero({control_.ctl().data() + bump, size - bump})) {
+    return "what was never allocated is in use";
   }
   taken_.assign(bump / kPage, false);
   for (uint64_t page = 0; page < layout.end / kPage; ++page) {

@@ -101,6 +101,7 @@ class ControlCheck {
   template <typename Visit>
   std::string_view ForEachEntry(const Visit& visit);
 
+  static bool IsZero(std::string_view bytes);
   static bool IsPlace(uint64_t position);
   // Takes the pages of [offset, offset + bytes) for one thing. Returns: whether
   // they are there, and nobody's.

@@ -45,6 +45,14 @@ std::vector<Change> Changes() {
       {"fixed areas", [](Store& s) { HeaderOf(s).segments ^= kPage; }},
       {"options", [](Store& s) { HeaderOf(s).options.window *= 2; }},
       {"room", [](Store& s) { HeaderOf(s).bump.Store(1 << 20); }},
+      {"a page of room",
+       [](Store& s) {
+         ControlHeader& header = HeaderOf(s);
+         // As a page that was exchanged.
+         header.size.Store(header.bump.Load() + kPage);
+         REQUIRE(s.control().ctl().Grow(header.size.Load()).ok());
+         s.control().Get<QueueState>(header.bump.Load())->partitions = 7;
+       }},
       {"room before", [](Store& s) { HeaderOf(s).bump.FetchAdd(0 - kPage); }},
       {"tail behind", [](Store& s) { HeaderOf(s).append.tail.FetchAdd(32); }},
       {"tail before",
