@@ -82,6 +82,10 @@ std::vector<Change> Changes() {
       {"count", [](Store& s) { HeaderOf(s).catalog.count.Store(~0u); }},
       {"an entry less",
        [](Store& s) { HeaderOf(s).catalog.count.FetchAdd(~0u); }},
+      {"an entry behind",
+       [](Store& s) {
+         s.catalog().entry(s.catalog().count())->state.Store(kPage + 8);
+       }},
       {"a circle of pages",
        [](Store& s) {
          const uint64_t page = HeaderOf(s).catalog.first_page.Load();
