@@ -162,7 +162,10 @@ TEST_CASE("OMS-REF-025: a store's files are as the specification says") {
   CHECK(records[1].flags == 4);
   CHECK(records[1].queue_partition == 1 << 10);
   CHECK(records[1].offset == 0);
-  CHECK(records[1].fields ==
+  // When it was born is there where a millisecond went by until it was stored.
+  std::string_view fields = records[1].fields;
+  if (fields.starts_with("\x05\x08"sv)) fields.remove_prefix(10);
+  CHECK(fields ==
         "\x0d\x01k\x7f\x0f\x04\x05tries\x02\x00\x00\x00\x00\x00\x00\x00"sv);
   CHECK(records[1].body == "hello");
   CHECK(id.ends_with('-' + std::to_string(records[1].epoch) + "-2"));
