@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds kFlushPatience{100};
 // Every sleep is bounded: whoever should wake us may be gone.
 constexpr std::chrono::milliseconds kHousekeeperLook{10};
 
-thread_local const Housekeeper* current = nullptr;
+thread_local const Housekeeper* own_housekeeper = nullptr;
 
 bool EndsLater(const Undurable& a, const Undurable& b) {
   return a.end > b.end;
@@ -49,7 +49,7 @@ absl::Status LeftUndurable() {
 Housekeeper::Housekeeper(Store* store)
     : environment_(&store->environment()), store_(store) {}
 
-bool Housekeeper::OnOwnThread() const { return current == this; }
+bool Housekeeper::OnOwnThread() const { return own_housekeeper == this; }
 
 void Housekeeper::Ring() {
   bell_.fetch_add(1);
@@ -80,7 +80,7 @@ bool Housekeeper::EnsureThread() {
 void* Housekeeper::RunThread(void* housekeeper) {
   pthread_setname_np(pthread_self(), "oms-housekeeper");
   auto* const self = static_cast<Housekeeper*>(housekeeper);
-  current = self;
+  own_housekeeper = self;
   self->Run();
   // Stopped by one of its own completions: nobody joins.
   if (self->store_ == nullptr) const auto last = std::move(self->self_);
