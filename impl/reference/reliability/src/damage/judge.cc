@@ -359,8 +359,11 @@ std::string Judge::TryRepair(const Case& what) const {
   const Damaged damaged = Apply(what.damage, sample_, ImageFor(what.way));
   const auto source = OpenImage(damaged.image, InPlace(what.way));
   const std::shared_ptr<Storage> target = OpenImage(Image(), false);
-  const auto report = RepairStorage(
-      *source, [&] { return target; }, Environment::OfMachine());
+  // In the boot of the crash what has no checksum yet is believed.
+  StandingClock clock(OtherBoot(what.way));
+  const Environment environment = clock.InEnvironment();
+  const auto report =
+      RepairStorage(*source, [&] { return target; }, environment);
   if (what.damage.kind == Kind::kVersion) {
     return OmsCode(report.status()) == Code::kIncompatibleVersion
                ? std::string()

@@ -19,40 +19,6 @@ namespace {
 using internal::Concat;
 using std::chrono::hours;
 
-// Begins where the machine's was when the first one was made, however long the
-// run takes: what the sample delays by an hour must not come due meanwhile. Can
-// be moved forward.
-class Clock final : public reference::Clock {
- public:
-  explicit Clock(bool other_boot)
-      : boot_hash_(Environment::OfMachine().clock->BootHash() ^
-                   (other_boot ? 0x5eed : 0)) {}
-
-  int64_t BootNs() const override { return boot_ns_; }
-  int64_t WallMs() const override { return wall_ms_; }
-  int64_t ExactWallMs() const override { return wall_ms_; }
-  uint64_t BootHash() const override { return boot_hash_; }
-
-  void Pass(hours time) {
-    boot_ns_ += std::chrono::nanoseconds(time).count();
-    wall_ms_ += std::chrono::milliseconds(time).count();
-  }
-
- private:
-  struct Start {
-    int64_t boot_ns = Environment::OfMachine().clock->BootNs();
-    int64_t wall_ms = Environment::OfMachine().clock->ExactWallMs();
-  };
-  static const Start& Begin() {
-    static const Start start;
-    return start;
-  }
-
-  const uint64_t boot_hash_;
-  int64_t boot_ns_ = Begin().boot_ns;
-  int64_t wall_ms_ = Begin().wall_ms;
-};
-
 // A member of a group that takes what is there and keeps it.
 class Reader final : private driver::DeliverySink {
  public:
@@ -168,10 +134,8 @@ Questions QuestionsOf(const SampleStore& sample) {
 Observation Observe(const std::shared_ptr<Storage>& storage,
                     const Questions& questions, bool other_boot) {
   Observation seen;
-  Clock clock(other_boot);
-  const Environment& machine = Environment::OfMachine();
-  const Environment environment{&clock, machine.waiting, machine.random,
-                                "damage.example"};
+  StandingClock clock(other_boot);
+  const Environment environment = clock.InEnvironment();
   const auto deadline =
       std::chrono::steady_clock::now() + std::chrono::seconds(5);
   auto opened = Store::Open(storage, &environment, {}, deadline);

@@ -7,6 +7,7 @@
 #ifndef OPENMESSAGING_REFERENCE_RELIABILITY_DAMAGE_OBSERVATION_H_
 #define OPENMESSAGING_REFERENCE_RELIABILITY_DAMAGE_OBSERVATION_H_
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -19,6 +20,46 @@
 #include "env/environment.h"
 
 namespace openmessaging::reference::damage {
+
+// Begins where the machine's was when the first one was made, however long the
+// run takes: what the sample delays by an hour must not come due meanwhile. Can
+// be moved forward, and be that of another boot.
+class StandingClock final : public Clock {
+ public:
+  explicit StandingClock(bool other_boot)
+      : boot_hash_(Environment::OfMachine().clock->BootHash() ^
+                   (other_boot ? 0x5eed : 0)) {}
+
+  int64_t BootNs() const override { return boot_ns_; }
+  int64_t WallMs() const override { return wall_ms_; }
+  int64_t ExactWallMs() const override { return wall_ms_; }
+  uint64_t BootHash() const override { return boot_hash_; }
+
+  void Pass(std::chrono::hours time) {
+    boot_ns_ += std::chrono::nanoseconds(time).count();
+    wall_ms_ += std::chrono::milliseconds(time).count();
+  }
+
+  // Returns: the machine's, with this clock, which outlives it.
+  Environment InEnvironment() {
+    const Environment& machine = Environment::OfMachine();
+    return {this, machine.waiting, machine.random, "damage.example"};
+  }
+
+ private:
+  struct Start {
+    int64_t boot_ns = Environment::OfMachine().clock->BootNs();
+    int64_t wall_ms = Environment::OfMachine().clock->ExactWallMs();
+  };
+  static const Start& Begin() {
+    static const Start start;
+    return start;
+  }
+
+  const uint64_t boot_hash_;
+  int64_t boot_ns_ = Begin().boot_ns;
+  int64_t wall_ms_ = Begin().wall_ms;
+};
 
 // A message as a reader got it.
 struct Sight {
